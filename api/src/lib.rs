@@ -1,0 +1,1 @@
+//! The contract of the HTTP API: request and reply types, exit codes, error shape.

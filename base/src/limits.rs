@@ -1,0 +1,115 @@
+//! Every bound that chinwag keeps, by name and with its reason.
+//!
+//! A queue, map, frame or retry that a peer can feed has its bound here, so that a reader can add up what a
+//! hostile peer may cost us.
+
+/// A probe frame carries a ping or an ack with piggybacked news and must fit one Ethernet packet after framing.
+pub const PROBE_FRAME_BYTES_MAX: usize = 1_200;
+/// A gossip frame carries pushed deltas: one value of the largest size with its key and the dots that it removes.
+pub const GOSSIP_FRAME_BYTES_MAX: usize = 128 * 1024;
+/// A bulk frame carries one chunk of a reconciliation; small enough that a slow link still answers within seconds.
+pub const BULK_FRAME_BYTES_MAX: usize = 1024 * 1024;
+
+/// Keys are typed by people and sorted in memory; 512 bytes is far above any path that is still readable.
+pub const KEY_BYTES_MAX: usize = 512;
+/// Every member holds every value in memory, so values are small; what is larger belongs in the DHT.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// A set keeps its elements in one cell; elements are names and ids rather than documents.
+pub const ELEMENT_BYTES_MAX: usize = 4 * 1024;
+/// A delete of a whole set names every dot that it removes in one log entry, which must fit a bulk frame.
+pub const SET_ELEMENTS_MAX: usize = 10_000;
+/// One log entry, encoded. It must fit a bulk frame beside the frame's own head.
+pub const ENTRY_BYTES_MAX: usize = 512 * 1024;
+/// Dots of one replica that an encoded removal may name: bounded by the largest set and its concurrent copies.
+pub const REMOVED_DOTS_MAX: usize = 4 * SET_ELEMENTS_MAX;
+/// Keys, values and metadata of the whole replicated state, held in memory by each daemon.
+pub const STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Writes and received entries that may wait for the disk before new writes are refused.
+pub const STAGED_ENTRIES_MAX: usize = 8_192;
+/// Bytes of entries that may wait for the disk before new writes are refused.
+pub const STAGED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Entries in one group commit: what a disk takes in one fsync without making everyone wait for it.
+pub const COMMIT_ENTRIES_MAX: usize = 4_096;
+/// Bytes of entries in one group commit.
+pub const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Operations in one client request.
+pub const BATCH_OPS_MAX: usize = 1_024;
+/// Explicit gaps that a decoded clock may list for one replica; beyond it the clock is rounded down (see `crdt::clock`).
+pub const CLOCK_GAPS_MAX: usize = 4_096;
+/// Replicas (node, generation) that a decoded clock may list.
+pub const CLOCK_REPLICAS_MAX: usize = 16_384;
+/// A hybrid logical clock this far ahead of local time is kept but flagged, and does not drag the local one past it.
+pub const CLOCK_AHEAD_MS_MAX: u64 = 500;
+/// Clients whose `--wait` is still open. Each costs a row and a scan per acknowledgement.
+pub const WAITS_MAX: usize = 4_096;
+
+/// Members in one overlay. The view holds them all.
+pub const MEMBERS_MAX: usize = 10_000;
+/// Member names are typed after `-n` and fill a table column.
+pub const NAME_BYTES_MAX: usize = 63;
+/// Overlay names stand inside invite tokens.
+pub const OVERLAY_NAME_BYTES_MAX: usize = 24;
+/// A multiaddr with two IPv6 hops and a peer id fits.
+pub const ADDRESS_BYTES_MAX: usize = 160;
+/// Addresses that a member advertises: two transports on a handful of interfaces.
+pub const ADDRESSES_MAX: usize = 16;
+/// Tags on a member (name and value are each a short word).
+pub const TAGS_MAX: usize = 16;
+/// Bytes of one tag's name or value.
+pub const TAG_BYTES_MAX: usize = 64;
+/// By how much one update may raise a member's incarnation; a larger step is refused, so that nobody can exhaust it.
+pub const INCARNATION_STEP_MAX: u64 = 1 << 16;
+/// Member records or accusations in one frame of news or view exchange; the frame's bytes bound it further.
+pub const UPDATES_PER_FRAME_MAX: usize = 1_024;
+/// Investigations that one node runs at a time.
+pub const INVESTIGATIONS_MAX: usize = 64;
+/// Probes that one node makes at a time on behalf of other investigators.
+pub const VERIFICATIONS_MAX: usize = 256;
+/// Dials under way at once from one node.
+pub const DIALS_MAX: usize = 8;
+
+/// Bytes that the admission exchange reads from a stranger.
+pub const ADMISSION_BYTES_MAX: usize = 64 * 1024;
+/// How long a stranger has to be admitted.
+pub const ADMISSION_MS_MAX: u64 = 5_000;
+/// Connections that are in the admission exchange at once.
+pub const ADMISSIONS_MAX: usize = 32;
+/// How long a refuser keeps polling the connection so that its typed refusal arrives.
+pub const ADMISSION_LINGER_MS: u64 = 1_000;
+/// Established connections in all; members beyond it are reached through others.
+pub const CONNECTIONS_MAX: usize = 512;
+/// Established connections per peer: two dialled at the same moment, until one is chosen.
+pub const CONNECTIONS_PER_PEER_MAX: usize = 3;
+/// Gossip frames that wait for a slow peer; the oldest is dropped.
+pub const GOSSIP_QUEUE_FRAMES_MAX: usize = 256;
+/// Bytes of gossip frames that wait for a slow peer.
+pub const GOSSIP_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bulk frames that wait for a slow peer; a further one is refused and the exchange is given up.
+pub const BULK_QUEUE_FRAMES_MAX: usize = 32;
+/// Frames that have arrived and wait for the driver, per node; beyond it reading stops.
+pub const INBOX_FRAMES_MAX: usize = 1_024;
+/// Frames that could not be decoded, after which the connection that brought them is closed.
+pub const BAD_FRAMES_MAX: u32 = 8;
+
+/// Invites that are open at once.
+pub const INVITES_MAX: usize = 1_024;
+/// Uses of one invite.
+pub const INVITE_USES_MAX: u32 = 1_024;
+/// A grant's life until renewal exists: one year.
+pub const GRANT_LIFE_MS: u64 = 365 * 24 * 3_600 * 1_000;
+/// Grants and invites are honoured this long after their end, because clocks differ.
+pub const EXPIRY_TOLERANCE_MS: u64 = 5 * 60 * 1_000;
+
+/// Bytes of one HTTP request's body: a batch of operations with its values, in JSON.
+pub const API_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Requests that wait for the driver; beyond it the API answers "busy".
+pub const API_QUEUE_MAX: usize = 1_024;
+/// Events that a slow watcher may fall behind before it is told so and starts over.
+pub const WATCH_QUEUE_MAX: usize = 8_192;
+/// The bytes of a Unix socket's path that every system takes.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// One record of the DHT. What is larger is split.
+pub const RECORD_BYTES_MAX: usize = 256 * 1024;
+/// Owners of one record.
+pub const OWNERS_MAX: usize = 20;

@@ -1,0 +1,2 @@
+//! `chinwag`: the peer CLI.
+fn main() {}

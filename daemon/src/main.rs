@@ -1,0 +1,2 @@
+//! `chinwagd`: the daemon alone.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Where records live: record format, limits, owners by XOR distance and expiry, pure.

@@ -1,0 +1,1 @@
+//! How replicas meet: eager push and the anti-entropy ladder, as a pure state machine.

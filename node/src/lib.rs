@@ -1,0 +1,1 @@
+//! One overlay node as a single state machine, and the one codec.
