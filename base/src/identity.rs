@@ -28,6 +28,14 @@ impl NodeId {
         &self.0
     }
 
+    /// libp2p's `PeerId` of this key, in its binary form: what Kademlia hashes to place a node.
+    pub fn to_peer_id_bytes(&self) -> [u8; 38] {
+        let mut bytes = [0; 38];
+        bytes[..6].copy_from_slice(&PEER_ID_PREFIX);
+        bytes[6..].copy_from_slice(&self.0);
+        bytes
+    }
+
     /// Enough of the id to tell members of one overlay apart: `12D3…q7Vf`.
     pub fn short(&self) -> String {
         let text = self.to_string();

@@ -4,6 +4,7 @@
 //! checksum of four. Case and further dashes do not matter.
 
 use crate::address::Address;
+use crate::codec;
 use crate::identity::{NodeId, OverlayId};
 use crate::limits::ADDRESSES_MAX;
 use crate::name::OverlayName;
@@ -89,8 +90,7 @@ impl fmt::Display for Invite {
             not_after: self.not_after,
             addresses: self.addresses.iter().take(ADDRESSES_MAX).copied().collect(),
         };
-        let bytes = bincode::serde::encode_to_vec(&payload, bincode::config::standard())
-            .expect("a payload encodes, because it has no types that can fail");
+        let bytes = codec::encode(&payload);
         let mut text = base32(&bytes);
         text.push_str(&checksum(&self.overlay_name, &text));
         write!(f, "{PREFIX}{}", self.overlay_name)?;
@@ -125,10 +125,8 @@ impl FromStr for Invite {
             return Err(InviteError::Mistyped);
         }
         let bytes = unbase32(text).ok_or(InviteError::Mistyped)?;
-        let config = bincode::config::standard().with_limit::<TOKEN_BYTES_MAX>();
-        let (payload, read) = bincode::serde::decode_from_slice::<Payload, _>(&bytes, config)
-            .map_err(|_| InviteError::Mistyped)?;
-        if read != bytes.len() || payload.addresses.len() > ADDRESSES_MAX {
+        let payload: Payload = codec::decode::<TOKEN_BYTES_MAX, _>(&bytes).map_err(|_| InviteError::Mistyped)?;
+        if payload.addresses.len() > ADDRESSES_MAX {
             return Err(InviteError::Mistyped);
         }
         let Payload { overlay, inviter, secret, not_after, addresses } = payload;

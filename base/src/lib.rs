@@ -4,6 +4,7 @@
 //! passes in, randomness is a seeded generator that somebody passes in.
 
 pub mod address;
+pub mod codec;
 pub mod digest;
 pub mod grant;
 pub mod identity;

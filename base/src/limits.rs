@@ -113,3 +113,15 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 /// Owners of one record.
 pub const OWNERS_MAX: usize = 20;
+/// A record that its publisher does not renew is gone after two days: a day as in Kademlia's paper, and one to miss.
+pub const RECORD_LIFE_MS_MAX: u64 = 48 * 3_600 * 1_000;
+/// A tombstone outlives every copy of what it deletes, on clocks that differ by the tolerance at either end.
+pub const TOMBSTONE_LIFE_MS: u64 = RECORD_LIFE_MS_MAX + 2 * EXPIRY_TOLERANCE_MS;
+/// What a record costs its owner beside key and value, rounded up. It bounds the number of records by their bytes.
+pub const RECORD_OVERHEAD_BYTES: usize = 256;
+/// All records of which one daemon is an owner, held in memory; a quarter of the replicated state's bound.
+pub const RECORD_STORE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Records of one publisher at one owner: a quarter of what fits, so that nobody fills an owner alone.
+pub const PUBLISHER_RECORDS_MAX: usize = RECORD_STORE_BYTES_MAX / RECORD_OVERHEAD_BYTES / 4;
+/// Bytes of one publisher's records at one owner: a quarter of the whole, for the same reason.
+pub const PUBLISHER_BYTES_MAX: usize = RECORD_STORE_BYTES_MAX / 4;

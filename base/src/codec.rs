@@ -1,0 +1,91 @@
+//! The one place where bincode is called: strict, bounded, whole input consumed.
+//!
+//! bincode is unmaintained (RUSTSEC-2025-0141), so nothing outside this module names it. Three rules keep it safe:
+//! every decode has a byte limit (without one, a derive decode can be made to allocate until the process aborts, by
+//! a message of 26 bytes), what follows the value is an error, and a value's own type refuses what is not legal.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why bytes are not a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// More bytes than such a value may have.
+    #[error("{len} bytes are more than the {max} that are allowed here")]
+    TooLong {
+        /// How many there were.
+        len: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// Cut short, not of this type, or a part that is not legal.
+    #[error("it does not decode: {0}")]
+    Malformed(String),
+    /// The value was followed by something else.
+    #[error("{0} bytes follow the value")]
+    Trailing(usize),
+}
+
+/// Encodes a value, in bincode's standard form (little-endian, variable-length integers).
+///
+/// # Panics
+/// Only for a type whose own `Serialize` fails; ours do not.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    bincode::serde::encode_to_vec(value, bincode::config::standard())
+        .expect("a value encodes, because none of our types refuses to")
+}
+
+/// Decodes a value that fills `bytes` exactly. It allocates in proportion to `bytes`, never by what they claim.
+///
+/// # Errors
+/// [`DecodeError`], with nothing allocated beyond `LIMIT` bytes.
+pub fn decode<const LIMIT: usize, T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    if bytes.len() > LIMIT {
+        return Err(DecodeError::TooLong { len: bytes.len(), max: LIMIT });
+    }
+    let config = bincode::config::standard().with_limit::<LIMIT>();
+    let (value, read) = bincode::serde::decode_from_slice(bytes, config)
+        .map_err(|e| DecodeError::Malformed(short(&e.to_string())))?;
+    if read != bytes.len() {
+        return Err(DecodeError::Trailing(bytes.len() - read));
+    }
+    Ok(value)
+}
+
+/// Error texts go to logs, and a peer must not choose how long they are.
+fn short(text: &str) -> String {
+    const CHARS_MAX: usize = 120;
+    crate::key::printable(text).chars().take(CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    type Nested = Vec<BTreeMap<String, Option<Vec<u64>>>>;
+
+    #[test]
+    fn claims_are_not_believed() {
+        // A length of 2^63 in front of nothing.
+        let claim = [&[253u8][..], &(1u64 << 63).to_le_bytes()].concat();
+        assert!(matches!(decode::<1_024, Vec<u8>>(&claim), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode::<1_024, String>(&claim), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode::<1_024, Nested>(&claim), Err(DecodeError::Malformed(_))));
+        assert_eq!(decode::<4, u8>(&[1, 2]), Err(DecodeError::Trailing(1)));
+        assert_eq!(decode::<1, u8>(&[1, 2]), Err(DecodeError::TooLong { len: 2, max: 1 }));
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(value: Nested) {
+            prop_assert_eq!(decode::<1_048_576, Nested>(&encode(&value)), Ok(value));
+        }
+
+        #[test]
+        fn any_bytes_decode_or_are_refused(bytes: Vec<u8>) {
+            let _ = decode::<4_096, Nested>(&bytes);
+        }
+    }
+}
