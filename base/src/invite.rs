@@ -125,7 +125,8 @@ impl FromStr for Invite {
             return Err(InviteError::Mistyped);
         }
         let bytes = unbase32(text).ok_or(InviteError::Mistyped)?;
-        let payload: Payload = codec::decode::<TOKEN_BYTES_MAX, _>(&bytes).map_err(|_| InviteError::Mistyped)?;
+        let payload: Payload =
+            codec::decode::<TOKEN_BYTES_MAX, _>(&bytes).map_err(|_| InviteError::Mistyped)?;
         if payload.addresses.len() > ADDRESSES_MAX {
             return Err(InviteError::Mistyped);
         }
