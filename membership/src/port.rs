@@ -1,0 +1,123 @@
+//! The only way in and the only way out.
+
+use crate::event::Event;
+use crate::message::Message;
+use crate::record::Record;
+use chinwag_base::{Address, Lane, NodeId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What can happen to a membership.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The deadline has come. Only this runs timers, so frames that waited during a stall are handled before them
+    /// if the driver hands them in first, as it should.
+    Tick,
+    /// A frame from a member whose key and grant the transport has checked.
+    Message {
+        /// Who.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Some other frame of that member arrived (state, records): a sign of life.
+    Heard {
+        /// Who.
+        peer: NodeId,
+    },
+    /// The first connection to that member opened.
+    Connected {
+        /// Who.
+        peer: NodeId,
+    },
+    /// The last connection to that member is gone.
+    Disconnected {
+        /// Who.
+        peer: NodeId,
+        /// How.
+        reason: Lost,
+    },
+    /// A dial asked for by [`Output::Dial`] came to nothing.
+    DialFailed {
+        /// Who.
+        peer: NodeId,
+        /// How.
+        why: DialFailure,
+    },
+    /// Where we listen has changed.
+    Addresses(Vec<Address>),
+    /// Somebody to dial: from an invite, from discovery on this machine or network.
+    Seed {
+        /// Who.
+        peer: NodeId,
+        /// Where.
+        addresses: Vec<Address>,
+    },
+    /// The driver measured that this process did not run.
+    Stalled {
+        /// For how long.
+        lasted: Duration,
+    },
+    /// Say goodbye.
+    Leave,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lost {
+    /// The other end reset it: its process may be dead.
+    Reset,
+    /// The other end closed it: its process may be dead, for the kernel closes what a killed process leaves.
+    Closed,
+    /// It timed out.
+    TimedOut,
+    /// This end closed it: on [`Output::Close`], over a limit, or for another connection to the same peer.
+    Local,
+}
+
+/// How a dial failed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DialFailure {
+    /// The host answered that nothing listens there: refused, unreachable port, or reset at once. No address timed out.
+    Refused,
+    /// No answer.
+    TimedOut,
+    /// The peer answered and does not admit us.
+    Denied(String),
+    /// Anything else: no address, no route, our own limit, a wrong key.
+    Other,
+}
+
+/// What a membership can do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Send a frame. Dropped if no connection is open.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// On which lane.
+        lane: Lane,
+        /// What.
+        message: Message,
+    },
+    /// Open a connection. Answered by `Connected` or `DialFailed`, exactly one of them.
+    Dial {
+        /// To whom.
+        peer: NodeId,
+        /// Where, best first.
+        addresses: Vec<Address>,
+    },
+    /// Close all connections to a member: it is down or left.
+    Close {
+        /// To whom.
+        peer: NodeId,
+    },
+    /// Keep this record in the address book on disk, in place of an older one.
+    Remember(Arc<Record>),
+    /// Strike this member from the address book.
+    Forget(NodeId),
+    /// Tell people.
+    Event(Event),
+    /// Goodbyes are out: flush the lanes, and the process may exit.
+    Departed,
+}
