@@ -97,7 +97,7 @@ pub const INVITES_MAX: usize = 1_024;
 pub const INVITE_USES_MAX: u32 = 1_024;
 /// A grant's life until renewal exists: one year.
 pub const GRANT_LIFE_MS: u64 = 365 * 24 * 3_600 * 1_000;
-/// Grants and invites are honoured this long after their end, because clocks differ.
+/// Grants are honoured this long after their end, because clocks differ. (An invite is read by the clock that made it.)
 pub const EXPIRY_TOLERANCE_MS: u64 = 5 * 60 * 1_000;
 
 /// Bytes of one HTTP request's body: a batch of operations with its values, in JSON.
@@ -125,3 +125,20 @@ pub const RECORD_STORE_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const PUBLISHER_RECORDS_MAX: usize = RECORD_STORE_BYTES_MAX / RECORD_OVERHEAD_BYTES / 4;
 /// Bytes of one publisher's records at one owner: a quarter of the whole, for the same reason.
 pub const PUBLISHER_BYTES_MAX: usize = RECORD_STORE_BYTES_MAX / 4;
+
+/// Peers that one durable write is pushed to at once. Those beyond it learn of it from summaries.
+pub const PUSH_PEERS_MAX: usize = 32;
+/// Entries in one chunk of an exchange: a quarter of a group commit, so that chunks of several peers share an fsync.
+pub const CHUNK_ENTRIES_MAX: usize = 1_024;
+/// Bytes of entries in one chunk (one entry may exceed it alone), so that a slow link still moves in seconds.
+pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
+/// Chunks asked of one peer and not yet durable here: one under way while the other is at the disk.
+pub const CHUNKS_PER_PEER_MAX: usize = 2;
+/// Entries asked for, or waiting for the disk, beyond which no further chunk is asked for.
+pub const PULL_ENTRIES_MAX: usize = 4_096;
+/// Bytes of one part of a clock; a larger clock travels in several parts.
+pub const CLOCK_PART_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one acknowledgement's clock, which shares a gossip frame.
+pub const ACK_BYTES_MAX: usize = 64 * 1024;
+/// Runs of dots that were refused and are not asked for again for a while.
+pub const REFUSED_RUNS_MAX: usize = 4_096;
