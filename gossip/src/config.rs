@@ -1,0 +1,60 @@
+//! What a [`Gossip`](crate::Gossip) is made of: its timing, who it is, and what its disk remembers.
+
+use chinwag_base::ReplicaId;
+use chinwag_crdt::Entry;
+use std::time::Duration;
+
+/// Timing. All of it may differ between members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// One anti-entropy round: every `round` (jittered by a fifth either way) one peer is met. It bounds how long
+    /// a loss that nothing else reveals can last; shorter rounds cost 40 bytes each.
+    pub round: Duration,
+    /// How long after a change the summary is told: long enough that a burst of writes is one summary.
+    pub settle: Duration,
+    /// The shortest time between two summaries to the same peers.
+    pub summary_spacing: Duration,
+    /// How long a gap that a push left may stand before the peer is asked; reordered pushes close it by themselves.
+    pub gap_patience: Duration,
+    /// How long a peer's clock may differ from ours before the peer is met out of turn. News under way makes
+    /// clocks differ for a round trip and two fsyncs.
+    pub difference_patience: Duration,
+    /// The shortest time between two exchanges out of turn.
+    pub exchange_spacing: Duration,
+    /// When an unanswered question is given up. Generous: a chunk on a slow link takes seconds.
+    pub exchange_timeout: Duration,
+    /// When entries asked of one peer may be asked of another one too.
+    pub chunk_patience: Duration,
+    /// How long a peer that did not give what it claims to hold is left alone.
+    pub rest: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            round: Duration::from_secs(1),
+            settle: Duration::from_millis(20),
+            summary_spacing: Duration::from_millis(50),
+            gap_patience: Duration::from_millis(50),
+            difference_patience: Duration::from_millis(100),
+            exchange_spacing: Duration::from_millis(50),
+            exchange_timeout: Duration::from_secs(10),
+            chunk_patience: Duration::from_secs(2),
+            rest: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Who this core is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The node and its present generation, which no earlier process has used.
+    pub replica: ReplicaId,
+}
+
+/// What the disk remembers of earlier process lives.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Recovered {
+    /// Every durable log row, in log order.
+    pub entries: Vec<Entry>,
+}

@@ -1,0 +1,177 @@
+//! What peers say to each other, and on which lane.
+
+use crate::Spans;
+use chinwag_base::limits::{CHUNK_BYTES_MAX, CHUNK_ENTRIES_MAX, CLOCK_PART_BYTES_MAX};
+use chinwag_base::{Digest, Lane, ReplicaId};
+use chinwag_crdt::{Clock, Entry};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What a replica holds durably, in 32 bytes: the first rung of the ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Rises with every summary to anybody, so that one overtaken on another lane is known to be old.
+    pub number: u32,
+    /// The digest of the clock: which entries are applied.
+    pub clock: Digest,
+    /// The digest of the live state.
+    pub state: Digest,
+}
+
+impl Summary {
+    /// Whether both sides hold the same.
+    pub fn agrees_with(&self, other: &Summary) -> bool {
+        self.clock == other.clock && self.state == other.state
+    }
+}
+
+/// A message between two replicas. Its lane is [`Message::lane`]; it fits that lane's frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// Gossip: durable entries that the sender wrote, as soon as they are durable.
+    Push {
+        /// The entries.
+        entries: Vec<Arc<Entry>>,
+    },
+    /// Gossip: what the sender holds durably of some replicas.
+    Ack {
+        /// Its clock, for these replicas only.
+        clock: Clock,
+    },
+    /// Gossip: what the sender holds durably, after a change has settled.
+    Summary {
+        /// The summary.
+        summary: Summary,
+        /// Whether the sender would like ours, because it does not know that we agree.
+        ask: bool,
+    },
+    /// Bulk, rung 1: the opening of an exchange. Its summary's number names it.
+    Compare {
+        /// What the sender holds.
+        summary: Summary,
+    },
+    /// Bulk, rung 1: we hold the same; the exchange is over.
+    Same {
+        /// The number of the summary that opened it.
+        exchange: u32,
+    },
+    /// Bulk, rung 2: the sender's clock, or what changed in it.
+    Report(Report),
+    /// Bulk, rung 2: "your report changes a clock that I do not have; tell me all of it".
+    Tell,
+    /// Bulk: give me these entries. At most one chunk's worth of dots.
+    Want {
+        /// Names the chunk that will answer.
+        chunk: u32,
+        /// The dots.
+        spans: Spans,
+    },
+    /// Bulk: the answer to a `Want`; as much of it as fits a chunk.
+    Chunk {
+        /// The `Want` that it answers.
+        chunk: u32,
+        /// The entries.
+        entries: Vec<Arc<Entry>>,
+    },
+}
+
+/// A clock in one or several parts. Clocks only grow within a connection, and any part of one is true by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What the sender holds: this report's clock, once complete, has this digest.
+    pub summary: Summary,
+    /// The number of the `Compare` that this answers, if it answers one.
+    pub answers: Option<u32>,
+    /// The digest of the clock that this one is told against; `None` if all of it is here.
+    pub since: Option<Digest>,
+    /// The clock, for the replicas that changed.
+    pub clock: Clock,
+    /// Whether further parts follow.
+    pub more: bool,
+}
+
+impl Message {
+    /// The lane that this message travels on. One that arrives on another lane is not ours.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Message::Push { .. } | Message::Ack { .. } | Message::Summary { .. } => Lane::Gossip,
+            Message::Compare { .. }
+            | Message::Same { .. }
+            | Message::Report(_)
+            | Message::Tell
+            | Message::Want { .. }
+            | Message::Chunk { .. } => Lane::Bulk,
+        }
+    }
+
+    /// The message's name, for logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Message::Push { .. } => "push",
+            Message::Ack { .. } => "ack",
+            Message::Summary { .. } => "summary",
+            Message::Compare { .. } => "compare",
+            Message::Same { .. } => "same",
+            Message::Report(_) => "report",
+            Message::Tell => "tell",
+            Message::Want { .. } => "want",
+            Message::Chunk { .. } => "chunk",
+        }
+    }
+}
+
+/// Room for what stands beside the entries in a frame: the codec's tag and lengths, and the node's own envelope.
+const HEAD_BYTES: usize = 256;
+
+/// Entries grouped so that each group fits a frame of `lane` (and a chunk, on the bulk lane). What is too large
+/// for a gossip frame is left out; it travels by anti-entropy.
+pub(crate) fn frames(entries: impl IntoIterator<Item = Arc<Entry>>, lane: Lane) -> Vec<Vec<Arc<Entry>>> {
+    let bytes_max = lane.frame_bytes_max().min(CHUNK_BYTES_MAX) - HEAD_BYTES;
+    let mut frames: Vec<Vec<Arc<Entry>>> = Vec::new();
+    let mut room = 0;
+    for entry in entries {
+        let weight = entry.weight();
+        if weight > bytes_max {
+            continue;
+        }
+        match frames.last_mut() {
+            Some(frame) if weight <= room && frame.len() < CHUNK_ENTRIES_MAX => {
+                room -= weight;
+                frame.push(entry);
+            }
+            _ => {
+                room = bytes_max - weight;
+                frames.push(vec![entry]);
+            }
+        }
+    }
+    frames
+}
+
+/// The clock of `replicas`, in parts of at most about `bytes_max` bytes each. At least one part, perhaps empty.
+pub(crate) fn parts(clock: &Clock, replicas: &[ReplicaId], bytes_max: usize) -> Vec<Clock> {
+    /// A replica id, the base and the lengths; and one gap, at the codec's worst.
+    const REPLICA_BYTES: usize = 32 + 9 + 9 + 9;
+    const RUN_BYTES: usize = 18;
+    let empty = Clock::default();
+    let all = clock.only(replicas.iter().copied());
+    let mut groups: Vec<Vec<ReplicaId>> = vec![Vec::new()];
+    let mut room = bytes_max.min(CLOCK_PART_BYTES_MAX);
+    for (replica, _) in all.minus(&empty) {
+        let group = groups.last_mut().expect("there is a group, because one was there at the start");
+        let cost = if group.last() == Some(&replica) { RUN_BYTES } else { REPLICA_BYTES };
+        if cost <= room || group.last() == Some(&replica) {
+            room = room.saturating_sub(cost);
+            if group.last() != Some(&replica) {
+                group.push(replica);
+            }
+        } else {
+            room = bytes_max.min(CLOCK_PART_BYTES_MAX) - REPLICA_BYTES;
+            groups.push(vec![replica]);
+        }
+    }
+    if groups.len() == 1 {
+        return vec![all];
+    }
+    groups.into_iter().map(|group| all.only(group)).collect()
+}
