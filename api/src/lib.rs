@@ -1,1 +1,58 @@
 //! The contract of the HTTP API: request and reply types, exit codes, error shape.
+//!
+//! The API is HTTP/JSON on a daemon's Unix socket, with server-sent events where something goes on. It is the only
+//! door to a daemon, so that the CLI, curl, a web page and other languages cannot drift apart. This crate is the
+//! door's frame: the daemon answers with these types, the CLI reads them, and the tests here hold their text still.
+//!
+//! # Manners of the JSON
+//! - Every reply is one object whose `"schema"` is `chinwag.NAME/VERSION` ([`Schema`]). Fields may be added within a
+//!   version; none changes its meaning or goes away. A reader ignores what it does not know.
+//! - Keys are `snake_case` with their unit last: `uptime_ms`, `expires_unix_ms`.
+//! - Ids, digests and generations are text: they have more digits than a JSON number keeps in most languages.
+//! - A value is bytes. Alone it is `"value"` when it is UTF-8 and `"value_base64"` when it is not; in a list it is a
+//!   string or `{"base64": "…"}` ([`Bytes`]).
+//! - A refusal is `chinwag.error/1` ([`Failure`]), whose kind decides the HTTP status and the exit code ([`Kind`]).
+//!
+//! | request | reply |
+//! |---|---|
+//! | `GET /v1/version` | [`Version`] |
+//! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/members` | [`Members`] |
+//! | `GET /v1/cells/KEY?siblings&after=TOKEN` | [`Cell`] |
+//! | `GET /v1/keys?pattern=&limit=&after=` | [`Keys`] |
+//! | `POST /v1/write` [`WriteRequest`] | [`WriteReply`] |
+//! | `GET /v1/watch?pattern=` | server-sent [`Watched`] |
+//! | `GET /v1/events` | server-sent [`NodeEvent`] |
+//! | `POST /v1/init` [`InitRequest`] | [`InitReply`] |
+//! | `POST /v1/invite` [`InviteRequest`] | [`InviteReply`] |
+//! | `POST /v1/join` [`JoinRequest`] | [`JoinReply`] |
+//! | `POST /v1/leave` | [`LeaveReply`] |
+//! | `GET /healthz`, `GET /readyz` | 200 or 503, with [`Health`] |
+
+pub mod bytes;
+pub mod cell;
+pub mod event;
+pub mod failure;
+pub mod glob;
+pub mod hex;
+pub mod member;
+pub mod overlay;
+pub mod paths;
+pub mod runtime;
+pub mod schema;
+pub mod status;
+pub mod write;
+
+pub use bytes::Bytes;
+pub use cell::{Cell, CellQuery, Content, Count, KeyRow, Keys, KeysQuery, Kind as CellKind, Sibling};
+pub use event::{Change, NodeEvent, Ready, Reset, WatchQuery, Watched, What};
+pub use failure::{Exit, Failure, Kind};
+pub use glob::Pattern;
+pub use hex::Hex;
+pub use member::{Member, MemberState, Members};
+pub use overlay::{
+    InitReply, InitRequest, InviteReply, InviteRequest, JoinReply, JoinRequest, LeaveReply, Overlay, Through,
+};
+pub use schema::{Schema, to_json};
+pub use status::{Counts, Gossip, Health, InStep, Phi, Problem, Status, Version};
+pub use write::{Outcome, Token, Wait, WriteOp, WriteReply, WriteRequest};

@@ -1,0 +1,178 @@
+//! What is told as it happens, over server-sent events.
+//!
+//! A stream starts with an event `ready`, once nothing more can be missed. `GET /v1/watch` then sends `change`, and
+//! `reset` when the watcher fell too far behind; `GET /v1/events` sends `event`. The name of the server-sent event
+//! is in [`Watched::NAMES`] and beside; its data is one JSON object with its schema.
+
+use crate::bytes::Bytes;
+use crate::cell::Count;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The query of `GET /v1/watch`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchQuery {
+    /// Which keys: see [`Pattern`](crate::Pattern). All without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+}
+
+/// The server-sent event's name of [`Ready`].
+pub const READY: &str = "ready";
+/// The server-sent event's name of [`Change`].
+pub const CHANGE: &str = "change";
+/// The server-sent event's name of [`Reset`].
+pub const RESET: &str = "reset";
+/// The server-sent event's name of [`NodeEvent`].
+pub const EVENT: &str = "event";
+
+/// What `GET /v1/watch` sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watched {
+    /// From here on nothing is missed.
+    Ready(Ready),
+    /// A change became visible.
+    Change(Change),
+    /// Changes were left out.
+    Reset(Reset),
+}
+
+impl Watched {
+    /// The names of the server-sent events, in the order of the variants.
+    pub const NAMES: [&'static str; 3] = [READY, CHANGE, RESET];
+
+    /// The server-sent event's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Watched::Ready(_) => READY,
+            Watched::Change(_) => CHANGE,
+            Watched::Reset(_) => RESET,
+        }
+    }
+}
+
+/// The stream is set up: whatever happens from here on is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The member that tells.
+    pub name: String,
+}
+
+/// The watcher fell behind, and some changes were left out. What it knows must be read anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reset {
+    /// Why, for people.
+    pub message: String,
+}
+
+/// A change that became visible on the answering daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When it became visible, by this daemon's clock.
+    pub at_unix_ms: u64,
+    /// The key.
+    pub key: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+    /// The name of the member that wrote it.
+    pub origin: String,
+    /// How long ago it was written, by the two clocks; zero where they disagree.
+    pub age_ms: u64,
+    /// The values that it replaced, or that lost against it.
+    #[serde(default)]
+    pub was: Vec<Bytes>,
+    /// Whether it was concurrent with what it met.
+    #[serde(default)]
+    pub concurrent: bool,
+}
+
+/// What happened to a cell, by its `"what"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum What {
+    /// A register was set by a write that had seen what it replaced.
+    Set {
+        /// The value now.
+        #[serde(flatten, with = "crate::bytes::field")]
+        value: Bytes,
+    },
+    /// A concurrent write of a register arrived. The value is the winner, old or new.
+    Merge {
+        /// The value now.
+        #[serde(flatten, with = "crate::bytes::field")]
+        value: Bytes,
+    },
+    /// What the key held was deleted.
+    Del {},
+    /// A counter moved.
+    Incr {
+        /// By how much.
+        by: Count,
+        /// The sum now.
+        count: Count,
+    },
+    /// An element was added to a set.
+    Add {
+        /// The element.
+        #[serde(flatten, with = "crate::bytes::field")]
+        value: Bytes,
+    },
+    /// An element was removed from a set.
+    Rm {
+        /// The element.
+        #[serde(flatten, with = "crate::bytes::field")]
+        value: Bytes,
+    },
+}
+
+impl What {
+    /// Its name, as in JSON.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            What::Set { .. } => "set",
+            What::Merge { .. } => "merge",
+            What::Del {} => "del",
+            What::Incr { .. } => "incr",
+            What::Add { .. } => "add",
+            What::Rm { .. } => "rm",
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How much an event matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// For the debugging of a protocol.
+    Trace,
+    /// For the curious.
+    Debug,
+    /// Something changed.
+    Info,
+    /// Somebody should look.
+    Warn,
+    /// Something is broken.
+    Error,
+}
+
+/// An event of the node: what the logs show.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeEvent {
+    /// When, by this daemon's clock.
+    pub at_unix_ms: u64,
+    /// How much it matters.
+    pub level: Level,
+    /// Its stable name, such as `member.suspect`.
+    pub event: String,
+    /// What it says, by name; the same names as in the logs.
+    #[serde(default)]
+    pub fields: serde_json::Map<String, serde_json::Value>,
+}

@@ -1,0 +1,78 @@
+//! Who is alive, as one daemon sees it.
+
+use crate::hex::Hex;
+use crate::status::generation;
+use chinwag_base::{Address, Generation, NodeId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// `GET /v1/members`: this daemon first, then by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Members {
+    /// Every member, dead ones too.
+    pub members: Vec<Member>,
+}
+
+/// A member's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// It answers.
+    Alive,
+    /// It may be dead; it is being asked to refute.
+    Suspect,
+    /// It is dead, as far as anyone can tell.
+    Down,
+    /// It said goodbye.
+    Left,
+}
+
+impl fmt::Display for MemberState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            MemberState::Alive => "alive",
+            MemberState::Suspect => "suspect",
+            MemberState::Down => "down",
+            MemberState::Left => "left",
+        })
+    }
+}
+
+/// One member. What this daemon does not measure itself is null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name, for people.
+    pub name: String,
+    /// The node.
+    pub id: NodeId,
+    /// Whether it is the daemon that answers.
+    #[serde(rename = "self", default)]
+    pub is_self: bool,
+    /// Its state.
+    pub state: MemberState,
+    /// Down by silence alone, without the verdict of others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unverified: bool,
+    /// How suspicious its silence is: -log10 of the chance that it is alive all the same.
+    pub phi: Option<f64>,
+    /// Its own version number, which it raises to refute.
+    pub incarnation: u64,
+    /// Its process life, in hexadecimal.
+    #[serde(with = "generation")]
+    pub generation: Generation,
+    /// Round trip.
+    pub rtt_ms: Option<f64>,
+    /// How long ago it was last heard.
+    pub heard_ms: Option<u64>,
+    /// Operations that we know and it does not, when it was last met.
+    pub behind: Option<u64>,
+    /// Its state's digest, when it was last met.
+    pub digest: Option<Hex>,
+    /// Where it listens.
+    pub addresses: Vec<Address>,
+    /// The names of those who suspect it.
+    #[serde(default)]
+    pub suspected_by: Vec<String>,
+    /// When it counts as down unless it answers.
+    pub down_in_ms: Option<u64>,
+}

@@ -1,0 +1,50 @@
+//! The name and version that each reply carries.
+
+use serde::Serialize;
+
+/// A reply with a name of its own, such as `chinwag.members/1`.
+pub trait Schema: Serialize {
+    /// The name and the version.
+    const SCHEMA: &'static str;
+}
+
+/// A reply with its schema written first.
+#[derive(Serialize)]
+struct Tagged<'a, T> {
+    schema: &'static str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+/// The reply as one JSON object on one line, its `"schema"` first.
+pub fn to_json<T: Schema>(reply: &T) -> String {
+    serde_json::to_string(&Tagged { schema: T::SCHEMA, body: reply })
+        .expect("a reply encodes, because its maps have text for keys and its types never fail")
+}
+
+/// Gives types their schema, one row each.
+macro_rules! schemas {
+    ($($type:ty => $schema:literal,)*) => {
+        $(impl $crate::schema::Schema for $type { const SCHEMA: &'static str = $schema; })*
+    };
+}
+
+schemas! {
+    crate::Version => "chinwag.version/1",
+    crate::Status => "chinwag.status/1",
+    crate::Health => "chinwag.health/1",
+    crate::Members => "chinwag.members/1",
+    crate::Cell => "chinwag.cell/1",
+    crate::Keys => "chinwag.keys/1",
+    crate::WriteReply => "chinwag.write/1",
+    crate::Ready => "chinwag.ready/1",
+    crate::Change => "chinwag.change/1",
+    crate::Reset => "chinwag.reset/1",
+    crate::NodeEvent => "chinwag.event/1",
+    crate::InitReply => "chinwag.init/1",
+    crate::InviteReply => "chinwag.invite/1",
+    crate::JoinReply => "chinwag.join/1",
+    crate::LeaveReply => "chinwag.leave/1",
+    crate::Failure => "chinwag.error/1",
+    crate::runtime::Entry => "chinwag.runtime/1",
+}

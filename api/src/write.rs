@@ -1,0 +1,212 @@
+//! Writing to the replicated state.
+
+use crate::bytes::{self, Bytes};
+use crate::cell::{Count, Kind};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// `POST /v1/write`: all of the operations or none, durable on the answering daemon before it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteRequest {
+    /// The operations, applied in this order.
+    pub ops: Vec<WriteOp>,
+    /// On how many members to wait until they hold the write durably. Without it, on none but this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Wait>,
+    /// How long to wait for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// One operation, by its `"op"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum WriteOp {
+    /// Sets a register.
+    Set {
+        /// The key.
+        key: String,
+        /// The new value.
+        #[serde(flatten, with = "bytes::field")]
+        value: Bytes,
+    },
+    /// Deletes what the key holds.
+    Del {
+        /// The key.
+        key: String,
+        /// Only the part of this type, where two were written concurrently.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<Kind>,
+    },
+    /// Adds to a counter.
+    Incr {
+        /// The key.
+        key: String,
+        /// By how much; negative takes away.
+        by: i64,
+    },
+    /// Adds elements to a set.
+    Add {
+        /// The key.
+        key: String,
+        /// The elements.
+        elements: Vec<Bytes>,
+    },
+    /// Removes elements from a set.
+    Rm {
+        /// The key.
+        key: String,
+        /// The elements.
+        elements: Vec<Bytes>,
+    },
+}
+
+impl WriteOp {
+    /// The key it writes.
+    pub fn key(&self) -> &str {
+        match self {
+            WriteOp::Set { key, .. }
+            | WriteOp::Del { key, .. }
+            | WriteOp::Incr { key, .. }
+            | WriteOp::Add { key, .. }
+            | WriteOp::Rm { key, .. } => key,
+        }
+    }
+}
+
+/// How many members must hold a write. As JSON `"majority"`, `"all"` or a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// More than half of all members but those that left.
+    Majority,
+    /// All that are alive at the call.
+    All,
+    /// So many, the writer among them.
+    Members(u32),
+}
+
+/// A text that is not a [`Wait`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected majority, all or a number of members")]
+pub struct WaitError;
+
+impl FromStr for Wait {
+    type Err = WaitError;
+    fn from_str(s: &str) -> Result<Self, WaitError> {
+        match s {
+            "majority" => Ok(Wait::Majority),
+            "all" => Ok(Wait::All),
+            number => number.parse().map(Wait::Members).map_err(|_| WaitError),
+        }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wait::Majority => f.write_str("majority"),
+            Wait::All => f.write_str("all"),
+            Wait::Members(n) => n.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Wait {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Wait::Members(n) => s.serialize_u32(*n),
+            word => s.collect_str(word),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Wait {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected \"majority\", \"all\" or a number of members")]
+        enum Form {
+            Members(u32),
+            Word(String),
+        }
+        match Form::deserialize(d)? {
+            Form::Members(n) => Ok(Wait::Members(n)),
+            Form::Word(word) => word.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+/// A write, named: the dots that it made. Opaque to clients; a read anywhere can wait until it is visible.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(pub String);
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// `POST /v1/write`. The write is durable on the answering daemon, whether the wait was met or not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WriteReply {
+    /// The write's name, for `?after=`.
+    pub token: Token,
+    /// How many members hold it durably, as far as this one knows.
+    pub holders: u64,
+    /// Of how many: all but those that left.
+    pub of: u64,
+    /// Whether the wait was met; true without one.
+    pub met: bool,
+    /// How long it took, the wait included.
+    pub after_ms: f64,
+    /// What became of each operation, in their order.
+    pub results: Vec<Outcome>,
+}
+
+/// What became of one operation: what its cell holds now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Outcome {
+    /// A register was set.
+    Set {
+        /// The key.
+        key: String,
+        /// The value.
+        #[serde(flatten, with = "bytes::field")]
+        value: Bytes,
+    },
+    /// A cell was deleted.
+    Del {
+        /// The key.
+        key: String,
+    },
+    /// A counter moved.
+    Incr {
+        /// The key.
+        key: String,
+        /// By how much.
+        by: i64,
+        /// The sum now.
+        count: Count,
+    },
+    /// Elements were added to a set.
+    Add {
+        /// The key.
+        key: String,
+        /// How many were not in it before.
+        added: u64,
+        /// How many it has now.
+        size: u64,
+    },
+    /// Elements were removed from a set.
+    Rm {
+        /// The key.
+        key: String,
+        /// How many were in it before.
+        removed: u64,
+        /// How many it has now.
+        size: u64,
+    },
+}
