@@ -75,6 +75,8 @@ pub enum Kind {
     TooLarge,
     /// A counter would leave its range.
     Overflow,
+    /// What answers is no chinwagd, or one that this program does not understand.
+    Incompatible,
     /// The disk does not take writes; the reason is told.
     Storage,
     /// Too much waits already. Trying again is right.
@@ -116,7 +118,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind but `Unknown`, which is never sent.
-    pub const ALL: [Kind; 31] = [
+    pub const ALL: [Kind; 32] = [
         Kind::NoSuchKey,
         Kind::NoSuchElement,
         Kind::WaitNotMet,
@@ -131,6 +133,7 @@ impl Kind {
         Kind::Conflict,
         Kind::TooLarge,
         Kind::Overflow,
+        Kind::Incompatible,
         Kind::Storage,
         Kind::Busy,
         Kind::NoOverlay,
@@ -169,7 +172,7 @@ impl Kind {
             Kind::InviteExpired | Kind::InviteUsed | Kind::InviteUnknown | Kind::InviteForeign => {
                 (Exit::Refused, 410)
             }
-            Kind::InviterUnreachable => (Exit::Refused, 502),
+            Kind::InviterUnreachable | Kind::Incompatible => (Exit::Refused, 502),
             Kind::Timeout => (Exit::Timeout, 504),
             Kind::Internal => (Exit::Bug, 500),
             Kind::Unknown => (Exit::Refused, 500),

@@ -31,6 +31,8 @@
 
 pub mod bytes;
 pub mod cell;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod event;
 pub mod failure;
 pub mod glob;
@@ -43,8 +45,13 @@ pub mod schema;
 pub mod status;
 pub mod write;
 
+#[cfg(test)]
+mod texts;
+
 pub use bytes::Bytes;
 pub use cell::{Cell, CellQuery, Content, Count, KeyRow, Keys, KeysQuery, Kind as CellKind, Sibling};
+#[cfg(feature = "client")]
+pub use client::Client;
 pub use event::{Change, NodeEvent, Ready, Reset, WatchQuery, Watched, What};
 pub use failure::{Exit, Failure, Kind};
 pub use glob::Pattern;

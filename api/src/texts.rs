@@ -1,0 +1,264 @@
+//! The exact text of each reply and request. A change here is a change of the contract.
+
+use crate::event::Level;
+use crate::*;
+use chinwag_base::{Generation, NodeId, Role};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+const ID: &str = "12D3KooWAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+fn id() -> NodeId {
+    NodeId::from_bytes([7; 32])
+}
+
+fn overlay() -> Overlay {
+    Overlay { name: "home".parse().unwrap(), id: "0123456789abcdef0123456789abcdef".parse().unwrap() }
+}
+
+/// The reply's text is `expected`, and reads as the reply.
+fn holds<T: Schema + DeserializeOwned + PartialEq + Debug>(reply: &T, expected: &str) {
+    let text = to_json(reply);
+    let shown = text.replace(&id().to_string(), ID);
+    assert_eq!(shown, expected);
+    assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), reply);
+    let mut newer: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+    newer.insert("of_a_later_version".into(), serde_json::json!([1]));
+    let newer = serde_json::to_string(&newer).unwrap();
+    assert_eq!(&serde_json::from_str::<T>(&newer).unwrap(), reply, "new fields are passed over");
+}
+
+#[test]
+fn status_and_version() {
+    let version = Version { version: "0.1.0".into(), protocol: 1, protocol_min: 1 };
+    holds(&version, r#"{"schema":"chinwag.version/1","version":"0.1.0","protocol":1,"protocol_min":1}"#);
+    let status = Status {
+        name: "alpha".into(),
+        id: id(),
+        generation: Generation::new(0xabc),
+        overlay: Some(overlay()),
+        role: Some(Role::Admin),
+        pid: 7,
+        version: "0.1.0".into(),
+        protocol: 1,
+        uptime_ms: 252_000,
+        healthy: false,
+        problems: vec![Problem { kind: "storage".into(), message: "the disk is full".into() }],
+        members: Counts { alive: 2, suspect: 1, down: 0, left: 0 },
+        phi_highest: Some(Phi { name: "gamma".into(), phi: 5.1, down_at: 8.0 }),
+        keys: 1204,
+        digest: "9c1fa07e000000000000000000000000".parse().unwrap(),
+        in_step: InStep { peers: 1, of: 2 },
+        gossip: Gossip { queue: 0, queue_max: 256, rounds_per_s: Some(5.0), ..Gossip::default() },
+        addresses: vec!["/ip4/127.0.0.1/tcp/41731".parse().unwrap()],
+        socket: "/run/alpha.sock".into(),
+        data: "/data".into(),
+    };
+    holds(
+        &status,
+        &format!(
+            "{}{}{}{}{}{}",
+            r#"{"schema":"chinwag.status/1","name":"alpha","id":""#,
+            ID,
+            r#"","generation":"abc","overlay":{"name":"home","id":"0123456789abcdef0123456789abcdef"},"role":"admin","pid":7,"version":"0.1.0","protocol":1,"uptime_ms":252000,"healthy":false,"problems":[{"kind":"storage","message":"the disk is full"}],"#,
+            r#""members":{"alive":2,"suspect":1,"down":0,"left":0},"phi_highest":{"name":"gamma","phi":5.1,"down_at":8.0},"keys":1204,"digest":"9c1fa07e000000000000000000000000","in_step":{"peers":1,"of":2},"#,
+            r#""gossip":{"queue":0,"queue_max":256,"rounds_per_s":5.0,"in_bytes_per_s":null,"out_bytes_per_s":null},"#,
+            r#""addresses":["/ip4/127.0.0.1/tcp/41731"],"socket":"/run/alpha.sock","data":"/data"}"#
+        ),
+    );
+    holds(&Health { ok: true, problems: vec![] }, r#"{"schema":"chinwag.health/1","ok":true,"problems":[]}"#);
+}
+
+#[test]
+fn members() {
+    let member = Member {
+        name: "gamma".into(),
+        id: id(),
+        is_self: false,
+        state: MemberState::Suspect,
+        unverified: false,
+        phi: Some(5.1),
+        incarnation: 3,
+        generation: Generation::new(16),
+        rtt_ms: Some(0.5),
+        heard_ms: Some(2900),
+        behind: Some(12),
+        digest: None,
+        addresses: vec![],
+        suspected_by: vec!["beta".into()],
+        down_in_ms: Some(1800),
+    };
+    holds(
+        &Members { members: vec![member] },
+        &format!(
+            r#"{{"schema":"chinwag.members/1","members":[{{"name":"gamma","id":"{ID}","self":false,"state":"suspect","phi":5.1,"incarnation":3,"generation":"10","rtt_ms":0.5,"heard_ms":2900,"behind":12,"digest":null,"addresses":[],"suspected_by":["beta"],"down_in_ms":1800}}]}}"#
+        ),
+    );
+}
+
+#[test]
+fn cells_of_every_type() {
+    let cell = |content| Cell { key: "k".into(), content };
+    let register = |value: Bytes, siblings| Content::Register { value, siblings };
+    holds(
+        &cell(register("hi".into(), vec![])),
+        r#"{"schema":"chinwag.cell/1","key":"k","kind":"register","value":"hi"}"#,
+    );
+    holds(
+        &cell(register(
+            vec![0xff].into(),
+            vec![Sibling { value: "b".into(), origin: "beta".into(), at_unix_ms: 5 }],
+        )),
+        r#"{"schema":"chinwag.cell/1","key":"k","kind":"register","value_base64":"/w==","siblings":[{"value":"b","origin":"beta","at_unix_ms":5}]}"#,
+    );
+    holds(
+        &cell(Content::Counter { count: Count(-3) }),
+        r#"{"schema":"chinwag.cell/1","key":"k","kind":"counter","count":-3}"#,
+    );
+    holds(
+        &cell(Content::Counter { count: Count(i128::MAX) }),
+        r#"{"schema":"chinwag.cell/1","key":"k","kind":"counter","count":"170141183460469231731687303715884105727"}"#,
+    );
+    let set = Content::Set { elements: vec!["a".into(), vec![0xff].into()] };
+    holds(
+        &cell(set.clone()),
+        r#"{"schema":"chinwag.cell/1","key":"k","kind":"set","elements":["a",{"base64":"/w=="}]}"#,
+    );
+    holds(
+        &cell(Content::Conflict { contents: vec![register("hi".into(), vec![]), set] }),
+        r#"{"schema":"chinwag.cell/1","key":"k","kind":"conflict","contents":[{"kind":"register","value":"hi"},{"kind":"set","elements":["a",{"base64":"/w=="}]}]}"#,
+    );
+    holds(
+        &Keys { keys: vec![KeyRow { key: "k".into(), kind: CellKind::Set }], next: None },
+        r#"{"schema":"chinwag.keys/1","keys":[{"key":"k","kind":"set"}],"next":null}"#,
+    );
+}
+
+#[test]
+fn writes() {
+    let request = WriteRequest {
+        ops: vec![
+            WriteOp::Set { key: "a".into(), value: "1".into() },
+            WriteOp::Set { key: "a".into(), value: vec![0xff].into() },
+            WriteOp::Del { key: "a".into(), kind: None },
+            WriteOp::Del { key: "a".into(), kind: Some(CellKind::Counter) },
+            WriteOp::Incr { key: "n".into(), by: -2 },
+            WriteOp::Add { key: "s".into(), elements: vec!["x".into()] },
+            WriteOp::Rm { key: "s".into(), elements: vec![vec![0xff].into()] },
+        ],
+        wait: Some(Wait::Members(2)),
+        timeout_ms: Some(500),
+    };
+    let text = r#"{"ops":[{"op":"set","key":"a","value":"1"},{"op":"set","key":"a","value_base64":"/w=="},{"op":"del","key":"a"},{"op":"del","key":"a","kind":"counter"},{"op":"incr","key":"n","by":-2},{"op":"add","key":"s","elements":["x"]},{"op":"rm","key":"s","elements":[{"base64":"/w=="}]}],"wait":2,"timeout_ms":500}"#;
+    assert_eq!(serde_json::to_string(&request).unwrap(), text);
+    assert_eq!(serde_json::from_str::<WriteRequest>(text).unwrap(), request);
+
+    let refused = |text: &str| serde_json::from_str::<WriteRequest>(text).unwrap_err().to_string();
+    assert!(refused(r#"{"ops":[],"wiat":"all"}"#).contains("wiat"), "a typo in a request is not passed over");
+    assert!(refused(r#"{"ops":[{"op":"set","key":"a"}]}"#).contains("missing field `value`"));
+    assert!(refused(r#"{"ops":[{"op":"jump","key":"a"}]}"#).contains("jump"));
+    assert!(refused(r#"{"ops":[],"wait":"some"}"#).contains("majority"));
+    assert!(refused(r#"{"ops":[],"wait":-1}"#).contains("majority"));
+    for (text, wait) in [("null", None), ("\"all\"", Some(Wait::All)), ("\"majority\"", Some(Wait::Majority))]
+    {
+        let parsed: WriteRequest = serde_json::from_str(&format!(r#"{{"ops":[],"wait":{text}}}"#)).unwrap();
+        assert_eq!(parsed.wait, wait);
+    }
+
+    let results = vec![
+        Outcome::Set { key: "a".into(), value: "1".into() },
+        Outcome::Del { key: "a".into() },
+        Outcome::Incr { key: "n".into(), by: 2, count: Count(9) },
+        Outcome::Add { key: "s".into(), added: 1, size: 4 },
+        Outcome::Rm { key: "s".into(), removed: 0, size: 4 },
+    ];
+    let reply =
+        WriteReply { token: Token("t".into()), holders: 2, of: 3, met: false, after_ms: 1.5, results };
+    holds(
+        &reply,
+        r#"{"schema":"chinwag.write/1","token":"t","holders":2,"of":3,"met":false,"after_ms":1.5,"results":[{"op":"set","key":"a","value":"1"},{"op":"del","key":"a"},{"op":"incr","key":"n","by":2,"count":9},{"op":"add","key":"s","added":1,"size":4},{"op":"rm","key":"s","removed":0,"size":4}]}"#,
+    );
+}
+
+#[test]
+fn what_is_told_as_it_happens() {
+    let change = |what, was: Vec<Bytes>, concurrent| Change {
+        at_unix_ms: 9,
+        key: "k".into(),
+        what,
+        origin: "gamma".into(),
+        age_ms: 63,
+        was,
+        concurrent,
+    };
+    holds(
+        &change(What::Merge { value: "hi".into() }, vec!["hello".into()], true),
+        r#"{"schema":"chinwag.change/1","at_unix_ms":9,"key":"k","what":"merge","value":"hi","origin":"gamma","age_ms":63,"was":["hello"],"concurrent":true}"#,
+    );
+    holds(
+        &change(What::Del {}, vec![], false),
+        r#"{"schema":"chinwag.change/1","at_unix_ms":9,"key":"k","what":"del","origin":"gamma","age_ms":63,"was":[],"concurrent":false}"#,
+    );
+    holds(
+        &change(What::Incr { by: Count(2), count: Count(3) }, vec![], false),
+        r#"{"schema":"chinwag.change/1","at_unix_ms":9,"key":"k","what":"incr","by":2,"count":3,"origin":"gamma","age_ms":63,"was":[],"concurrent":false}"#,
+    );
+    for (what, name) in [
+        (What::Set { value: "x".into() }, "set"),
+        (What::Add { value: vec![0xff].into() }, "add"),
+        (What::Rm { value: "x".into() }, "rm"),
+    ] {
+        assert_eq!(what.name(), name);
+        let change = change(what, vec![], false);
+        let text = to_json(&change);
+        assert!(text.contains(&format!(r#""what":"{name}""#)), "{text}");
+        assert_eq!(serde_json::from_str::<Change>(&text).unwrap(), change);
+    }
+    holds(&Ready { name: "alpha".into() }, r#"{"schema":"chinwag.ready/1","name":"alpha"}"#);
+    holds(&Reset { message: "too slow".into() }, r#"{"schema":"chinwag.reset/1","message":"too slow"}"#);
+    let fields = [("phi".to_owned(), serde_json::json!(1.5))].into_iter().collect();
+    holds(
+        &NodeEvent { at_unix_ms: 9, level: Level::Info, event: "member.suspect".into(), fields },
+        r#"{"schema":"chinwag.event/1","at_unix_ms":9,"level":"info","event":"member.suspect","fields":{"phi":1.5}}"#,
+    );
+}
+
+#[test]
+fn overlays() {
+    holds(
+        &InitReply { overlay: overlay(), name: "ada".into(), id: id() },
+        &format!(
+            r#"{{"schema":"chinwag.init/1","overlay":{{"name":"home","id":"0123456789abcdef0123456789abcdef"}},"name":"ada","id":"{ID}"}}"#
+        ),
+    );
+    let invite = InviteReply {
+        token: "cw1home-X".into(),
+        overlay: overlay(),
+        uses: 1,
+        role: Role::Member,
+        expires_unix_ms: 600_000,
+        expires_in_s: 600,
+        addresses: vec![],
+    };
+    holds(
+        &invite,
+        r#"{"schema":"chinwag.invite/1","token":"cw1home-X","overlay":{"name":"home","id":"0123456789abcdef0123456789abcdef"},"uses":1,"role":"member","expires_unix_ms":600000,"expires_in_s":600,"addresses":[]}"#,
+    );
+    let join = JoinReply {
+        overlay: overlay(),
+        through: Through { name: "ada".into(), address: Some("/ip4/192.168.1.20/tcp/7171".parse().unwrap()) },
+        after_ms: 400,
+        members: 2,
+        keys: 14,
+    };
+    holds(
+        &join,
+        r#"{"schema":"chinwag.join/1","overlay":{"name":"home","id":"0123456789abcdef0123456789abcdef"},"through":{"name":"ada","address":"/ip4/192.168.1.20/tcp/7171"},"after_ms":400,"members":2,"keys":14}"#,
+    );
+    holds(&LeaveReply { name: "ada".into(), pid: 7 }, r#"{"schema":"chinwag.leave/1","name":"ada","pid":7}"#);
+    let empty: InviteRequest = serde_json::from_str("{}").unwrap();
+    assert_eq!(empty, InviteRequest::default());
+    let join: JoinRequest = serde_json::from_str(r#"{"token":"t"}"#).unwrap();
+    assert_eq!(join, JoinRequest { token: "t".into(), merge: false, timeout_ms: None });
+    assert!(serde_json::from_str::<InitRequest>(r#"{"name":"Not a name"}"#).is_err());
+}
