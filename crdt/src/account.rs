@@ -1,0 +1,72 @@
+//! What a change to a cell does to the digest and to the memory in use, summed up as it happens.
+//!
+//! The digest of the state is the sum of one term per live dot, run, floor and doomed dot. A change adds and
+//! subtracts terms, so its cost does not depend on how large the state is.
+
+use crate::{Dot, Run};
+use chinwag_base::{Digest, Key, ReplicaId};
+
+/// The bytes that a term hashes. Every variable part is preceded by its length, so no two items read the same.
+#[derive(Default)]
+pub(crate) struct Item(Vec<u8>);
+
+impl Item {
+    pub(crate) fn of_key(key: &Key) -> Self {
+        Item::default().bytes(key.as_str().as_bytes())
+    }
+
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
+        self = self.number(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(crate) fn number(mut self, n: u64) -> Self {
+        self.0.extend_from_slice(&n.to_le_bytes());
+        self
+    }
+
+    pub(crate) fn replica(mut self, replica: ReplicaId) -> Self {
+        self.0.extend_from_slice(replica.node.as_bytes());
+        self.number(replica.generation.get())
+    }
+
+    pub(crate) fn dot(self, dot: Dot) -> Self {
+        self.replica(dot.replica).number(dot.counter)
+    }
+
+    pub(crate) fn run(self, run: Run) -> Self {
+        self.number(run.start).number(run.last).number(run.plus).number(run.minus)
+    }
+
+    pub(crate) fn digest(self, domain: &'static str) -> Digest {
+        Digest::of(domain, &self.0)
+    }
+}
+
+/// By how much one change moves the digest and the bytes of its key's cell.
+pub(crate) struct Account<'a> {
+    pub(crate) key: &'a Key,
+    /// To be added to the digests of the namespace and of everything. Sums wrap, so it may stand for a decrease.
+    pub(crate) digest: Digest,
+    /// Bytes of metadata that came.
+    pub(crate) bytes_more: usize,
+    /// Bytes of metadata that went.
+    pub(crate) bytes_less: usize,
+}
+
+impl<'a> Account<'a> {
+    pub(crate) fn new(key: &'a Key) -> Self {
+        Account { key, digest: Digest::EMPTY, bytes_more: 0, bytes_less: 0 }
+    }
+
+    pub(crate) fn add(&mut self, term: Digest, bytes: usize) {
+        self.digest += term;
+        self.bytes_more += bytes;
+    }
+
+    pub(crate) fn subtract(&mut self, term: Digest, bytes: usize) {
+        self.digest -= term;
+        self.bytes_less += bytes;
+    }
+}

@@ -1,0 +1,187 @@
+//! A cell: what is under one key, one dot store per kind.
+
+use crate::account::Account;
+use crate::counter::Counter;
+use crate::read::{Read, Sibling};
+use crate::register::Register;
+use crate::set::Set;
+use crate::{Dots, Effect, Entry, Kind, What};
+use chinwag_base::Value;
+
+/// What is under one key. It has the kinds of its live dots; without any, it may still hold the floors of a counter
+/// that was reset, and then it is not shown.
+#[derive(Debug, Clone, Default)]
+pub struct Cell {
+    pub(crate) register: Register,
+    // Boxed, because most cells are registers and pay for nothing else.
+    set: Option<Box<Set>>,
+    counter: Option<Box<Counter>>,
+}
+
+impl Cell {
+    /// The cell that a key without one has.
+    pub(crate) const EMPTY: Cell = Cell { register: Register::new(), set: None, counter: None };
+
+    /// What a read shows; none if nothing is live.
+    pub fn read(&self) -> Option<Read> {
+        let mut reads: Vec<Read> = Kind::ALL.into_iter().filter_map(|kind| self.read_kind(kind)).collect();
+        if reads.len() > 1 { Some(Read::Conflict(reads)) } else { reads.pop() }
+    }
+
+    /// The kinds that are live: one, or several in conflict, or none.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
+        Kind::ALL.into_iter().filter(|&kind| self.is_live_as(kind))
+    }
+
+    /// Whether anything is live.
+    pub fn is_live(&self) -> bool {
+        self.kinds().next().is_some()
+    }
+
+    /// Whether nothing at all is left, so that the cell can go.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.register.is_live() && self.set.is_none() && self.counter.is_none()
+    }
+
+    pub(crate) fn set(&self) -> Option<&Set> {
+        self.set.as_deref()
+    }
+
+    pub(crate) fn counter(&self) -> Option<&Counter> {
+        self.counter.as_deref()
+    }
+
+    /// The live dots of a register or set.
+    pub(crate) fn dots(&self, kind: Kind) -> Dots {
+        match kind {
+            Kind::Register => self.register.dots().collect(),
+            Kind::Set => self.set.iter().flat_map(|set| set.dots()).collect(),
+            // A counter has runs and floors instead.
+            Kind::Counter => Dots::new(),
+        }
+    }
+
+    /// Joins an entry: takes away the dots that it removes, then adds what it adds, unless its own dot is `doomed`,
+    /// that is, removed by an entry that came before it. Counters have runs instead of dots and are never doomed.
+    pub(crate) fn apply(&mut self, entry: &Entry, doomed: bool, account: &mut Account<'_>) -> What {
+        let gone = self.remove(&entry.removed, account);
+        match &entry.effect {
+            Effect::Set { value } if !doomed => {
+                let sibling = Sibling { value: value.clone(), hlc: entry.hlc, dot: entry.dot };
+                self.register.insert(sibling, account);
+                What::Set {
+                    value: value.clone(),
+                    was: gone.values,
+                    concurrent: self.register.has_siblings(),
+                    shown: self.register.winner().is_some_and(|winner| winner.dot == entry.dot),
+                }
+            }
+            Effect::Add { element } if !doomed => {
+                let set = self.set.get_or_insert_default();
+                let is_new = !set.contains(element) && !gone.elements.contains(element);
+                set.insert(entry.dot, element.clone(), account);
+                if is_new { What::Added { element: element.clone() } } else { What::NoEffect }
+            }
+            Effect::Count { .. } | Effect::Reset { .. } => self.count(entry, account),
+            Effect::Remove => self.what_is_gone(gone, true),
+            Effect::Set { .. } | Effect::Add { .. } | Effect::Delete => self.what_is_gone(gone, false),
+        }
+    }
+
+    fn remove(&mut self, dots: &Dots, account: &mut Account<'_>) -> Gone {
+        let mut gone = Gone::default();
+        for dot in dots.iter() {
+            gone.values.extend(self.register.remove(dot, account));
+            if let Some(set) = &mut self.set {
+                gone.elements.extend(set.remove(dot, account));
+            }
+        }
+        if self.set.as_ref().is_some_and(|set| set.is_empty()) {
+            self.set = None;
+        }
+        gone
+    }
+
+    fn count(&mut self, entry: &Entry, account: &mut Account<'_>) -> What {
+        let counter = self.counter.get_or_insert_default();
+        let (was_live, before) = (counter.is_live(), counter.total());
+        let is_reset = match &entry.effect {
+            Effect::Count { run } => {
+                counter.join_run(entry.dot.replica, *run, account);
+                false
+            }
+            Effect::Reset { floors } => {
+                floors.iter().for_each(|(&replica, &floor)| counter.join_floor(replica, floor, account));
+                true
+            }
+            _ => false,
+        };
+        let (is_live, total) = (counter.is_live(), counter.total());
+        if counter.is_empty() {
+            self.counter = None;
+        }
+        if (was_live, before) == (is_live, total) {
+            What::NoEffect
+        } else if is_reset {
+            What::Reset { taken: before.saturating_sub(total), total }
+        } else {
+            What::Incremented { by: total.saturating_sub(before), total }
+        }
+    }
+
+    /// What a reader misses after dots went and nothing came in their place.
+    fn what_is_gone(&self, gone: Gone, one_element: bool) -> What {
+        if !gone.values.is_empty() {
+            return What::Deleted {
+                kind: Kind::Register,
+                was: gone.values,
+                survives: self.register.is_live(),
+            };
+        }
+        let still_here = |element: &Value| self.set.as_ref().is_some_and(|set| set.contains(element));
+        let mut was = gone.elements;
+        was.retain(|element| !still_here(element));
+        was.sort();
+        was.dedup();
+        match was.pop() {
+            None => What::NoEffect,
+            Some(element) if one_element && was.is_empty() => What::Removed { element },
+            Some(last) => {
+                was.push(last);
+                What::Deleted { kind: Kind::Set, was, survives: self.set.is_some() }
+            }
+        }
+    }
+
+    fn is_live_as(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Register => self.register.is_live(),
+            Kind::Counter => self.counter.as_ref().is_some_and(|counter| counter.is_live()),
+            Kind::Set => self.set.is_some(),
+        }
+    }
+
+    fn read_kind(&self, kind: Kind) -> Option<Read> {
+        match kind {
+            Kind::Register => self.register.read(),
+            Kind::Counter => self.counter.as_ref().and_then(|counter| counter.read()),
+            Kind::Set => self.set.as_ref().and_then(|set| set.read()),
+        }
+    }
+
+    /// The digest, from scratch.
+    #[cfg(test)]
+    pub(crate) fn digest(&self, key: &chinwag_base::Key) -> chinwag_base::Digest {
+        let mut sum = self.register.digest(key);
+        sum += self.set.as_ref().map(|set| set.digest(key)).unwrap_or_default();
+        sum += self.counter.as_ref().map(|counter| counter.digest(key)).unwrap_or_default();
+        sum
+    }
+}
+
+/// What removed dots had stood for.
+#[derive(Default)]
+struct Gone {
+    values: Vec<Value>,
+    elements: Vec<Value>,
+}

@@ -1,0 +1,248 @@
+//! Which entries a replica has applied: per writer a contiguous base, and explicit islands above its gaps.
+//!
+//! Server-wide clocks (Gonçalves, Almeida, Baquero, Fonte: *DottedDB*, 2017, section IV): one clock for a whole
+//! database instead of one per key. A plain version vector, one number per writer, would have to claim everything
+//! below its number; entries arrive out of order, so it would claim entries that have not come, and those would never
+//! be asked for again. So gaps are kept explicitly. They close as the missing entries arrive.
+
+use crate::Dot;
+use crate::account::Item;
+use chinwag_base::limits::{CLOCK_GAPS_MAX, CLOCK_REPLICAS_MAX};
+use chinwag_base::{Digest, ReplicaId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+/// A set of dots, compact because each replica's are nearly contiguous.
+///
+/// It travels rounded down where it is too large: beyond [`CLOCK_GAPS_MAX`] gaps of a replica or
+/// [`CLOCK_REPLICAS_MAX`] replicas the rest is left out. Its reader then sends some entries twice, and never too few.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Clock {
+    tracks: BTreeMap<ReplicaId, Track>,
+}
+
+impl Clock {
+    /// The clock that covers nothing.
+    pub const fn new() -> Self {
+        Clock { tracks: BTreeMap::new() }
+    }
+
+    /// Whether the entry with this dot has been applied.
+    pub fn covers(&self, dot: Dot) -> bool {
+        self.tracks.get(&dot.replica).is_some_and(|track| track.covers(dot.counter))
+    }
+
+    /// Covers a dot. Says whether it is new; counter 0 names no write and never is.
+    pub fn insert(&mut self, dot: Dot) -> bool {
+        if dot.counter == 0 || self.covers(dot) {
+            return false;
+        }
+        self.tracks.entry(dot.replica).or_default().insert(dot.counter, dot.counter);
+        true
+    }
+
+    /// Covers all that `other` covers.
+    pub fn merge(&mut self, other: &Clock) {
+        for (&replica, theirs) in &other.tracks {
+            let track = self.tracks.entry(replica).or_default();
+            theirs.ranges().for_each(|(start, end)| track.insert(start, end));
+        }
+    }
+
+    /// The counter up to which all of a replica's dots are covered; 0 if not even the first is.
+    pub fn base(&self, replica: ReplicaId) -> u64 {
+        self.tracks.get(&replica).map_or(0, |track| track.base)
+    }
+
+    /// The highest counter of a replica that is covered; 0 if none is.
+    pub fn last(&self, replica: ReplicaId) -> u64 {
+        self.tracks.get(&replica).map_or(0, Track::last)
+    }
+
+    /// The dots that are covered here and not there, as ranges of counters, ascending.
+    pub fn minus<'a>(
+        &'a self,
+        other: &'a Clock,
+    ) -> impl Iterator<Item = (ReplicaId, RangeInclusive<u64>)> + 'a {
+        self.tracks.iter().flat_map(move |(&replica, ours)| {
+            let missing = match other.tracks.get(&replica) {
+                Some(theirs) if ours == theirs => Vec::new(),
+                Some(theirs) => ours.minus(theirs),
+                None => ours.ranges().map(|(start, end)| start..=end).collect(),
+            };
+            missing.into_iter().map(move |range| (replica, range))
+        })
+    }
+
+    /// How many dots are covered here and not there.
+    pub fn count_minus(&self, other: &Clock) -> u64 {
+        self.minus(other).fold(0, |n: u64, (_, range)| n.saturating_add(range.end() - range.start() + 1))
+    }
+
+    /// Whether all that `other` covers is covered here too.
+    pub fn contains_all(&self, other: &Clock) -> bool {
+        other.minus(self).next().is_none()
+    }
+
+    /// A canonical digest: clocks that cover the same dots have the same one, however they came by them.
+    pub fn digest(&self) -> Digest {
+        let mut sum = Digest::EMPTY;
+        for &replica in self.tracks.keys() {
+            sum += self.term(replica);
+        }
+        sum
+    }
+
+    /// What one replica contributes to [`Clock::digest`].
+    pub(crate) fn term(&self, replica: ReplicaId) -> Digest {
+        let Some(track) = self.tracks.get(&replica) else { return Digest::EMPTY };
+        let mut item = Item::default().replica(replica).number(track.base);
+        for (&start, &end) in &track.islands {
+            item = item.number(start).number(end);
+        }
+        item.digest("chinwag clock")
+    }
+
+    /// The part of this clock that speaks of these replicas.
+    pub fn only(&self, replicas: impl IntoIterator<Item = ReplicaId>) -> Clock {
+        let kept = replicas.into_iter().filter_map(|r| self.tracks.get(&r).map(|track| (r, track.clone())));
+        Clock { tracks: kept.collect() }
+    }
+
+    /// The replicas of which at least one dot is covered, ascending.
+    pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.tracks.keys().copied()
+    }
+
+    /// Whether nothing is covered.
+    pub fn is_empty(&self) -> bool {
+        self.tracks.is_empty()
+    }
+
+    /// How many ranges of uncovered dots lie below covered ones.
+    pub fn gaps(&self) -> usize {
+        self.tracks.values().map(|track| track.islands.len()).sum()
+    }
+}
+
+/// One replica's covered counters: `1..=base`, and islands above, of which none touches the base or another.
+/// Keeping them apart makes the form unique, so that equal sets are equal values.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Track {
+    base: u64,
+    /// First counter of an island to its last.
+    islands: BTreeMap<u64, u64>,
+}
+
+impl Track {
+    fn covers(&self, counter: u64) -> bool {
+        let in_island = || self.islands.range(..=counter).next_back().is_some_and(|(_, &end)| counter <= end);
+        counter > 0 && (counter <= self.base || in_island())
+    }
+
+    fn last(&self) -> u64 {
+        self.islands.last_key_value().map_or(self.base, |(_, &end)| end)
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let base = (self.base > 0).then_some((1, self.base));
+        base.into_iter().chain(self.islands.iter().map(|(&start, &end)| (start, end)))
+    }
+
+    /// Covers `start..=end`, where 1 <= start <= end, and joins whatever now touches.
+    fn insert(&mut self, mut start: u64, mut end: u64) {
+        if start <= self.base.saturating_add(1) {
+            self.base = self.base.max(end);
+            while let Some(island) = self.islands.first_entry() {
+                if *island.key() > self.base.saturating_add(1) {
+                    break;
+                }
+                self.base = self.base.max(island.remove());
+            }
+            return;
+        }
+        if let Some((&before, &its_end)) = self.islands.range(..=start).next_back()
+            && its_end >= start - 1
+        {
+            (start, end) = (before, end.max(its_end));
+        }
+        while let Some((&next, &its_end)) = self.islands.range(start..=end.saturating_add(1)).next() {
+            end = end.max(its_end);
+            self.islands.remove(&next);
+        }
+        self.islands.insert(start, end);
+    }
+
+    fn minus(&self, other: &Track) -> Vec<RangeInclusive<u64>> {
+        let mut missing = Vec::new();
+        let mut theirs = other.ranges().peekable();
+        for (start, end) in self.ranges() {
+            // `from` is the first counter not yet decided; None once the whole range is.
+            let mut from = Some(start);
+            while let Some(first) = from
+                && let Some(&(their_start, their_end)) = theirs.peek()
+                && their_start <= end
+            {
+                if first < their_start {
+                    missing.push(first..=their_start - 1);
+                }
+                if their_end > end {
+                    // It may reach into our next range, so it stays.
+                    from = None;
+                } else {
+                    theirs.next();
+                    from =
+                        Some(first.max(their_end.saturating_add(1))).filter(|&f| f <= end && their_end < end);
+                }
+            }
+            missing.extend(from.map(|first| first..=end));
+        }
+        missing
+    }
+}
+
+/// A replica's base, then each island as (counters skipped before it, counters in it): small numbers, and no way
+/// to write a set in two ways.
+type Encoded = (ReplicaId, u64, Vec<(u64, u64)>);
+
+impl Serialize for Clock {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let encode = |(&replica, track): (&ReplicaId, &Track)| -> Encoded {
+            let mut last = track.base;
+            let mut islands = Vec::with_capacity(track.islands.len().min(CLOCK_GAPS_MAX));
+            for (start, end) in track.islands.iter().take(CLOCK_GAPS_MAX) {
+                islands.push((start - last - 1, end - start + 1));
+                last = *end;
+            }
+            (replica, track.base, islands)
+        };
+        let count = self.tracks.len().min(CLOCK_REPLICAS_MAX);
+        let encoded: Vec<Encoded> = self.tracks.iter().take(count).map(encode).collect();
+        encoded.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Clock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut clock = Clock::new();
+        let encoded = Vec::<Encoded>::deserialize(deserializer)?;
+        for (replica, base, islands) in encoded.into_iter().take(CLOCK_REPLICAS_MAX) {
+            let mut track = Track { base, islands: BTreeMap::new() };
+            let mut last = base;
+            for (skipped, length) in islands.into_iter().take(CLOCK_GAPS_MAX) {
+                let start = last.checked_add(skipped).and_then(|n| n.checked_add(1));
+                let end = start.and_then(|n| n.checked_add(length.checked_sub(1)?));
+                let (Some(start), Some(end)) = (start, end) else {
+                    return Err(de::Error::custom("an island of a clock is empty or out of range"));
+                };
+                track.insert(start, end);
+                last = end;
+            }
+            if track.last() > 0 {
+                clock.merge(&Clock { tracks: BTreeMap::from([(replica, track)]) });
+            }
+        }
+        Ok(clock)
+    }
+}

@@ -1,0 +1,266 @@
+//! Operations: what a client asks for, and how it becomes an entry.
+
+use crate::{Cell, Dot, Dots, Effect};
+use chinwag_base::limits::{
+    BATCH_OPS_MAX, ELEMENT_BYTES_MAX, ENTRY_BYTES_MAX, SET_ELEMENTS_MAX, STAGED_BYTES_MAX,
+};
+use chinwag_base::{Key, Value};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One operation on one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Gives a register a value, in place of all values that it is seen to have.
+    Set {
+        /// The register.
+        key: Key,
+        /// Its value.
+        value: Value,
+    },
+    /// Deletes a register or a set, or resets a counter: whatever is seen goes.
+    Delete {
+        /// The key.
+        key: Key,
+        /// Which kind. It may be left out unless several are in conflict, and it resolves that.
+        kind: Option<Kind>,
+    },
+    /// Adds to a counter. The counter begins at 0.
+    Increment {
+        /// The counter.
+        key: Key,
+        /// How much; negative to subtract.
+        by: i64,
+    },
+    /// Puts an element into a set. If it is in there, it is confirmed: a concurrent remove loses.
+    Add {
+        /// The set.
+        key: Key,
+        /// The element.
+        element: Value,
+    },
+    /// Takes an element out of a set.
+    Remove {
+        /// The set.
+        key: Key,
+        /// The element.
+        element: Value,
+    },
+}
+
+impl Op {
+    /// The key that it is about.
+    pub fn key(&self) -> &Key {
+        match self {
+            Op::Set { key, .. }
+            | Op::Delete { key, .. }
+            | Op::Increment { key, .. }
+            | Op::Add { key, .. }
+            | Op::Remove { key, .. } => key,
+        }
+    }
+
+    /// What this operation writes as `dot` on a cell that looks like `cell`: what it adds and which dots it removes.
+    pub(crate) fn plan(&self, cell: &Cell, dot: Dot) -> Result<(Effect, Dots), OpError> {
+        match self {
+            Op::Set { key, value } => {
+                expect_kind(key, cell, Kind::Register)?;
+                Ok((Effect::Set { value: value.clone() }, cell.dots(Kind::Register)))
+            }
+            Op::Delete { key, kind } => plan_delete(key, *kind, cell),
+            Op::Increment { key, by } => {
+                expect_kind(key, cell, Kind::Counter)?;
+                let nothing = Default::default();
+                let run = cell.counter().unwrap_or(&nothing).extended(dot, *by);
+                let run = run.ok_or_else(|| OpError::Overflow { key: key.clone() })?;
+                Ok((Effect::Count { run }, Dots::new()))
+            }
+            Op::Add { key, element } => plan_add(key, element, cell),
+            Op::Remove { key, element } => {
+                expect_kind(key, cell, Kind::Set)?;
+                let removed: Dots = cell.set().into_iter().flat_map(|set| set.dots_of(element)).collect();
+                if removed.is_empty() {
+                    return Err(OpError::NoSuchElement { key: key.clone(), element: element.clone() });
+                }
+                Ok((Effect::Remove, removed))
+            }
+        }
+    }
+}
+
+fn plan_delete(key: &Key, kind: Option<Kind>, cell: &Cell) -> Result<(Effect, Dots), OpError> {
+    let mut kinds: Vec<Kind> = cell.kinds().collect();
+    let kind = match (kind, kinds.len()) {
+        (_, 0) => return Err(OpError::NoSuchKey { key: key.clone() }),
+        (Some(kind), _) if kinds.contains(&kind) => kind,
+        (Some(kind), _) => return Err(OpError::KindNotLive { key: key.clone(), kind, kinds }),
+        (None, 1) => kinds.remove(0),
+        (None, _) => return Err(OpError::Conflict { key: key.clone(), kinds }),
+    };
+    match (kind, cell.counter()) {
+        (Kind::Counter, Some(counter)) => Ok((Effect::Reset { floors: counter.floors() }, Dots::new())),
+        _ => Ok((Effect::Delete, cell.dots(kind))),
+    }
+}
+
+fn plan_add(key: &Key, element: &Value, cell: &Cell) -> Result<(Effect, Dots), OpError> {
+    expect_kind(key, cell, Kind::Set)?;
+    let len = element.as_bytes().len();
+    if len > ELEMENT_BYTES_MAX {
+        return Err(OpError::ElementTooLong { key: key.clone(), len });
+    }
+    let removed: Dots = match cell.set() {
+        Some(set) if set.len() >= SET_ELEMENTS_MAX && !set.contains(element) => {
+            return Err(OpError::SetFull { key: key.clone() });
+        }
+        Some(set) => set.dots_of(element).collect(),
+        None => Dots::new(),
+    };
+    Ok((Effect::Add { element: element.clone() }, removed))
+}
+
+/// A cell takes operations of one kind, and any kind if nothing is live in it.
+fn expect_kind(key: &Key, cell: &Cell, wanted: Kind) -> Result<(), OpError> {
+    let kinds: Vec<Kind> = cell.kinds().collect();
+    match kinds[..] {
+        [] => Ok(()),
+        [is] if is == wanted => Ok(()),
+        [is] => Err(OpError::WrongKind { key: key.clone(), is, wanted }),
+        _ => Err(OpError::Conflict { key: key.clone(), kinds }),
+    }
+}
+
+/// The kinds of value that a key can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// One value; the last write is shown.
+    Register,
+    /// A number that everybody adds to.
+    Counter,
+    /// A set of elements.
+    Set,
+}
+
+impl Kind {
+    /// All of them, in the order in which a conflict lists them.
+    pub const ALL: [Kind; 3] = [Kind::Register, Kind::Counter, Kind::Set];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Register => "register",
+            Kind::Counter => "counter",
+            Kind::Set => "set",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why an operation, and with it its whole batch, is not done. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpError {
+    /// The key has a value of another kind.
+    #[error("`{key}` is a {is}, not a {wanted}")]
+    WrongKind {
+        /// The key.
+        key: Key,
+        /// What it is.
+        is: Kind,
+        /// What the operation is for.
+        wanted: Kind,
+    },
+    /// The key has values of several kinds, written concurrently.
+    #[error(
+        "`{key}` is in conflict: it was written concurrently as a {}; delete all but one kind",
+        list(kinds)
+    )]
+    Conflict {
+        /// The key.
+        key: Key,
+        /// What it is.
+        kinds: Vec<Kind>,
+    },
+    /// There is nothing to delete.
+    #[error("there is no `{key}`")]
+    NoSuchKey {
+        /// The key.
+        key: Key,
+    },
+    /// The kind to delete is not there.
+    #[error("`{key}` is a {}, not a {kind}", list(kinds))]
+    KindNotLive {
+        /// The key.
+        key: Key,
+        /// What was to be deleted.
+        kind: Kind,
+        /// What it is.
+        kinds: Vec<Kind>,
+    },
+    /// There is nothing to remove.
+    #[error("`{key}` has no element {element:?}")]
+    NoSuchElement {
+        /// The set.
+        key: Key,
+        /// The element.
+        element: Value,
+    },
+    /// An element over its limit.
+    #[error("an element of a set has at most {ELEMENT_BYTES_MAX} bytes, this one for `{key}` has {len}")]
+    ElementTooLong {
+        /// The set.
+        key: Key,
+        /// The element's length in bytes.
+        len: usize,
+    },
+    /// A set at its limit.
+    #[error("`{key}` is full: a set has at most {SET_ELEMENTS_MAX} elements")]
+    SetFull {
+        /// The set.
+        key: Key,
+    },
+    /// The write names so much that it does not fit an entry: a value with very many concurrent writers.
+    #[error("writing `{key}` takes up to {bytes} bytes, and an entry has at most {ENTRY_BYTES_MAX}")]
+    EntryTooLarge {
+        /// The key.
+        key: Key,
+        /// How much it takes.
+        bytes: usize,
+    },
+    /// One replica's increments no longer fit 64 bits.
+    #[error("`{key}` would overflow: what one daemon adds to a counter between resets is below 2^64")]
+    Overflow {
+        /// The counter.
+        key: Key,
+    },
+    /// Memory is used up.
+    #[error("the replicated state is full: it has {bytes} bytes of at most {max}")]
+    StateFull {
+        /// Bytes in use.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Too many operations at once.
+    #[error("a batch has at most {BATCH_OPS_MAX} operations, this one has {len}")]
+    BatchTooLong {
+        /// How many.
+        len: usize,
+    },
+    /// Too many bytes at once.
+    #[error("a batch has at most {STAGED_BYTES_MAX} bytes, this one has more")]
+    BatchTooLarge,
+    /// So much waits for the disk that nothing more is taken until the next commit.
+    #[error("too many writes are waiting for the disk; try again")]
+    Busy,
+}
+
+fn list(kinds: &[Kind]) -> String {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    names.join(" and a ")
+}

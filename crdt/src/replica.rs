@@ -1,0 +1,392 @@
+//! The replica: all keys, the clock, the log, and what waits for the disk.
+//!
+//! Writes go through two steps. *Staging* gives an entry its dot and checks it against everything staged before it;
+//! nobody sees it. When the caller knows that the entries are durable, *commit* makes them visible, and their dots
+//! covered. Reads, digests and the clock speak of committed state only.
+//!
+//! If the caller knows that the entries did *not* become durable, *abort* drops them, and our own next write takes
+//! the dots that they had: nobody has seen them. A commit that may or may not have reached the disk must not be
+//! aborted; that is a crash, and the next process start is a new replica.
+
+use crate::account::Account;
+use crate::doomed::Doomed;
+use crate::staging::Staging;
+use crate::{Cell, Change, Clock, Dot, Entry, Hlc, HlcClock, Op, OpError, Read, Refusal, What};
+use chinwag_base::limits::{
+    BATCH_OPS_MAX, ENTRY_BYTES_MAX, STAGED_BYTES_MAX, STAGED_ENTRIES_MAX, STATE_BYTES_MAX,
+};
+use chinwag_base::{Digest, Key, ReplicaId, WallTime};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, RangeInclusive};
+use std::sync::{Arc, OnceLock};
+
+/// All keys of one process life of one node.
+///
+/// - Start-up: [`recover`](Replica::recover) each durable entry, before anything else.
+/// - Writing: [`stage_local`](Replica::stage_local) and [`stage_remote`](Replica::stage_remote); persist
+///   [`staged`](Replica::staged); then [`commit`](Replica::commit) or [`abort`](Replica::abort).
+/// - Everything else reads committed state.
+#[derive(Debug)]
+pub struct Replica {
+    me: ReplicaId,
+    hlc: HlcClock,
+    clock: Clock,
+    /// Computed when first asked for, then kept up to date. Recovery leaves it alone.
+    clock_digest: OnceLock<Digest>,
+    cells: BTreeMap<Key, Cell>,
+    /// How many of the cells are live.
+    live: usize,
+    doomed: Doomed,
+    log: BTreeMap<Dot, Arc<Entry>>,
+    namespaces: BTreeMap<String, Digest>,
+    digest: Digest,
+    bytes: usize,
+    bytes_max: usize,
+    staging: Staging,
+    /// The counter of our next write.
+    next: u64,
+}
+
+/// What became of an entry from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Staged {
+    /// It is staged.
+    New,
+    /// It has been applied or is staged already. Nothing changed.
+    Duplicate,
+    /// It is not taken. Nothing changed.
+    Refused(Refusal),
+}
+
+/// What a row of the log or a cell costs in memory besides its own bytes: map nodes, reference counts, allocations.
+const OVERHEAD_BYTES: usize = 160;
+
+impl Replica {
+    /// A replica that holds nothing. `me` has never written before, but for what will be recovered.
+    pub fn new(me: ReplicaId) -> Self {
+        Replica {
+            me,
+            hlc: HlcClock::new(),
+            clock: Clock::new(),
+            clock_digest: OnceLock::new(),
+            cells: BTreeMap::new(),
+            live: 0,
+            doomed: Doomed::default(),
+            log: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            digest: Digest::EMPTY,
+            bytes: 0,
+            bytes_max: STATE_BYTES_MAX,
+            staging: Staging::default(),
+            next: 1,
+        }
+    }
+
+    /// Sets the memory at which local writes are refused; [`STATE_BYTES_MAX`] unless set. Entries from elsewhere, and
+    /// operations that only remove, are taken up to twice as much: refusing them helps nobody as long as there is room.
+    pub fn set_state_bytes_max(&mut self, bytes: usize) {
+        self.bytes_max = bytes;
+    }
+
+    /// Whose writes this replica makes.
+    pub fn me(&self) -> ReplicaId {
+        self.me
+    }
+
+    /// Applies a durable entry at start-up. The order does not matter; duplicates, and entries that cannot be (see
+    /// [`Entry::check`]), are ignored. Says whether it was applied.
+    pub fn recover(&mut self, entry: Entry) -> bool {
+        if entry.check().is_err() || self.clock.covers(entry.dot) {
+            return false;
+        }
+        self.hlc.recover(entry.hlc);
+        // Many at once: one computation at the end is cheaper than one for each.
+        self.clock_digest = OnceLock::new();
+        self.apply(Arc::new(entry));
+        true
+    }
+
+    /// Stages operations as one batch of consecutive dots, one dot for each operation, in order. Each sees the ones
+    /// before it, and all that is staged. An operation that would do nothing, such as removing what is not there, is
+    /// an error.
+    ///
+    /// # Errors
+    /// The first operation's that cannot be done. Then none of them is, and nothing has changed.
+    pub fn stage_local(&mut self, ops: &[Op], wall: WallTime) -> Result<Vec<Dot>, OpError> {
+        if ops.len() > BATCH_OPS_MAX {
+            return Err(OpError::BatchTooLong { len: ops.len() });
+        }
+        if self.staging.entries().len() + ops.len() > STAGED_ENTRIES_MAX {
+            return Err(OpError::Busy);
+        }
+        let (staged_before, bytes_before, next_before) =
+            (self.staging.entries().len(), self.staging.bytes(), self.next);
+        let mut dots = Vec::with_capacity(ops.len());
+        for op in ops {
+            match self.stage_op(op, bytes_before, wall) {
+                Ok(dot) => dots.push(dot),
+                Err(error) => {
+                    self.staging.truncate(staged_before);
+                    self.next = next_before;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(dots)
+    }
+
+    fn stage_op(&mut self, op: &Op, bytes_before: usize, wall: WallTime) -> Result<Dot, OpError> {
+        let dot = Dot::new(self.me, self.next);
+        let (effect, removed) = op.plan(self.cell_with_staged(op.key()), dot)?;
+        let mut entry = Entry { dot, hlc: Hlc::ZERO, key: op.key().clone(), effect, removed };
+        let weight = entry.weight();
+        if weight > ENTRY_BYTES_MAX {
+            return Err(OpError::EntryTooLarge { key: entry.key, bytes: weight });
+        }
+        if self.staging.bytes() + weight > STAGED_BYTES_MAX {
+            return Err(if bytes_before == 0 { OpError::BatchTooLarge } else { OpError::Busy });
+        }
+        let bytes = self.bytes + self.staging.bytes() + weight;
+        let max = if entry.only_removes() { self.bytes_max.saturating_mul(2) } else { self.bytes_max };
+        if bytes > max {
+            return Err(OpError::StateFull { bytes: self.bytes, max: self.bytes_max });
+        }
+        entry.hlc = self.hlc.tick(wall);
+        self.next += 1;
+        self.push_staged(entry);
+        Ok(dot)
+    }
+
+    /// Stages an entry from elsewhere. Kinds never matter here: if they differ, that is a conflict to be shown.
+    ///
+    /// An entry that is refused stays uncovered, so it will be offered again.
+    pub fn stage_remote(&mut self, entry: Entry, wall: WallTime) -> Staged {
+        if self.clock.covers(entry.dot) || self.staging.contains(entry.dot) {
+            return Staged::Duplicate;
+        }
+        if let Err(refusal) = self.admit(&entry) {
+            return Staged::Refused(refusal);
+        }
+        self.hlc.observe(entry.hlc, wall);
+        self.push_staged(entry);
+        Staged::New
+    }
+
+    fn admit(&self, entry: &Entry) -> Result<(), Refusal> {
+        entry.check()?;
+        if entry.dot.replica == self.me {
+            return Err(Refusal::NotOurs);
+        }
+        // What is staged has not left this process, so nobody can have seen it either.
+        let seen = entry.has_seen_of(self.me);
+        if seen > self.clock.last(self.me) {
+            return Err(Refusal::FromOurFuture { counter: seen });
+        }
+        let weight = entry.weight();
+        if self.staging.entries().len() >= STAGED_ENTRIES_MAX
+            || self.staging.bytes() + weight > STAGED_BYTES_MAX
+        {
+            return Err(Refusal::Busy);
+        }
+        if self.bytes + self.staging.bytes() + weight > self.bytes_max.saturating_mul(2) {
+            return Err(Refusal::StateFull { bytes: self.bytes });
+        }
+        Ok(())
+    }
+
+    fn push_staged(&mut self, entry: Entry) {
+        let (key, doomed) = (entry.key.clone(), &self.doomed);
+        self.staging.push(Arc::new(entry), |dot| doomed.contains(dot, &key));
+    }
+
+    /// The cell under a key as it will be once everything staged is committed.
+    fn cell_with_staged(&mut self, key: &Key) -> &Cell {
+        static EMPTY: Cell = Cell::EMPTY;
+        let committed = self.cells.get(key).unwrap_or(&EMPTY);
+        let doomed = &self.doomed;
+        self.staging.view(key, committed, |dot| doomed.contains(dot, key)).unwrap_or(committed)
+    }
+
+    /// What waits to become durable, in order.
+    pub fn staged(&self) -> &[Arc<Entry>] {
+        self.staging.entries()
+    }
+
+    /// The weight of what waits to become durable, in bytes.
+    pub fn staged_bytes(&self) -> usize {
+        self.staging.bytes()
+    }
+
+    /// Makes everything staged visible, in order: one change for each entry.
+    pub fn commit(&mut self) -> Vec<Change> {
+        self.commit_first(usize::MAX)
+    }
+
+    /// Makes the first `count` staged entries visible, in order: one change for each. The rest stays staged, so that
+    /// further writes can be staged while earlier ones are on their way to the disk.
+    pub fn commit_first(&mut self, count: usize) -> Vec<Change> {
+        let entries = self.staging.take_first(count);
+        let touched: BTreeSet<ReplicaId> = entries.iter().map(|entry| entry.dot.replica).collect();
+        let terms = |clock: &Clock| touched.iter().fold(Digest::EMPTY, |sum, &r| sum + clock.term(r));
+        let before = self.clock_digest.get().map(|&digest| digest - terms(&self.clock));
+        let me = self.me;
+        let mut changes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let (key, dot, hlc) = (entry.key.clone(), entry.dot, entry.hlc);
+            let what = self.apply(entry);
+            changes.push(Change { key, dot, hlc, what, local: dot.replica == me });
+        }
+        if let Some(rest) = before {
+            self.clock_digest = OnceLock::from(rest + terms(&self.clock));
+        }
+        changes
+    }
+
+    /// Drops everything staged. Only for entries that are known not to have become durable: the dots of our own are
+    /// used again.
+    pub fn abort(&mut self) {
+        self.staging.truncate(0);
+        self.next = self.clock.last(self.me).saturating_add(1);
+    }
+
+    /// Puts an entry into the cells and the log and covers its dot, once.
+    fn apply(&mut self, entry: Arc<Entry>) -> What {
+        if !self.clock.insert(entry.dot) {
+            return What::NoEffect;
+        }
+        if entry.dot.replica == self.me {
+            self.next = self.next.max(entry.dot.counter.saturating_add(1));
+        }
+        let doomed = self.redeem(&entry);
+        let mut account = Account::new(&entry.key);
+        for dot in entry.removed.iter().filter(|&dot| !self.clock.covers(dot)) {
+            self.doomed.insert(dot, &mut account);
+        }
+        let cell = self.cells.entry(entry.key.clone()).or_insert_with(|| {
+            account.bytes_more += OVERHEAD_BYTES;
+            Cell::EMPTY
+        });
+        let was_live = cell.is_live();
+        let what = cell.apply(&entry, doomed, &mut account);
+        self.live = self.live + usize::from(cell.is_live()) - usize::from(was_live);
+        if cell.is_empty() {
+            self.cells.remove(&entry.key);
+            account.bytes_less += OVERHEAD_BYTES;
+        }
+        account.bytes_more += entry.weight() + OVERHEAD_BYTES;
+        let Account { digest, bytes_more, bytes_less, .. } = account;
+        self.settle(&entry.key, digest, bytes_more, bytes_less);
+        self.log.insert(entry.dot, entry);
+        what
+    }
+
+    /// Takes out the notes that the entry's dot was removed before it came. Says whether it was, from its own key.
+    fn redeem(&mut self, entry: &Entry) -> bool {
+        let mut doomed = false;
+        for (key, term, bytes) in self.doomed.take(entry.dot) {
+            doomed |= key == entry.key;
+            self.settle(&key, Digest::EMPTY - term, 0, bytes);
+        }
+        doomed
+    }
+
+    fn settle(&mut self, key: &Key, digest: Digest, bytes_more: usize, bytes_less: usize) {
+        self.bytes = self.bytes + bytes_more - bytes_less;
+        self.digest += digest;
+        let namespace = key.namespace();
+        match self.namespaces.get_mut(namespace) {
+            Some(sum) => {
+                *sum += digest;
+                if *sum == Digest::EMPTY {
+                    self.namespaces.remove(namespace);
+                }
+            }
+            None if digest != Digest::EMPTY => {
+                self.namespaces.insert(namespace.to_owned(), digest);
+            }
+            None => {}
+        }
+    }
+
+    /// What is under a key; none if nothing is live there.
+    pub fn get(&self, key: &Key) -> Option<Read> {
+        self.cells.get(key)?.read()
+    }
+
+    /// The live keys, sorted, each with its cell.
+    pub fn keys(&self) -> impl Iterator<Item = (&Key, &Cell)> {
+        self.cells.iter().filter(|(_, cell)| cell.is_live())
+    }
+
+    /// The live keys that begin with `prefix`, sorted, each with its cell.
+    pub fn keys_with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&Key, &Cell)> {
+        // A prefix that is no key itself is either empty, and then it is everyone's, or nobody's.
+        let from = match prefix.parse::<Key>() {
+            Ok(key) => Bound::Included(key),
+            Err(_) => Bound::Unbounded,
+        };
+        let is_possible = prefix.is_empty() || matches!(from, Bound::Included(_));
+        let range = is_possible.then(|| self.cells.range((from, Bound::Unbounded)));
+        let prefix = prefix.to_owned();
+        let cells = range.into_iter().flatten().take_while(move |(key, _)| key.as_str().starts_with(&prefix));
+        cells.filter(|(_, cell)| cell.is_live())
+    }
+
+    /// How many keys are live.
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Whether no key is live.
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Which entries have been applied.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The clock's digest.
+    pub fn clock_digest(&self) -> Digest {
+        *self.clock_digest.get_or_init(|| self.clock.digest())
+    }
+
+    /// The digest of the whole state. Replicas with equal ones hold equal state.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The digest of each namespace that holds anything, sorted by name. They add up to [`Replica::digest`].
+    pub fn namespace_digests(&self) -> impl Iterator<Item = (&str, Digest)> {
+        self.namespaces.iter().map(|(name, &digest)| (name.as_str(), digest))
+    }
+
+    /// The applied entry with this dot.
+    pub fn entry(&self, dot: Dot) -> Option<&Arc<Entry>> {
+        self.log.get(&dot)
+    }
+
+    /// The applied entries of one replica within a range of counters, ascending.
+    pub fn entries(
+        &self,
+        replica: ReplicaId,
+        counters: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = &Arc<Entry>> {
+        let range = (!counters.is_empty()).then(|| {
+            self.log.range(Dot::new(replica, *counters.start())..=Dot::new(replica, *counters.end()))
+        });
+        range.into_iter().flatten().map(|(_, entry)| entry)
+    }
+
+    /// How many removed dots have not arrived yet. Zero once everything that others have seen is here.
+    pub fn doomed(&self) -> usize {
+        self.doomed.len()
+    }
+
+    /// Bytes of memory that the committed state takes, estimated: the log with its values, and the cells' metadata.
+    /// The cells share their values with the log.
+    pub fn state_bytes(&self) -> usize {
+        self.bytes
+    }
+}
