@@ -139,7 +139,7 @@ pub enum Output {
 /// A write that is durable here, and perhaps elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// The write's dots. Whoever covers them has seen it. Empty if nothing needed to change.
+    /// The write's dots, one for each operation. Whoever covers them has seen it.
     pub token: Vec<Dot>,
     /// Members known to hold it durably, ourselves included.
     pub holders: usize,

@@ -80,14 +80,14 @@ pub enum Message {
 pub struct Report {
     /// What the sender holds: this report's clock, once complete, has this digest.
     pub summary: Summary,
-    /// The number of the `Compare` that this answers, if it answers one.
-    pub answers: Option<u32>,
     /// The digest of the clock that this one is told against; `None` if all of it is here.
     pub since: Option<Digest>,
     /// The clock, for the replicas that changed.
     pub clock: Clock,
     /// Whether further parts follow.
     pub more: bool,
+    /// Whether the sender would like our report as well.
+    pub ask: bool,
 }
 
 impl Message {
@@ -123,15 +123,16 @@ impl Message {
 /// Room for what stands beside the entries in a frame: the codec's tag and lengths, and the node's own envelope.
 const HEAD_BYTES: usize = 256;
 
-/// Entries grouped so that each group fits a frame of `lane` (and a chunk, on the bulk lane). What is too large
-/// for a gossip frame is left out; it travels by anti-entropy.
+/// Entries grouped so that each group fits a frame of `lane`, and is no larger than a chunk unless it is a single
+/// entry. An entry that is too large for the lane is left out: too large for gossip, it travels by anti-entropy.
 pub(crate) fn frames(entries: impl IntoIterator<Item = Arc<Entry>>, lane: Lane) -> Vec<Vec<Arc<Entry>>> {
-    let bytes_max = lane.frame_bytes_max().min(CHUNK_BYTES_MAX) - HEAD_BYTES;
+    let frame_max = lane.frame_bytes_max() - HEAD_BYTES;
+    let chunk_max = frame_max.min(CHUNK_BYTES_MAX);
     let mut frames: Vec<Vec<Arc<Entry>>> = Vec::new();
     let mut room = 0;
     for entry in entries {
         let weight = entry.weight();
-        if weight > bytes_max {
+        if weight > frame_max {
             continue;
         }
         match frames.last_mut() {
@@ -140,7 +141,7 @@ pub(crate) fn frames(entries: impl IntoIterator<Item = Arc<Entry>>, lane: Lane) 
                 frame.push(entry);
             }
             _ => {
-                room = bytes_max - weight;
+                room = chunk_max.saturating_sub(weight);
                 frames.push(vec![entry]);
             }
         }

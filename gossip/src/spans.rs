@@ -58,6 +58,14 @@ impl Spans {
         }
     }
 
+    /// Whether the two sets share a dot.
+    pub fn meets(&self, other: &Spans) -> bool {
+        self.iter().any(|(replica, first, last)| {
+            let Some(runs) = other.0.get(&replica) else { return false };
+            runs.range(..=last).next_back().is_some_and(|(_, end)| *end >= first)
+        })
+    }
+
     /// Adds a dot. Returns whether it is new.
     pub fn insert(&mut self, dot: Dot) -> bool {
         if self.contains(dot) {
@@ -139,6 +147,9 @@ mod tests {
                     .collect();
                 prop_assert_eq!(&dots, &model);
                 prop_assert_eq!(spans.dots(), Some(model.len() as u64));
+                let probe = Spans([(replica(r), [(counter, counter + 3)].into())].into());
+                let shared = (counter..=counter + 3).any(|c| model.contains(&Dot { replica: replica(r), counter: c }));
+                prop_assert_eq!(probe.meets(&spans), shared);
                 let mut at = counter;
                 while model.contains(&Dot { replica: replica(r), counter: at }) { at += 1; }
                 prop_assert_eq!(spans.skip(replica(r), counter), Some(at));

@@ -1,0 +1,289 @@
+//! How writes become durable: queue, stage, disk, and only then visible, answered and on their way to others.
+
+use crate::peer::ChunkState;
+use crate::queue::{AtDisk, Received, Write};
+use crate::waits::Goal;
+use crate::{BatchId, Event, Gossip, Path, RequestId, Wait, WriteError};
+use chinwag_base::limits::{BATCH_OPS_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, REFUSED_RUNS_MAX};
+use chinwag_base::{Moment, NodeId, ReplicaId};
+use chinwag_crdt::{Change, Entry, Op, Refusal, Staged};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often one writer's wrong clock is worth an event.
+const CLOCK_AHEAD_SPACING: Duration = Duration::from_secs(10);
+/// How long a dot that was refused is not asked for again.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// How long after a failed commit entries are asked for again. A full disk stays full for a while.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Clients' requests.
+impl Gossip {
+    pub(crate) fn on_write(&mut self, request: RequestId, ops: Vec<Op>, wait: Wait, until: Option<Moment>) {
+        if let Err(error) = self.admit_write(&ops, wait) {
+            return self.reply(request, Err(error));
+        }
+        let write = Write { request, ops, wait, until, asked: self.now };
+        match self.queue.push_write(write) {
+            Ok(()) => self.stage(),
+            Err(write) => {
+                let waiting = self.queued_entries();
+                self.reply(write.request, Err(WriteError::Busy { waiting }));
+            }
+        }
+    }
+
+    fn admit_write(&self, ops: &[Op], wait: Wait) -> Result<(), WriteError> {
+        if ops.is_empty() {
+            return Err(WriteError::NoOps);
+        }
+        if ops.len() > BATCH_OPS_MAX {
+            return Err(WriteError::TooManyOps { ops: ops.len(), max: BATCH_OPS_MAX });
+        }
+        let at_disk = self.at_disk.as_ref().map_or(0, |batch| batch.writes.len());
+        let waiting = self.waits.len();
+        if wait != Wait::Local && !self.waits.has_room(self.queue.writes().len() + at_disk) {
+            return Err(WriteError::TooManyWaits { waiting });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_cancel(&mut self, request: RequestId) {
+        if self.queue.cancel(request) || self.waits.cancel(request) {
+            return;
+        }
+        if let Some(batch) = &mut self.at_disk
+            && batch.writes.iter().any(|(write, _)| write.request == request)
+        {
+            batch.cancelled.insert(request);
+        }
+    }
+}
+
+/// Group commit.
+impl Gossip {
+    /// Queues an entry from a peer. Returns whether it is on its way to the disk.
+    pub(crate) fn enqueue(&mut self, entry: Arc<Entry>, path: Path) -> bool {
+        let dot = entry.dot;
+        if self.pending.contains(dot) {
+            return true;
+        }
+        let taken = self.queue.push_received(Received { entry, path });
+        if taken {
+            self.pending.insert(dot);
+        }
+        taken
+    }
+
+    /// If the disk is free, gives it all that waits, up to the size of a commit.
+    pub(crate) fn stage(&mut self) {
+        while self.at_disk.is_none() && self.queue.entries() > 0 {
+            let mut batch = AtDisk::new(BatchId(self.next_batch));
+            self.next_batch += 1;
+            self.stage_writes(&mut batch);
+            self.stage_received(&mut batch);
+            if self.replica.staged().is_empty() {
+                // All of it was refused or known: there is nothing for the disk to do.
+                self.finish_batch(batch);
+            } else {
+                self.persist(batch.id);
+                self.at_disk = Some(batch);
+            }
+        }
+    }
+
+    /// A flood of local writes leaves half of each commit to what others wrote.
+    fn stage_writes(&mut self, batch: &mut AtDisk) {
+        let share = if self.queue.has_received() { COMMIT_ENTRIES_MAX / 2 } else { COMMIT_ENTRIES_MAX };
+        let wall = self.wall();
+        loop {
+            let (staged, bytes) = (self.replica.staged().len(), self.replica.staged_bytes());
+            let bytes_max = if staged == 0 { usize::MAX } else { COMMIT_BYTES_MAX.saturating_sub(bytes) };
+            let Some(write) = self.queue.pop_write(share.saturating_sub(staged), bytes_max) else { return };
+            match self.replica.stage_local(&write.ops, wall) {
+                Ok(token) => batch.writes.push((write, token)),
+                Err(error) => self.reply(write.request, Err(error.into())),
+            }
+        }
+    }
+
+    fn stage_received(&mut self, batch: &mut AtDisk) {
+        let wall = self.wall();
+        loop {
+            let (staged, bytes) = (self.replica.staged().len(), self.replica.staged_bytes());
+            let bytes_max = if staged == 0 { usize::MAX } else { COMMIT_BYTES_MAX.saturating_sub(bytes) };
+            if staged >= COMMIT_ENTRIES_MAX {
+                return;
+            }
+            let Some(Received { entry, path }) = self.queue.pop_received(bytes_max) else { return };
+            let (dot, hlc) = (entry.dot, entry.hlc);
+            match self.replica.stage_remote(Arc::unwrap_or_clone(entry), wall) {
+                Staged::New => {
+                    batch.paths.insert(dot, path);
+                    if let Some(ms) = hlc.ahead_ms(wall) {
+                        self.complain_of_clock(dot.replica.node, ms);
+                    }
+                }
+                Staged::Duplicate => {
+                    self.pending.remove(dot);
+                }
+                Staged::Refused(why) => {
+                    self.pending.remove(dot);
+                    if why != Refusal::Busy {
+                        self.note_refused(dot);
+                        let (Path::Pushed { by: from } | Path::Synced { from }) = path else { continue };
+                        self.event(Event::EntryRefused { from, dot, why: why.to_string() });
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was refused once would be refused again: it is not asked for again for a while.
+    fn note_refused(&mut self, dot: chinwag_crdt::Dot) {
+        if self.refused_until <= self.now || self.refused.runs() >= REFUSED_RUNS_MAX {
+            self.refused = crate::Spans::default();
+            self.refused_until = self.now + REFUSED_FOR;
+        }
+        self.refused.insert(dot);
+    }
+
+    fn complain_of_clock(&mut self, peer: NodeId, ms: u64) {
+        let now = self.now;
+        // Only of members, so that nobody can make us remember names without end.
+        let Some(member) = self.members.get_mut(&peer) else { return };
+        if member.clock_told.is_none_or(|told| told + CLOCK_AHEAD_SPACING <= now) {
+            member.clock_told = Some(now);
+            self.event(Event::ClockAhead { peer, ms });
+        }
+    }
+
+    pub(crate) fn on_persisted(&mut self, id: BatchId) {
+        if self.at_disk.as_ref().is_none_or(|batch| batch.id != id) {
+            return;
+        }
+        if let Some(batch) = self.at_disk.take() {
+            self.finish_batch(batch);
+            self.stage();
+        }
+    }
+
+    /// The batch is known not to be on the disk: it is as if it had never been.
+    pub(crate) fn on_persist_failed(&mut self, id: BatchId, why: &str) {
+        if self.at_disk.as_ref().is_none_or(|batch| batch.id != id) {
+            return;
+        }
+        let Some(batch) = self.at_disk.take() else { return };
+        let entries = self.replica.staged().len();
+        self.replica.abort();
+        for (write, _) in &batch.writes {
+            if !batch.cancelled.contains(&write.request) {
+                self.reply(write.request, Err(WriteError::Storage(why.to_owned())));
+            }
+        }
+        for dot in batch.paths.keys() {
+            self.pending.remove(*dot);
+        }
+        self.event(Event::StorageFailed { entries, why: why.to_owned() });
+        self.close_chunks();
+        self.pull_again_at = Some(self.now + AFTER_FAILURE);
+        self.stage();
+    }
+
+    /// What is staged is durable: show it, answer for it, and let it leave.
+    fn finish_batch(&mut self, batch: AtDisk) {
+        let entries = self.replica.staged().to_vec();
+        let changes = self.replica.commit();
+        let changed = !entries.is_empty();
+        if changed {
+            self.commits += 1;
+            self.history.push(self.replica.clock_digest());
+        }
+        for entry in &entries {
+            self.changed.insert(entry.dot.replica, self.commits);
+            self.pending.remove(entry.dot);
+        }
+        self.tell_applied(&batch, changes);
+        // The push goes out before the clients are answered, so that nobody waits for an answer that waits for it.
+        self.push(entries.iter().filter(|entry| entry.dot.replica == self.me).cloned().collect());
+        self.acknowledge_batch(&batch, &entries);
+        self.look_into_gaps(&batch);
+        self.answer(batch);
+        self.close_chunks();
+        if changed {
+            self.expect_summary();
+            self.check_agreement(true);
+        }
+        self.finish_exchanges();
+        self.pull();
+    }
+
+    fn tell_applied(&mut self, batch: &AtDisk, changes: Vec<Change>) {
+        let wall = self.wall().unix_ms();
+        for change in changes {
+            let path = batch.paths.get(&change.dot).copied().unwrap_or(Path::Local);
+            let age_ms = wall.saturating_sub(change.hlc.millis());
+            self.event(Event::Applied { change, path, age_ms });
+        }
+    }
+
+    fn answer(&mut self, batch: AtDisk) {
+        let me = self.me.node;
+        for (write, token) in batch.writes {
+            if batch.cancelled.contains(&write.request) {
+                continue;
+            }
+            let goal = Goal::new(write.wait, me, self.members.iter().map(|(id, member)| (*id, member.alive)));
+            if let Some(written) = self.waits.open(&write, token, goal, me, self.now) {
+                self.reply(write.request, Ok(written));
+            }
+        }
+    }
+
+    /// Whoever wrote an entry, and whoever brought it, wants to know that it is durable here.
+    fn acknowledge_batch(&mut self, batch: &AtDisk, entries: &[Arc<Entry>]) {
+        let mut due: BTreeMap<NodeId, BTreeSet<ReplicaId>> = BTreeMap::new();
+        for entry in entries.iter().filter(|entry| entry.dot.replica != self.me) {
+            let writer = Some(entry.dot.replica.node);
+            for node in [writer, batch.sender_of(entry.dot)].into_iter().flatten() {
+                if self.peers.contains_key(&node) {
+                    due.entry(node).or_default().insert(entry.dot.replica);
+                }
+            }
+        }
+        for (node, replicas) in due {
+            self.acknowledge(node, &replicas.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    /// A push that left a gap was preceded by one that was lost, or is about to be followed by it.
+    fn look_into_gaps(&mut self, batch: &AtDisk) {
+        let at = self.now + self.config.gap_patience;
+        let clock = self.replica.clock();
+        let pushed = batch.paths.iter().filter_map(|(dot, path)| match path {
+            Path::Pushed { by } => Some((dot.replica, *by)),
+            Path::Local | Path::Synced { .. } => None,
+        });
+        let gaps: BTreeSet<NodeId> = pushed
+            .filter(|(replica, _)| clock.base(*replica) < clock.last(*replica))
+            .map(|(_, by)| by)
+            .collect();
+        for by in gaps {
+            if let Some(peer) = self.peers.get_mut(&by) {
+                peer.look(at);
+            }
+        }
+    }
+
+    /// Chunks of which nothing is on its way to the disk any more make room for the next ones.
+    pub(crate) fn close_chunks(&mut self) {
+        let pending = &self.pending;
+        for peer in self.peers.values_mut() {
+            peer.chunks.retain(|_, chunk| match &chunk.state {
+                ChunkState::Arrived(spans) => spans.meets(pending),
+                ChunkState::Asked | ChunkState::Late => true,
+            });
+        }
+    }
+}

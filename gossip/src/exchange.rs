@@ -1,0 +1,238 @@
+//! Rungs 1 and 2 of the ladder: do we hold the same, and if not, what does each clock cover?
+
+use crate::message::parts;
+use crate::peer::{Exchange, Told};
+use crate::{Abandoned, Event, Gossip, Message, Report, Summary};
+use chinwag_base::limits::CLOCK_PART_BYTES_MAX;
+use chinwag_base::{NodeId, ReplicaId};
+use rand::RngExt;
+use std::time::Duration;
+
+/// A peer may be told a whole clock again after this long. In good faith it never asks twice in a row.
+const TELL_SPACING: Duration = Duration::from_millis(100);
+
+/// When to meet whom.
+impl Gossip {
+    /// One anti-entropy round: of two connected peers drawn at random, meet the one that was met longest ago.
+    pub(crate) fn round(&mut self) {
+        self.ask_summaries();
+        let free: Vec<NodeId> =
+            self.peers.iter().filter(|(_, p)| p.exchange.is_none()).map(|(id, _)| *id).collect();
+        if free.is_empty() {
+            return;
+        }
+        let drawn = [0; 2].map(|_| free[self.rng.random_range(0..free.len())]);
+        let met = |id: &NodeId| self.peers.get(id).and_then(|peer| peer.met);
+        if let Some(peer) = drawn.into_iter().min_by_key(met) {
+            self.begin_exchange(peer);
+        }
+    }
+
+    /// Meets the peer that has waited longest for an exchange out of turn, if the spacing allows one.
+    pub(crate) fn look_out_of_turn(&mut self) {
+        if self.out_of_turn_from > self.now {
+            return;
+        }
+        let now = self.now;
+        let due = |peer: &crate::peer::Peer| peer.look_at.filter(|at| *at <= now && peer.exchange.is_none());
+        let first = self.peers.iter().filter_map(|(id, peer)| Some((due(peer)?, *id))).min();
+        if let Some((_, peer)) = first {
+            self.out_of_turn_from = now + self.config.exchange_spacing;
+            self.begin_exchange(peer);
+        }
+    }
+
+    pub(crate) fn begin_exchange(&mut self, with: NodeId) {
+        let (summary, now) = (self.summary(), self.now);
+        let Some(peer) = self.peers.get_mut(&with) else { return };
+        peer.look_at = None;
+        peer.exchange = Some(Exchange {
+            number: summary.number,
+            clock: summary.clock,
+            began: now,
+            heard: now,
+            reported: false,
+            received: 0,
+            served_before: peer.served,
+        });
+        self.send(with, Message::Compare { summary });
+    }
+
+    /// Gives up the exchange with a peer and what was asked of it.
+    pub(crate) fn abandon(&mut self, peer: NodeId, why: Abandoned) {
+        let rest_until = self.now + self.config.rest;
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        state.exchange = None;
+        state.chunks.retain(|_, chunk| matches!(chunk.state, crate::peer::ChunkState::Arrived(_)));
+        // Whether the last report arrived is unknown, so the next one tells everything.
+        state.told = None;
+        state.rest_until = Some(rest_until);
+        self.event(Event::ExchangeAbandoned { peer, why });
+        self.pull();
+    }
+
+    pub(crate) fn expire_exchanges(&mut self) {
+        let (now, timeout) = (self.now, self.config.exchange_timeout);
+        let over = |e: &Exchange| e.heard + timeout <= now;
+        let late: Vec<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(_, p)| p.exchange.as_ref().is_some_and(over))
+            .map(|(id, _)| *id)
+            .collect();
+        for peer in late {
+            self.abandon(peer, Abandoned::Timeout);
+        }
+    }
+
+    /// Exchanges whose peer has told its clock, and of which nothing is missing here any more, are complete.
+    pub(crate) fn finish_exchanges(&mut self) {
+        let open: Vec<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(_, p)| p.chunks.is_empty() && p.exchange.as_ref().is_some_and(|e| e.reported))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in open {
+            if !self.lacks_something_of(id) {
+                self.finish_exchange(id, false);
+            }
+        }
+    }
+
+    fn finish_exchange(&mut self, id: NodeId, equal: bool) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(exchange) = peer.exchange.take() else { return };
+        peer.met = Some(now);
+        let sent = peer.served - exchange.served_before;
+        let (received, after) = (exchange.received, now.since(exchange.began));
+        self.event(Event::ExchangeDone { peer: id, equal, sent, received, after });
+    }
+}
+
+/// Rung 1.
+impl Gossip {
+    pub(crate) fn on_compare(&mut self, from: NodeId, theirs: Summary) {
+        self.note_summary(from, theirs);
+        let (clock, state) = (self.replica.clock_digest(), self.replica.digest());
+        if theirs.clock == clock && theirs.state == state {
+            self.note_equal(from);
+            self.send(from, Message::Same { exchange: theirs.number });
+        } else {
+            self.report(from, true);
+        }
+    }
+
+    pub(crate) fn on_same(&mut self, from: NodeId, number: u32) {
+        let clock = self.replica.clock_digest();
+        let exchange = self.peers.get(&from).and_then(|peer| peer.exchange.as_ref());
+        let Some(exchange) = exchange.filter(|exchange| exchange.number == number) else { return };
+        // If we have committed since, the peer holds what we held then, and no part of the clock of then is left.
+        if exchange.clock == clock {
+            self.note_equal(from);
+            let state = self.replica.digest();
+            if let Some(peer) = self.peers.get_mut(&from) {
+                let newest = peer.summary.map_or(0, |summary| summary.number);
+                peer.summary = Some(Summary { number: newest, clock, state });
+                peer.look_at = None;
+            }
+        }
+        self.finish_exchange(from, true);
+        self.check_agreement(false);
+    }
+
+    /// Both clocks are the same, and both sides know it: the next report is told against this one.
+    fn note_equal(&mut self, from: NodeId) {
+        let told = self.told_now();
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.known = self.replica.clock().clone();
+        peer.known_whole_at = Some(told.commit);
+        peer.reported = Some(told.digest);
+        peer.told = Some(told);
+        self.on_known(from);
+    }
+
+    fn told_now(&self) -> Told {
+        Told { commit: self.commits, digest: self.replica.clock_digest() }
+    }
+}
+
+/// Rung 2.
+impl Gossip {
+    /// Tells a peer our clock: what changed since we last told it, or all of it.
+    pub(crate) fn report(&mut self, to: NodeId, ask: bool) {
+        let Some(peer) = self.peers.get(&to) else { return };
+        let (since, replicas): (_, Vec<ReplicaId>) = match peer.told {
+            Some(told) => {
+                let changed = self.changed.iter().filter(|(_, commit)| **commit > told.commit);
+                (Some(told.digest), changed.map(|(replica, _)| *replica).collect())
+            }
+            None => (None, self.replica.clock().replicas().collect()),
+        };
+        let clocks = parts(self.replica.clock(), &replicas, CLOCK_PART_BYTES_MAX);
+        let (summary, last) = (self.summary(), clocks.len() - 1);
+        for (n, clock) in clocks.into_iter().enumerate() {
+            let more = n < last;
+            self.send(to, Message::Report(Report { summary, since, clock, more, ask: ask && !more }));
+        }
+        let told = self.told_now();
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.told = Some(told);
+        }
+    }
+
+    pub(crate) fn on_report(&mut self, from: NodeId, report: Report) {
+        if let Err(why) = self.note_known(from, &report.clock) {
+            self.refuse(from, why);
+            return;
+        }
+        self.on_known(from);
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if let Some(exchange) = &mut peer.exchange {
+            exchange.heard = now;
+        }
+        if report.more {
+            return;
+        }
+        let fits = report.since.is_none() || report.since == peer.reported;
+        peer.reported = fits.then_some(report.summary.clock);
+        peer.ahead = true;
+        if fits && let Some(exchange) = &mut peer.exchange {
+            exchange.reported = true;
+        }
+        self.note_summary(from, report.summary);
+        if !fits {
+            self.send(from, Message::Tell);
+        }
+        if report.ask {
+            self.report(from, false);
+        }
+        if fits {
+            self.tell_behind(from);
+        }
+        self.finish_exchanges();
+        self.pull();
+    }
+
+    fn tell_behind(&mut self, peer: NodeId) {
+        let Some(state) = self.peers.get(&peer) else { return };
+        let ops = self.replica.clock().count_minus(&state.known);
+        if ops > 0 {
+            self.event(Event::Behind { peer, ops });
+        }
+    }
+
+    /// Our last report told a change of a clock that the peer does not have.
+    pub(crate) fn on_tell(&mut self, from: NodeId) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if peer.asked_all_at.is_some_and(|at| at + TELL_SPACING > now) {
+            return;
+        }
+        peer.asked_all_at = Some(now);
+        peer.told = None;
+        self.report(from, false);
+    }
+}

@@ -1,0 +1,384 @@
+//! The core: what happens goes in through `handle`, what is to be done comes out of `poll_output`.
+
+use crate::agreement::{Agreement, History, Look, Turn};
+use crate::peer::{ChunkState, Peer};
+use crate::queue::{AtDisk, Queue};
+use crate::waits::Waits;
+use crate::{
+    BatchId, Config, Event, Identity, Input, Member, Message, Output, PeerView, Recovered, Refusal, Spans,
+    Summary, WriteError, Written,
+};
+use chinwag_base::{Lane, Moment, NodeId, ReplicaId, WallTime};
+use chinwag_crdt::{Clock, Replica};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, VecDeque};
+
+/// One node's replica, and how it meets the others. See the crate's documentation for the protocol.
+pub struct Gossip {
+    pub(crate) config: Config,
+    pub(crate) me: ReplicaId,
+    pub(crate) now: Moment,
+    pub(crate) rng: ChaCha8Rng,
+    /// A reading of the wall clock, and when it was taken.
+    wall: (WallTime, Moment),
+
+    pub(crate) replica: Replica,
+    pub(crate) queue: Queue,
+    pub(crate) at_disk: Option<AtDisk>,
+    pub(crate) next_batch: u64,
+    /// After a failed commit: when entries are asked for again.
+    pub(crate) pull_again_at: Option<Moment>,
+    pub(crate) waits: Waits,
+
+    /// Commits so far: the position in our own log that `told` and `changed` speak of.
+    pub(crate) commits: u64,
+    /// The commit at which each replica's part of our clock last changed. Those of recovery are absent.
+    pub(crate) changed: BTreeMap<ReplicaId, u64>,
+    pub(crate) history: History,
+
+    pub(crate) members: BTreeMap<NodeId, MemberState>,
+    pub(crate) peers: BTreeMap<NodeId, Peer>,
+    agreement: Agreement,
+
+    pub(crate) summary_number: u32,
+    pub(crate) summary_due: Option<Moment>,
+    pub(crate) summary_told: Option<Moment>,
+    pub(crate) round_at: Moment,
+    /// From when on the next exchange out of turn may begin.
+    pub(crate) out_of_turn_from: Moment,
+    pub(crate) next_chunk: u32,
+    /// Received dots that wait for the disk or are there.
+    pub(crate) pending: Spans,
+    /// Dots that were refused and are not asked for again before the moment.
+    pub(crate) refused: Spans,
+    pub(crate) refused_until: Moment,
+
+    outputs: VecDeque<Output>,
+}
+
+/// What the membership says of a member, and when we last complained about its clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemberState {
+    pub(crate) alive: bool,
+    pub(crate) clock_told: Option<Moment>,
+}
+
+/// The only way in, and the only way out.
+impl Gossip {
+    /// A replica with what its disk remembers. The generation in `me` must be new.
+    pub fn new(config: Config, me: Identity, recovered: Recovered, seed: u64, now: Moment) -> Self {
+        let mut replica = Replica::new(me.replica);
+        for entry in recovered.entries {
+            replica.recover(entry);
+        }
+        let mut history = History::default();
+        history.push(replica.clock_digest());
+        let mut gossip = Gossip {
+            me: me.replica,
+            now,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            wall: (WallTime::default(), now),
+            replica,
+            queue: Queue::default(),
+            at_disk: None,
+            next_batch: 1,
+            pull_again_at: None,
+            waits: Waits::default(),
+            commits: 1,
+            changed: BTreeMap::new(),
+            history,
+            members: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            agreement: Agreement::Alone,
+            summary_number: 0,
+            summary_due: None,
+            summary_told: None,
+            round_at: now,
+            out_of_turn_from: now,
+            next_chunk: 1,
+            pending: Spans::default(),
+            refused: Spans::default(),
+            refused_until: now,
+            outputs: VecDeque::new(),
+            config,
+        };
+        gossip.round_at = gossip.next_round();
+        gossip
+    }
+
+    /// Something happened. Drain [`Gossip::poll_output`] afterwards.
+    pub fn handle(&mut self, now: Moment, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Tick => self.on_tick(),
+            Input::Message { from, message } => self.on_message(from, message),
+            Input::PeerUp { peer } => self.on_peer_up(peer),
+            Input::PeerDown { peer } => self.on_peer_down(peer),
+            Input::Members { members } => self.on_members(&members),
+            Input::Wall(wall) => self.wall = (wall, self.now),
+            Input::Write { request, ops, wait, wait_until } => self.on_write(request, ops, wait, wait_until),
+            Input::Cancel { request } => self.on_cancel(request),
+            Input::Persisted { batch } => self.on_persisted(batch),
+            Input::PersistFailed { batch, why } => self.on_persist_failed(batch, &why),
+            Input::SendRefused { to, lane } => self.on_send_refused(to, lane),
+        }
+    }
+
+    /// What to do next, in order. `None` once all has been said.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call `handle` with [`Input::Tick`], unless something happens before.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let mut deadline = self.round_at;
+        let mut consider = |at: Option<Moment>| deadline = at.map_or(deadline, |at| deadline.min(at));
+        consider(self.summary_due);
+        consider(self.pull_again_at);
+        consider(self.waits.next_deadline());
+        for peer in self.peers.values() {
+            match &peer.exchange {
+                Some(exchange) => consider(Some(exchange.heard + self.config.exchange_timeout)),
+                None => consider(peer.look_at.map(|at| at.max(self.out_of_turn_from))),
+            }
+            consider(peer.rest_until);
+            for chunk in peer.chunks.values() {
+                match chunk.state {
+                    ChunkState::Asked => consider(Some(chunk.at + self.config.chunk_patience)),
+                    ChunkState::Late => consider(Some(chunk.at + self.config.exchange_timeout)),
+                    ChunkState::Arrived(_) => {}
+                }
+            }
+        }
+        Some(deadline)
+    }
+}
+
+/// Getters.
+impl Gossip {
+    /// The replica: reads, keys, digests, clock.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// The connected peers, and how far each is.
+    pub fn peers(&self) -> impl Iterator<Item = PeerView> + '_ {
+        let clock = self.replica.clock();
+        self.peers.iter().map(move |(id, peer)| {
+            let in_step = self.is_in_step(peer);
+            let told = peer.summary.is_some() || peer.reported.is_some() || !peer.known.is_empty();
+            let behind = if in_step { 0 } else { clock.count_minus(&peer.known) };
+            PeerView {
+                peer: *id,
+                digest: peer.summary.map(|summary| summary.state),
+                behind: told.then_some(behind),
+                in_step,
+                met: peer.met,
+            }
+        })
+    }
+
+    /// Entries that wait for the disk, those of the batch that is there included.
+    pub fn queued_entries(&self) -> usize {
+        self.queue.entries() + self.replica.staged().len()
+    }
+
+    /// Bytes that wait for the disk, about, those of the batch that is there included.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes() + self.replica.staged_bytes()
+    }
+
+    /// Clients whose write is durable here and who wait for other members.
+    pub fn open_waits(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// Whether every member that is alive is known to hold what we hold. False if nobody else is alive.
+    pub fn is_converged(&self) -> bool {
+        self.agreement == Agreement::Together
+    }
+
+    /// The wall clock's reading, carried forward to the last input.
+    pub fn wall(&self) -> WallTime {
+        let (wall, at) = self.wall;
+        wall.plus_ms(self.now.since(at).as_millis() as u64)
+    }
+}
+
+/// What every part of the core needs.
+impl Gossip {
+    pub(crate) fn send(&mut self, to: NodeId, message: Message) {
+        self.outputs.push_back(Output::Send { to, lane: message.lane(), message });
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn reply(&mut self, request: crate::RequestId, reply: Result<Written, WriteError>) {
+        self.outputs.push_back(Output::Reply { request, reply });
+    }
+
+    pub(crate) fn persist(&mut self, batch: BatchId) {
+        let entries = self.replica.staged().to_vec();
+        self.outputs.push_back(Output::Persist { batch, entries });
+    }
+
+    pub(crate) fn refuse(&mut self, from: NodeId, why: Refusal) {
+        self.event(Event::MessageRefused { from, why });
+    }
+
+    /// A summary of what is durable here now.
+    pub(crate) fn summary(&mut self) -> Summary {
+        self.summary_number = self.summary_number.wrapping_add(1);
+        Summary {
+            number: self.summary_number,
+            clock: self.replica.clock_digest(),
+            state: self.replica.digest(),
+        }
+    }
+
+    pub(crate) fn is_in_step(&self, peer: &Peer) -> bool {
+        peer.summary.is_some_and(|summary| {
+            summary.clock == self.replica.clock_digest() && summary.state == self.replica.digest()
+        })
+    }
+
+    pub(crate) fn is_alive(&self, node: NodeId) -> bool {
+        self.members.get(&node).is_some_and(|member| member.alive)
+    }
+
+    /// Rounds are jittered by a fifth, so that members that started together do not meet in step.
+    pub(crate) fn next_round(&mut self) -> Moment {
+        let round = self.config.round.as_nanos() as u64;
+        let jitter = self.rng.random_range(0..=round * 2 / 5);
+        self.now + std::time::Duration::from_nanos(round - round / 5 + jitter)
+    }
+
+    /// Looks at who is known to hold what we hold, and tells what changed in that.
+    pub(crate) fn check_agreement(&mut self, digest_changed: bool) {
+        let look = self.look_at_members();
+        for turn in self.agreement.turn(look, digest_changed, self.now) {
+            let digest = self.replica.digest();
+            self.event(match turn {
+                Turn::Converged { members, after } => Event::Converged { digest, members, after },
+                Turn::Diverged => Event::Diverged { digest },
+            });
+        }
+    }
+
+    /// A member that is alive and not connected counts as one that differs: nothing is known of it.
+    fn look_at_members(&self) -> Look {
+        let me = self.me.node;
+        let others = || self.members.iter().filter(|(id, m)| m.alive && **id != me).map(|(id, _)| id);
+        if others().next().is_none() {
+            return Look::Alone;
+        }
+        let in_step = |id| self.peers.get(id).is_some_and(|peer| self.is_in_step(peer));
+        if others().all(in_step) { Look::Together { members: others().count() + 1 } } else { Look::Apart }
+    }
+}
+
+/// Membership and connections.
+impl Gossip {
+    fn on_members(&mut self, members: &[Member]) {
+        let before = std::mem::take(&mut self.members);
+        for member in members {
+            let clock_told = before.get(&member.node).and_then(|m| m.clock_told);
+            self.members.insert(member.node, MemberState { alive: member.alive, clock_told });
+        }
+        self.check_agreement(false);
+    }
+
+    fn on_peer_up(&mut self, peer: NodeId) {
+        if peer == self.me.node {
+            return;
+        }
+        self.peers.insert(peer, Peer::default());
+        // It may be another process than before, whose summaries start over.
+        self.check_agreement(false);
+        self.begin_exchange(peer);
+    }
+
+    fn on_peer_down(&mut self, peer: NodeId) {
+        let Some(gone) = self.peers.remove(&peer) else { return };
+        if gone.exchange.is_some() || !gone.chunks.is_empty() {
+            let why = crate::Abandoned::PeerDown;
+            self.event(Event::ExchangeAbandoned { peer, why });
+        }
+        self.check_agreement(false);
+        self.pull();
+    }
+
+    fn on_send_refused(&mut self, to: NodeId, lane: Lane) {
+        if lane == Lane::Bulk {
+            self.abandon(to, crate::Abandoned::LaneFull);
+        }
+    }
+
+    fn on_message(&mut self, from: NodeId, message: Message) {
+        if !self.peers.contains_key(&from) {
+            // A frame that outlived its connection. What it says would outlive what was forgotten with that.
+            return;
+        }
+        match message {
+            Message::Push { entries } => self.on_push(from, entries),
+            Message::Ack { clock } => self.on_ack(from, &clock),
+            Message::Summary { summary, ask } => self.on_summary(from, summary, ask),
+            Message::Compare { summary } => self.on_compare(from, summary),
+            Message::Same { exchange } => self.on_same(from, exchange),
+            Message::Report(report) => self.on_report(from, report),
+            Message::Tell => self.on_tell(from),
+            Message::Want { chunk, spans } => self.on_want(from, chunk, &spans),
+            Message::Chunk { chunk, entries } => self.on_chunk(from, chunk, entries),
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let now = self.now;
+        for (request, written) in self.waits.expire(now) {
+            self.reply(request, Ok(written));
+        }
+        self.expire_exchanges();
+        self.expire_chunks();
+        if self.summary_due.is_some_and(|at| at <= now) {
+            self.tell_summary();
+        }
+        if self.round_at <= now {
+            self.round_at = self.next_round();
+            self.round();
+        }
+        self.look_out_of_turn();
+        self.pull_again_at = self.pull_again_at.filter(|at| *at > now);
+        self.pull();
+    }
+
+    /// `peer` is known to hold more than before: clients may have waited for that.
+    pub(crate) fn on_known(&mut self, peer: NodeId) {
+        if !self.members.contains_key(&peer) {
+            return;
+        }
+        let Some(known) = self.peers.get(&peer).map(|peer| &peer.known) else { return };
+        for (request, written) in self.waits.learn(peer, known, self.now) {
+            self.reply(request, Ok(written));
+        }
+    }
+
+    /// Notes that a peer covers what `clock` covers. Refused if that cannot be.
+    pub(crate) fn note_known(&mut self, from: NodeId, clock: &Clock) -> Result<(), Refusal> {
+        // Nobody can hold a write of ours that is not durable here, because it has not left.
+        if clock.last(self.me) > self.replica.clock().last(self.me) {
+            return Err(Refusal::BogusClock);
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
+        peer.known.merge(clock);
+        if peer.known.replicas().count() > chinwag_base::limits::CLOCK_REPLICAS_MAX
+            || peer.known.gaps() > chinwag_base::limits::CLOCK_REPLICAS_MAX
+        {
+            peer.forget_clock();
+            return Err(Refusal::ClockTooLarge);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! What is remembered of a connected peer. All of it ends with the connection.
+
+use crate::{Spans, Summary};
+use chinwag_base::{Digest, Moment, NodeId};
+use chinwag_crdt::Clock;
+use std::collections::BTreeMap;
+
+/// A connected peer.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    /// What it is known to hold durably. Never more than it holds; often a little less.
+    pub(crate) known: Clock,
+    /// The commit of ours at which it was known to hold all that we held.
+    pub(crate) known_whole_at: Option<u64>,
+    /// The digest of its clock as it last told all of it: what its next change is told against.
+    pub(crate) reported: Option<Digest>,
+    /// What we last told it of our clock.
+    pub(crate) told: Option<Told>,
+    /// When it last asked to be told everything.
+    pub(crate) asked_all_at: Option<Moment>,
+    /// Its newest summary.
+    pub(crate) summary: Option<Summary>,
+    /// When an exchange with it was last complete.
+    pub(crate) met: Option<Moment>,
+    /// The exchange that we have begun with it.
+    pub(crate) exchange: Option<Exchange>,
+    /// When to begin one out of turn.
+    pub(crate) look_at: Option<Moment>,
+    /// Until when nothing is asked of it.
+    pub(crate) rest_until: Option<Moment>,
+    /// Whether its clock may cover entries that we lack.
+    pub(crate) ahead: bool,
+    /// The chunks that were asked of it and are not durable here.
+    pub(crate) chunks: BTreeMap<u32, Chunk>,
+    /// Entries that it was given, in all.
+    pub(crate) served: usize,
+    /// The state of ours at which it was reported to be corrupt.
+    pub(crate) corrupt_at: Option<Digest>,
+}
+
+/// What a peer was told of our clock: the clock as of a commit of ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    pub(crate) commit: u64,
+    pub(crate) digest: Digest,
+}
+
+/// An exchange that we began.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// The number of the summary that opened it.
+    pub(crate) number: u32,
+    /// The digest of our clock in that summary.
+    pub(crate) clock: Digest,
+    pub(crate) began: Moment,
+    /// When the peer last said something that belongs to it.
+    pub(crate) heard: Moment,
+    /// Whether the peer has told its clock.
+    pub(crate) reported: bool,
+    /// Entries that came.
+    pub(crate) received: usize,
+    /// [`Peer::served`] when it began.
+    pub(crate) served_before: usize,
+}
+
+/// Entries that were asked for.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) spans: Spans,
+    pub(crate) at: Moment,
+    pub(crate) state: ChunkState,
+}
+
+#[derive(Debug)]
+pub(crate) enum ChunkState {
+    /// No answer yet.
+    Asked,
+    /// No answer for a while: others may be asked for the same.
+    Late,
+    /// These came, and are on their way to the disk.
+    Arrived(Spans),
+}
+
+impl Peer {
+    /// Asks for an exchange at `at` or earlier.
+    pub(crate) fn look(&mut self, at: Moment) {
+        self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Forgets what it has told, because it did not fit or was not true.
+    pub(crate) fn forget_clock(&mut self) {
+        self.known = Clock::default();
+        self.known_whole_at = None;
+        self.reported = None;
+        self.ahead = false;
+    }
+}
+
+/// A connected peer as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerView {
+    /// The peer.
+    pub peer: NodeId,
+    /// The digest of its state, as it last said.
+    pub digest: Option<Digest>,
+    /// Entries that we hold and it is not known to hold; `None` before it has told anything.
+    pub behind: Option<u64>,
+    /// Whether it is known to hold exactly what we hold.
+    pub in_step: bool,
+    /// When an exchange with it was last complete.
+    pub met: Option<Moment>,
+}

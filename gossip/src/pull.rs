@@ -1,0 +1,206 @@
+//! Fetching what a peer's clock covers and ours does not, chunk by chunk.
+//!
+//! The side that lacks entries asks for them by name. So the side that has them remembers nothing between two
+//! chunks; the next chunk is asked for once the one before is durable, which is the credit; and what is under way
+//! from one peer is not asked of another.
+
+use crate::message::frames;
+use crate::peer::{Chunk, ChunkState};
+use crate::{Abandoned, Event, Gossip, Message, Path, Refusal, Spans};
+use chinwag_base::limits::{CHUNK_ENTRIES_MAX, CHUNKS_PER_PEER_MAX, PULL_ENTRIES_MAX};
+use chinwag_base::{Lane, NodeId};
+use chinwag_crdt::{Clock, Dot, Entry};
+use rand::RngExt;
+use std::sync::Arc;
+
+/// The side that lacks entries.
+impl Gossip {
+    /// Asks for what is lacking, as far as the credits go.
+    pub(crate) fn pull(&mut self) {
+        if self.pull_again_at.is_some() {
+            return;
+        }
+        let mut ahead: Vec<NodeId> =
+            self.peers.iter().filter(|(_, p)| p.ahead && p.rest_until.is_none()).map(|(id, _)| *id).collect();
+        if ahead.is_empty() {
+            return;
+        }
+        let first = self.rng.random_range(0..ahead.len());
+        ahead.rotate_left(first);
+        let mut asked = self.asked();
+        for from in ahead {
+            while self.peers.get(&from).is_some_and(|p| p.chunks.len() < CHUNKS_PER_PEER_MAX) {
+                let under_way = self.queue.entries() + asked.dots().unwrap_or(0) as usize;
+                let room = PULL_ENTRIES_MAX.saturating_sub(under_way).min(CHUNK_ENTRIES_MAX);
+                if room == 0 {
+                    return;
+                }
+                let Some(spans) = self.lacking_of(from, &asked, room) else {
+                    // Once nothing is missing at all, this peer need not be looked at again.
+                    self.lacks_something_of(from);
+                    break;
+                };
+                asked.extend(spans.iter().flat_map(|(r, a, b)| (a..=b).map(move |c| Dot::new(r, c))));
+                self.want(from, spans);
+            }
+        }
+    }
+
+    fn want(&mut self, from: NodeId, spans: Spans) {
+        let number = self.next_chunk;
+        self.next_chunk = self.next_chunk.wrapping_add(1);
+        let chunk = Chunk { spans: spans.clone(), at: self.now, state: ChunkState::Asked };
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.chunks.insert(number, chunk);
+        }
+        self.send(from, Message::Want { chunk: number, spans });
+    }
+
+    /// What has been asked for lately and has not come.
+    fn asked(&self) -> Spans {
+        let mut asked = Spans::default();
+        for chunk in self.peers.values().flat_map(|peer| peer.chunks.values()) {
+            if matches!(chunk.state, ChunkState::Asked) {
+                asked.extend(chunk.spans.iter().flat_map(|(r, a, b)| (a..=b).map(move |c| Dot::new(r, c))));
+            }
+        }
+        asked
+    }
+
+    /// Up to `max` dots that the peer covers, that are neither here nor under way.
+    fn lacking_of(&self, id: NodeId, asked: &Spans, max: usize) -> Option<Spans> {
+        let peer = self.peers.get(&id)?;
+        // What this very peer owes us late is not asked of it twice.
+        let late = peer.chunks.values().filter(|c| matches!(c.state, ChunkState::Late)).map(|c| &c.spans);
+        let besides: Vec<&Spans> = [asked, &self.pending, &self.refused].into_iter().chain(late).collect();
+        let spans = lacking(&peer.known, self.replica.clock(), &besides, max);
+        (!spans.is_empty()).then_some(spans)
+    }
+
+    /// Whether the peer covers anything that is not durable here, what was refused apart.
+    pub(crate) fn lacks_something_of(&mut self, id: NodeId) -> bool {
+        let Some(peer) = self.peers.get(&id) else { return false };
+        if !peer.ahead {
+            return false;
+        }
+        let lacks = !lacking(&peer.known, self.replica.clock(), &[&self.refused], 1).is_empty();
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.ahead = lacks;
+        }
+        lacks
+    }
+
+    pub(crate) fn on_chunk(&mut self, from: NodeId, number: u32, entries: Vec<Arc<Entry>>) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let asked = match peer.chunks.get(&number) {
+            Some(Chunk { state: ChunkState::Asked | ChunkState::Late, spans, .. }) => spans.clone(),
+            Some(Chunk { state: ChunkState::Arrived(_), .. }) | None => {
+                return self.refuse(from, Refusal::Unsolicited);
+            }
+        };
+        if let Some(exchange) = &mut peer.exchange {
+            exchange.heard = now;
+            exchange.received += entries.len();
+        }
+        let mut given = Spans::default();
+        let mut dropped = 0;
+        for entry in entries {
+            let dot = entry.dot;
+            if !asked.contains(dot) || !given.insert(dot) {
+                self.refuse(from, Refusal::Unsolicited);
+                break;
+            }
+            if !self.replica.clock().covers(dot) && !self.enqueue(entry, Path::Synced { from }) {
+                dropped += 1;
+            }
+        }
+        if dropped > 0 {
+            self.event(Event::Overflow { from, entries: dropped });
+        }
+        if given.is_empty() {
+            return self.give_up_on(from, number);
+        }
+        if let Some(chunk) = self.peers.get_mut(&from).and_then(|peer| peer.chunks.get_mut(&number)) {
+            chunk.state = ChunkState::Arrived(given);
+        }
+        self.stage();
+        self.close_chunks();
+        self.finish_exchanges();
+        self.pull();
+    }
+
+    /// A peer gave nothing of what it says that it holds. What it said is forgotten, and it is left alone a while.
+    fn give_up_on(&mut self, from: NodeId, number: u32) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.chunks.remove(&number);
+            peer.forget_clock();
+        }
+        self.abandon(from, Abandoned::Barren);
+    }
+
+    /// Chunks that are late, or that nobody expects any more; and peers that have rested.
+    pub(crate) fn expire_chunks(&mut self) {
+        let (now, config) = (self.now, self.config.clone());
+        let mut over = Vec::new();
+        for (id, peer) in &mut self.peers {
+            peer.rest_until = peer.rest_until.filter(|at| *at > now);
+            for chunk in peer.chunks.values_mut() {
+                match chunk.state {
+                    ChunkState::Asked if chunk.at + config.chunk_patience <= now => {
+                        chunk.state = ChunkState::Late
+                    }
+                    _ => {}
+                }
+                if matches!(chunk.state, ChunkState::Late) && chunk.at + config.exchange_timeout <= now {
+                    over.push(*id);
+                }
+            }
+        }
+        over.dedup();
+        for peer in over {
+            self.abandon(peer, Abandoned::Timeout);
+        }
+    }
+}
+
+/// Up to `max` dots that `theirs` covers and neither `ours` nor any of `besides` has.
+fn lacking(theirs: &Clock, ours: &Clock, besides: &[&Spans], max: usize) -> Spans {
+    let mut spans = Spans::default();
+    let mut room = max;
+    for (replica, range) in theirs.minus(ours) {
+        let mut next = Some(*range.start());
+        while let Some(counter) = next.filter(|counter| counter <= range.end()) {
+            if room == 0 {
+                return spans;
+            }
+            // Whole runs that are under way are passed over in one step.
+            let skipped = besides.iter().try_fold(counter, |counter, s| s.skip(replica, counter));
+            if skipped != Some(counter) {
+                next = skipped;
+                continue;
+            }
+            spans.insert(Dot::new(replica, counter));
+            room -= 1;
+            next = counter.checked_add(1);
+        }
+    }
+    spans
+}
+
+/// The side that has them.
+impl Gossip {
+    pub(crate) fn on_want(&mut self, from: NodeId, chunk: u32, spans: &Spans) {
+        if spans.dots().is_none_or(|dots| dots > CHUNK_ENTRIES_MAX as u64) {
+            return self.refuse(from, Refusal::MalformedWant);
+        }
+        let dots = spans.iter().flat_map(|(r, a, b)| (a..=b).map(move |c| Dot::new(r, c)));
+        let entries = dots.filter_map(|dot| self.replica.entry(dot).cloned());
+        // What does not fit the first frame is asked for again.
+        let entries = frames(entries, Lane::Bulk).into_iter().next().unwrap_or_default();
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.served += entries.len();
+        }
+        self.send(from, Message::Chunk { chunk, entries });
+    }
+}
