@@ -1,0 +1,510 @@
+//! Several replicas in virtual time: a network with latency, loss and cuts, disks with fsync time, crashes.
+//!
+//! The world itself checks what must hold in every run: frames fit their lanes and survive the codec, nothing that
+//! is not durable at its sender is spoken of, each request has one answer.
+
+use crate::{
+    BatchId, Config, Event, Gossip, Identity, Input, Member, Message, Output, Recovered, RequestId, Wait,
+    WriteError, Written,
+};
+use chinwag_base::codec;
+use chinwag_base::limits::BULK_FRAME_BYTES_MAX;
+use chinwag_base::{Digest, Generation, Lane, Moment, NodeId, ReplicaId, WallTime};
+use chinwag_crdt::{Clock, Dot, Entry, Op, Read};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const WALL_START_MS: u64 = 1_800_000_000_000;
+
+/// The world's rules, to be changed before or while it runs.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) latency_us: RangeInclusive<u64>,
+    /// Of frames on the gossip lane.
+    pub(super) loss: f64,
+    pub(super) fsync_us: RangeInclusive<u64>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules { latency_us: 500..=5_000, loss: 0.0, fsync_us: 1_000..=4_000 }
+    }
+}
+
+#[derive(Debug)]
+enum Happening {
+    Arrive { from: usize, to: usize, connection: u64, message: Message },
+    Fsynced { node: usize, life: u64, batch: BatchId },
+}
+
+pub(super) struct Node {
+    pub(super) gossip: Option<Gossip>,
+    pub(super) disk: Vec<Entry>,
+    pub(super) durable: Clock,
+    at_disk: Option<(BatchId, Vec<Arc<Entry>>)>,
+    pub(super) disk_is_full: bool,
+    pub(super) life: u64,
+    pub(super) skew_ms: u64,
+}
+
+/// Frames and bytes by lane, and entries that chunks carried.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Traffic {
+    pub(super) frames: BTreeMap<Lane, usize>,
+    pub(super) bytes: BTreeMap<Lane, usize>,
+    pub(super) by_name: BTreeMap<&'static str, usize>,
+    pub(super) longest: BTreeMap<&'static str, usize>,
+    pub(super) pulled: usize,
+    pub(super) lost: usize,
+}
+
+pub(super) struct World {
+    pub(super) now: Moment,
+    pub(super) nodes: Vec<Node>,
+    pub(super) rules: Rules,
+    pub(super) config: Config,
+    pub(super) traffic: Traffic,
+    pub(super) events: Vec<(Moment, usize, Event)>,
+    pub(super) replies: BTreeMap<RequestId, (Moment, Result<Written, WriteError>)>,
+    asked: BTreeMap<RequestId, (usize, u64)>,
+    rng: ChaCha8Rng,
+    happenings: BTreeMap<(Moment, u64), Happening>,
+    number: u64,
+    /// Which connection two nodes have; none while they are cut.
+    connections: BTreeMap<(usize, usize), u64>,
+    /// The bulk lane keeps its order.
+    bulk_arrives: BTreeMap<(usize, usize), Moment>,
+}
+
+pub(super) fn id(node: usize) -> NodeId {
+    NodeId::from_bytes([node as u8 + 1; 32])
+}
+
+fn pair(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
+}
+
+impl World {
+    /// `n` nodes, started and connected to each other.
+    pub(super) fn new(n: usize, seed: u64) -> Self {
+        let mut world = World::unconnected(n, seed);
+        world.connect_all();
+        world
+    }
+
+    pub(super) fn unconnected(n: usize, seed: u64) -> Self {
+        let mut world = World {
+            now: Moment::from_millis(1_000),
+            nodes: Vec::new(),
+            rules: Rules::default(),
+            config: Config::default(),
+            traffic: Traffic::default(),
+            events: Vec::new(),
+            replies: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            happenings: BTreeMap::new(),
+            number: 0,
+            connections: BTreeMap::new(),
+            bulk_arrives: BTreeMap::new(),
+        };
+        for node in 0..n {
+            world.nodes.push(Node {
+                gossip: None,
+                disk: Vec::new(),
+                durable: Clock::default(),
+                at_disk: None,
+                disk_is_full: false,
+                life: 0,
+                skew_ms: 0,
+            });
+            world.start(node);
+        }
+        world
+    }
+
+    pub(super) fn gossip(&self, node: usize) -> &Gossip {
+        self.nodes[node].gossip.as_ref().expect("the node is up")
+    }
+
+    pub(super) fn is_up(&self, node: usize) -> bool {
+        self.nodes[node].gossip.is_some()
+    }
+
+    fn up(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|n| self.is_up(*n)).collect()
+    }
+
+    // ---- machines
+
+    /// Starts a node with what its disk holds, in a new generation. It is not connected.
+    pub(super) fn start(&mut self, node: usize) {
+        let seed = self.rng.random();
+        let state = &mut self.nodes[node];
+        state.life += 1;
+        let replica = ReplicaId { node: id(node), generation: Generation::new(state.life) };
+        let recovered = Recovered { entries: state.disk.clone() };
+        let gossip = Gossip::new(self.config.clone(), Identity { replica }, recovered, seed, self.now);
+        state.gossip = Some(gossip);
+        self.tell_wall(node);
+        self.tell_members();
+    }
+
+    /// kill -9. What is at the disk is lost, or is not: the disk decides.
+    pub(super) fn crash(&mut self, node: usize) {
+        let survives = self.rng.random_bool(0.5);
+        self.crash_with(node, survives);
+    }
+
+    pub(super) fn crash_with(&mut self, node: usize, at_disk_survives: bool) {
+        for other in 0..self.nodes.len() {
+            self.cut(node, other);
+        }
+        let state = &mut self.nodes[node];
+        state.gossip = None;
+        let at_disk = state.at_disk.take();
+        if at_disk_survives && let Some((_, entries)) = at_disk {
+            state.write_down(&entries);
+        }
+        self.tell_members();
+    }
+
+    pub(super) fn lose_disk(&mut self, node: usize) {
+        assert!(!self.is_up(node));
+        self.nodes[node].disk.clear();
+        self.nodes[node].durable = Clock::default();
+    }
+
+    /// Stops the disk of a node from taking anything, or lets it again.
+    pub(super) fn set_disk_full(&mut self, node: usize, full: bool) {
+        self.nodes[node].disk_is_full = full;
+    }
+
+    pub(super) fn tell_wall(&mut self, node: usize) {
+        let wall = WallTime::from_unix_ms(WALL_START_MS + self.now.as_millis() + self.nodes[node].skew_ms);
+        self.handle(node, Input::Wall(wall));
+    }
+
+    fn tell_members(&mut self) {
+        let members: Vec<Member> =
+            (0..self.nodes.len()).map(|n| Member { node: id(n), alive: self.is_up(n) }).collect();
+        for node in self.up() {
+            self.handle(node, Input::Members { members: members.clone() });
+        }
+    }
+
+    // ---- the network
+
+    pub(super) fn connect(&mut self, a: usize, b: usize) {
+        if a == b || !self.is_up(a) || !self.is_up(b) || self.connections.contains_key(&pair(a, b)) {
+            return;
+        }
+        self.number += 1;
+        self.connections.insert(pair(a, b), self.number);
+        self.handle(a, Input::PeerUp { peer: id(b) });
+        self.handle(b, Input::PeerUp { peer: id(a) });
+    }
+
+    pub(super) fn connect_all(&mut self) {
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                self.connect(a, b);
+            }
+        }
+    }
+
+    pub(super) fn cut(&mut self, a: usize, b: usize) {
+        if self.connections.remove(&pair(a, b)).is_some() {
+            self.bulk_arrives.remove(&(a, b));
+            self.bulk_arrives.remove(&(b, a));
+            self.handle(a, Input::PeerDown { peer: id(b) });
+            self.handle(b, Input::PeerDown { peer: id(a) });
+        }
+    }
+
+    /// Cuts every link between the two sides.
+    pub(super) fn partition(&mut self, left: &[usize]) {
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                if left.contains(&a) != left.contains(&b) {
+                    self.cut(a, b);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, from: usize, to: NodeId, lane: Lane, message: Message) {
+        assert_eq!(lane, message.lane());
+        self.check_durable(from, &message);
+        let bytes = codec::encode(&message);
+        assert!(bytes.len() <= lane.frame_bytes_max() - 64, "{} of {} bytes", message.name(), bytes.len());
+        assert_eq!(codec::decode::<BULK_FRAME_BYTES_MAX, Message>(&bytes).as_ref(), Ok(&message));
+        let traffic = &mut self.traffic;
+        *traffic.frames.entry(lane).or_default() += 1;
+        *traffic.bytes.entry(lane).or_default() += bytes.len();
+        *traffic.by_name.entry(message.name()).or_default() += 1;
+        let longest = traffic.longest.entry(message.name()).or_default();
+        *longest = bytes.len().max(*longest);
+        if let Message::Chunk { entries, .. } = &message {
+            traffic.pulled += entries.len();
+        }
+        let to = (0..self.nodes.len()).find(|n| id(*n) == to).expect("a node of this world");
+        let connection = self.connections.get(&pair(from, to)).copied();
+        let connection = connection.expect("cores send to connected peers only");
+        if lane == Lane::Gossip && self.rng.random_bool(self.rules.loss) {
+            self.traffic.lost += 1;
+            return;
+        }
+        let mut at = self.now + self.draw(self.rules.latency_us.clone());
+        if lane == Lane::Bulk {
+            let last = self.bulk_arrives.entry((from, to)).or_default();
+            at = at.max(*last);
+            *last = at;
+        }
+        self.schedule(at, Happening::Arrive { from, to, connection, message });
+    }
+
+    /// What the sender says it holds, and what it gives away, is on its disk.
+    fn check_durable(&self, from: usize, message: &Message) {
+        let durable = &self.nodes[from].durable;
+        match message {
+            Message::Push { entries } | Message::Chunk { entries, .. } => {
+                assert!(entries.iter().all(|e| durable.covers(e.dot)), "an entry left before it was durable");
+            }
+            Message::Ack { clock } => assert!(durable.contains_all(clock)),
+            Message::Report(report) => {
+                assert!(durable.contains_all(&report.clock));
+                assert_eq!(report.summary.clock, durable.digest());
+            }
+            Message::Compare { summary } | Message::Summary { summary, .. } => {
+                assert_eq!(summary.clock, durable.digest());
+            }
+            Message::Same { .. } | Message::Tell | Message::Want { .. } => {}
+        }
+    }
+
+    fn draw(&mut self, us: RangeInclusive<u64>) -> Duration {
+        Duration::from_micros(self.rng.random_range(us))
+    }
+
+    fn schedule(&mut self, at: Moment, happening: Happening) {
+        self.number += 1;
+        self.happenings.insert((at, self.number), happening);
+    }
+
+    // ---- clients
+
+    pub(super) fn write(&mut self, node: usize, ops: Vec<Op>) -> RequestId {
+        self.write_and_wait(node, ops, Wait::Local, None)
+    }
+
+    pub(super) fn write_and_wait(
+        &mut self,
+        node: usize,
+        ops: Vec<Op>,
+        wait: Wait,
+        patience: Option<Duration>,
+    ) -> RequestId {
+        self.number += 1;
+        let request = RequestId(self.number);
+        self.asked.insert(request, (node, self.nodes[node].life));
+        let wait_until = patience.map(|p| self.now + p);
+        self.handle(node, Input::Write { request, ops, wait, wait_until });
+        request
+    }
+
+    pub(super) fn cancel(&mut self, node: usize, request: RequestId) {
+        self.asked.remove(&request);
+        self.handle(node, Input::Cancel { request });
+    }
+
+    pub(super) fn reply(&self, request: RequestId) -> Option<&Result<Written, WriteError>> {
+        self.replies.get(&request).map(|(_, reply)| reply)
+    }
+
+    pub(super) fn written(&self, request: RequestId) -> &Written {
+        self.reply(request).expect("an answer").as_ref().expect("a success")
+    }
+
+    pub(super) fn read(&self, node: usize, key: &str) -> Option<Read> {
+        self.gossip(node).replica().get(&key.parse().unwrap())
+    }
+
+    // ---- time
+
+    pub(super) fn handle(&mut self, node: usize, input: Input) {
+        let now = self.now;
+        let Some(gossip) = &mut self.nodes[node].gossip else { return };
+        gossip.handle(now, input);
+        while let Some(output) = self.nodes[node].gossip.as_mut().and_then(Gossip::poll_output) {
+            match output {
+                Output::Send { to, lane, message } => self.send(node, to, lane, message),
+                Output::Persist { batch, entries } => {
+                    let state = &mut self.nodes[node];
+                    assert!(state.at_disk.is_none(), "one batch is at the disk at a time");
+                    assert!(!entries.is_empty());
+                    state.at_disk = Some((batch, entries));
+                    let life = state.life;
+                    let at = self.now + self.draw(self.rules.fsync_us.clone());
+                    self.schedule(at, Happening::Fsynced { node, life, batch });
+                }
+                Output::Reply { request, reply } => {
+                    let asked = self.asked.remove(&request);
+                    assert_eq!(asked, Some((node, self.nodes[node].life)), "one answer for each request");
+                    self.replies.insert(request, (self.now, reply));
+                }
+                Output::Event(event) => self.events.push((self.now, node, event)),
+            }
+        }
+        let deadline = self.gossip(node).next_deadline();
+        assert!(
+            !matches!(deadline, Some(at) if at + Duration::from_secs(20) < now),
+            "a deadline is forgotten"
+        );
+    }
+
+    pub(super) fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.step(end) {}
+    }
+
+    /// Runs until the condition holds, and says how long that took; fails after `limit`.
+    pub(super) fn run_until(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        done: impl Fn(&World) -> bool,
+    ) -> Duration {
+        let (start, end) = (self.now, self.now + limit);
+        while !done(self) {
+            assert!(self.step(end), "not within {limit:?}: {what}");
+        }
+        self.now.since(start)
+    }
+
+    /// The next thing happens, unless it happens after `end`.
+    fn step(&mut self, end: Moment) -> bool {
+        let deadline = |n: usize| Some((self.nodes[n].gossip.as_ref()?.next_deadline()?, n));
+        let tick = (0..self.nodes.len()).filter_map(deadline).min();
+        let next = self.happenings.first_key_value().map(|((at, _), _)| *at);
+        let ticks_first = tick.is_some_and(|(at, _)| next.is_none_or(|next| at <= next));
+        let at = if ticks_first { tick.map(|(at, _)| at) } else { next };
+        let Some(at) = at.filter(|at| *at <= end) else {
+            self.now = end;
+            return false;
+        };
+        self.now = self.now.max(at);
+        if ticks_first && let Some((at, node)) = tick {
+            self.handle(node, Input::Tick);
+            let again = self.gossip(node).next_deadline();
+            let before = self.now;
+            assert!(at <= before && self.spins(node, again), "node {node} ticks without end");
+        } else if let Some((_, happening)) = self.happenings.pop_first() {
+            self.happen(happening);
+        }
+        true
+    }
+
+    /// A deadline that has passed must be gone after a few ticks.
+    fn spins(&mut self, node: usize, mut again: Option<Moment>) -> bool {
+        for _ in 0..10 {
+            if again.is_none_or(|at| at > self.now) {
+                return true;
+            }
+            self.handle(node, Input::Tick);
+            again = self.gossip(node).next_deadline();
+        }
+        false
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Arrive { from, to, connection, message } => {
+                if self.connections.get(&pair(from, to)) == Some(&connection) {
+                    self.handle(to, Input::Message { from: id(from), message });
+                }
+            }
+            Happening::Fsynced { node, life, batch } => {
+                let state = &mut self.nodes[node];
+                if state.life != life || state.gossip.is_none() {
+                    return;
+                }
+                let Some((at_disk, entries)) = state.at_disk.take() else { return };
+                assert_eq!(at_disk, batch);
+                if state.disk_is_full {
+                    let why = "no space left on device".to_owned();
+                    return self.handle(node, Input::PersistFailed { batch, why });
+                }
+                state.write_down(&entries);
+                self.handle(node, Input::Persisted { batch });
+            }
+        }
+    }
+
+    // ---- what can be seen
+
+    pub(super) fn digests(&self) -> BTreeSet<Digest> {
+        self.up().into_iter().map(|n| self.gossip(n).replica().digest()).collect()
+    }
+
+    /// Whether all have applied the same entries, and nothing waits for a disk.
+    pub(super) fn is_settled(&self) -> bool {
+        if self.up().into_iter().any(|n| self.gossip(n).queued_entries() > 0) {
+            return false;
+        }
+        let clocks: BTreeSet<Digest> =
+            self.up().into_iter().map(|n| self.gossip(n).replica().clock_digest()).collect();
+        clocks.len() == 1
+    }
+
+    pub(super) fn count(&self, matches: impl Fn(&Event) -> bool) -> usize {
+        self.events.iter().filter(|(_, _, event)| matches(event)).count()
+    }
+
+    pub(super) fn open_requests(&self) -> usize {
+        self.asked
+            .values()
+            .filter(|(node, life)| self.is_up(*node) && self.nodes[*node].life == *life)
+            .count()
+    }
+}
+
+impl Node {
+    fn write_down(&mut self, entries: &[Arc<Entry>]) {
+        for entry in entries {
+            assert!(self.durable.insert(entry.dot), "an entry is written once");
+            self.disk.push(Entry::clone(entry));
+        }
+    }
+}
+
+// ---- operations
+
+pub(super) fn set(key: &str, value: &str) -> Op {
+    Op::Set { key: key.parse().unwrap(), value: value.as_bytes().to_vec().try_into().unwrap() }
+}
+
+pub(super) fn increment(key: &str, by: i64) -> Op {
+    Op::Increment { key: key.parse().unwrap(), by }
+}
+
+pub(super) fn add(key: &str, element: &str) -> Op {
+    Op::Add { key: key.parse().unwrap(), element: element.as_bytes().to_vec().try_into().unwrap() }
+}
+
+pub(super) fn remove(key: &str, element: &str) -> Op {
+    Op::Remove { key: key.parse().unwrap(), element: element.as_bytes().to_vec().try_into().unwrap() }
+}
+
+pub(super) fn delete(key: &str) -> Op {
+    Op::Delete { key: key.parse().unwrap(), kind: None }
+}
+
+/// The dot of a node's `counter`-th write in its `life`-th process.
+pub(super) fn dot(node: usize, life: u64, counter: u64) -> Dot {
+    Dot::new(ReplicaId { node: id(node), generation: Generation::new(life) }, counter)
+}
