@@ -121,3 +121,60 @@ impl<'de> Deserialize<'de> for Dots {
         Ok(Dots(dots))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::world::replica_id;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    const CONFIG: bincode::config::Configuration = bincode::config::standard();
+
+    fn decode(bytes: &[u8]) -> Option<Dots> {
+        bincode::serde::decode_from_slice(bytes, CONFIG).ok().map(|(dots, _)| dots)
+    }
+
+    fn encode(value: impl Serialize) -> Vec<u8> {
+        bincode::serde::encode_to_vec(value, CONFIG).unwrap()
+    }
+
+    #[test]
+    fn there_is_one_encoding_of_a_set() {
+        let (a, b) = (replica_id(1), replica_id(2));
+        assert_eq!(
+            decode(&encode(vec![(a, vec![3_u64, 1])])).unwrap().iter().map(|d| d.counter).sum::<u64>(),
+            7
+        );
+        let none = Vec::<u64>::new;
+        assert_eq!(decode(&encode(vec![(b, vec![1_u64]), (a, vec![1])])), None, "descending");
+        assert_eq!(decode(&encode(vec![(a, vec![1_u64]), (a, vec![2])])), None, "twice");
+        assert_eq!(decode(&encode(vec![(a, none())])), None, "an empty group");
+        assert_eq!(decode(&encode(vec![(a, vec![1_u64, 0])])), None, "the same counter again");
+        assert_eq!(decode(&encode(vec![(a, vec![u64::MAX, 1])])), None, "out of range");
+        assert_eq!(decode(&encode(vec![(a, vec![1_u64; REMOVED_DOTS_MAX + 1])])), None, "too many");
+        assert!(decode(&encode(vec![(a, vec![1_u64; REMOVED_DOTS_MAX])])).is_some());
+        // Neighbours cost a byte each.
+        let dots: Dots = (1_000_000..1_001_000).map(|counter| Dot::new(a, counter)).collect();
+        assert!(encode(&dots).len() < 1_100);
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_keeps_every_dot(dots in vec((1_u8..5, prop_oneof![0_u64..50, any::<u64>()]), 0..60)) {
+            let dots: Dots = dots.into_iter().filter(|d| d.1 > 0).map(|(r, c)| Dot::new(replica_id(r), c)).collect();
+            let bytes = encode(&dots);
+            prop_assert!(bytes.len() <= dots.weight());
+            prop_assert_eq!(dots.iter().count(), dots.len());
+            prop_assert!(dots.iter().all(|dot| dots.contains(dot)));
+            prop_assert_eq!(decode(&bytes), Some(dots));
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
+            if let Some(dots) = decode(&bytes) {
+                prop_assert_eq!(decode(&encode(&dots)), Some(dots));
+            }
+        }
+    }
+}

@@ -194,3 +194,60 @@ impl Entry {
         floor.max(self.removed.last(replica)).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::world::{key, replica_id};
+    use chinwag_base::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+    use chinwag_base::{Generation, NodeId};
+
+    fn round_trip(entry: &Entry) -> usize {
+        let config = bincode::config::standard();
+        let bytes = bincode::serde::encode_to_vec(entry, config).unwrap();
+        let (again, len): (Entry, usize) = bincode::serde::decode_from_slice(&bytes, config).unwrap();
+        assert_eq!((&again, len), (entry, bytes.len()));
+        bytes.len()
+    }
+
+    /// With the largest numbers everywhere, which is where an estimate could be too low.
+    #[test]
+    fn the_weight_bounds_the_encoding_closely() {
+        let replica =
+            |n: u8| ReplicaId { node: NodeId::from_bytes([n; 32]), generation: Generation::new(u64::MAX) };
+        let run = Run { start: u64::MAX, last: u64::MAX, plus: u64::MAX, minus: u64::MAX };
+        let large = Value::new(vec![7; VALUE_BYTES_MAX]).unwrap();
+        let effects = [
+            Effect::Delete,
+            Effect::Remove,
+            Effect::Set { value: large.clone() },
+            Effect::Add { element: large },
+            Effect::Count { run },
+            Effect::Reset { floors: (0..200).map(|n| (replica(n), run)).collect() },
+        ];
+        for effect in effects {
+            let mut entry = Entry {
+                dot: Dot::new(replica(1), u64::MAX),
+                hlc: Hlc::new(u64::MAX, u16::MAX),
+                key: key(&"k".repeat(KEY_BYTES_MAX)),
+                effect,
+                removed: Dots::new(),
+            };
+            assert!((round_trip(&entry)..round_trip(&entry) + 64).contains(&entry.weight()), "{entry:?}");
+            entry.removed = (0..200).map(|n| Dot::new(replica(n), u64::MAX)).collect();
+            assert!(round_trip(&entry) <= entry.weight());
+        }
+    }
+
+    #[test]
+    fn a_small_write_is_small() {
+        let entry = Entry {
+            dot: Dot::new(replica_id(1), 7),
+            hlc: Hlc::new(1_700_000_000_000, 0),
+            key: key("app/greeting"),
+            effect: Effect::Set { value: Value::new(*b"hello").unwrap() },
+            removed: Dots::from_iter([Dot::new(replica_id(1), 6)]),
+        };
+        assert!(round_trip(&entry) <= 105, "{}", round_trip(&entry));
+    }
+}

@@ -100,3 +100,57 @@ impl HlcClock {
         self.recovered = self.recovered.max(Some(seen));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::world::NOON;
+
+    #[test]
+    fn time_neither_stands_still_nor_goes_back() {
+        let mut clock = HlcClock::new();
+        let first = clock.tick(NOON);
+        assert_eq!((first.wall(), first.logical()), (NOON, 0));
+        assert_eq!(clock.tick(NOON), Hlc::new(NOON.unix_ms(), 1));
+        assert_eq!(
+            clock.tick(WallTime::from_unix_ms(5)),
+            Hlc::new(NOON.unix_ms(), 2),
+            "the wall clock went back"
+        );
+        assert_eq!(clock.tick(NOON.plus_ms(1)), Hlc::new(NOON.unix_ms() + 1, 0));
+        let mut last = clock.tick(NOON);
+        for _ in 0..70_000 {
+            let next = clock.tick(NOON);
+            assert!(next > last);
+            last = next;
+        }
+        assert_eq!(last.millis(), NOON.unix_ms() + 2, "a full counter carries");
+    }
+
+    #[test]
+    fn a_write_comes_after_what_was_observed_unless_that_is_far_ahead() {
+        let mut clock = HlcClock::new();
+        let near = Hlc::new(NOON.unix_ms() + CLOCK_AHEAD_MS_MAX, 7);
+        assert_eq!(clock.observe(near, NOON), None);
+        assert!(clock.tick(NOON) > near);
+        let far = Hlc::new(NOON.unix_ms() + CLOCK_AHEAD_MS_MAX + 1, 0);
+        assert_eq!(clock.observe(far, NOON), Some(CLOCK_AHEAD_MS_MAX + 1));
+        assert!(clock.tick(NOON) < far);
+        assert!(clock.observe(Hlc::new(u64::MAX, u16::MAX), NOON).is_some());
+        assert!(
+            clock.tick(WallTime::from_unix_ms(u64::MAX)) >= Hlc::new(u64::MAX, 0),
+            "the end of time holds"
+        );
+    }
+
+    #[test]
+    fn recovered_time_is_bounded_alike() {
+        let mut clock = HlcClock::new();
+        clock.recover(Hlc::new(NOON.unix_ms() + 3, 9));
+        clock.recover(Hlc::new(NOON.unix_ms(), 0));
+        assert_eq!(clock.tick(NOON), Hlc::new(NOON.unix_ms() + 3, 10));
+        let mut clock = HlcClock::new();
+        clock.recover(Hlc::new(NOON.unix_ms() + 3_600_000, 0));
+        assert_eq!(clock.tick(NOON), Hlc::new(NOON.unix_ms(), 0));
+    }
+}

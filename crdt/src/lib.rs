@@ -73,4 +73,4 @@ pub use read::{Read, Sibling};
 pub use replica::{Replica, Staged};
 
 #[cfg(test)]
-mod laws;
+mod tests;

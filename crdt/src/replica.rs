@@ -200,7 +200,7 @@ impl Replica {
     }
 
     /// The cell under a key as it will be once everything staged is committed.
-    fn cell_with_staged(&mut self, key: &Key) -> &Cell {
+    pub(crate) fn cell_with_staged(&mut self, key: &Key) -> &Cell {
         static EMPTY: Cell = Cell::EMPTY;
         let committed = self.cells.get(key).unwrap_or(&EMPTY);
         let doomed = &self.doomed;
@@ -388,5 +388,11 @@ impl Replica {
     /// The cells share their values with the log.
     pub fn state_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The digest of the whole state, from scratch.
+    #[cfg(test)]
+    pub(crate) fn digest_from_scratch(&self) -> Digest {
+        self.cells.iter().fold(self.doomed.digest(), |sum, (key, cell)| sum + cell.digest(key))
     }
 }

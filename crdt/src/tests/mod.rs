@@ -1,0 +1,6 @@
+//! Laws and scenarios that concern more than one file.
+
+mod hostile;
+mod laws;
+mod scenarios;
+pub(crate) mod world;
