@@ -335,8 +335,11 @@ mod tests {
     #[test]
     fn what_is_decoded_is_normal_bounded_and_possible() {
         let id = replica_id(1);
-        let unsorted =
-            vec![(replica_id(2), 1, vec![]), (id, 2, vec![(0_u64, 1_u64), (1, 1)]), (id, 0, vec![(0, 5)])];
+        let unsorted = vec![
+            (replica_id(2), 1_u64, vec![]),
+            (id, 2, vec![(0_u64, 1_u64), (1, 1)]),
+            (id, 0, vec![(0, 5)]),
+        ];
         let clock = decode(&encode(unsorted)).unwrap();
         assert_eq!(clock, clock_of(&[(2, 1), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5)]));
         assert_eq!(decode(&encode(vec![(id, 0_u64, Vec::<(u64, u64)>::new())])), Some(Clock::new()));
