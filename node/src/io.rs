@@ -1,0 +1,185 @@
+//! What can happen to a node, and all that a node can do.
+
+use crate::event::Event;
+use chinwag_base::{Address, Lane, Moment, NodeId, WallTime};
+use chinwag_crdt::{Dot, Entry, Op};
+use chinwag_gossip::{BatchId, RequestId, Wait, WriteError, Written};
+use chinwag_membership::{DialFailure, Lost, Record};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use chinwag_membership::Identity;
+
+/// How a node behaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Failure detection.
+    pub membership: chinwag_membership::Config,
+    /// Replication.
+    pub gossip: chinwag_gossip::Config,
+}
+
+/// What the disk remembers of earlier process lives.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// The log, in its order.
+    pub entries: Vec<Entry>,
+    /// The address book.
+    pub members: Vec<Record>,
+}
+
+/// What can happen to a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The deadline has come.
+    Tick,
+    /// A frame arrived from a peer that the transport has authenticated and admitted.
+    Frame {
+        /// Who sent it.
+        from: NodeId,
+        /// On which lane.
+        lane: Lane,
+        /// Its bytes, without the length.
+        bytes: Vec<u8>,
+    },
+    /// The first connection to a peer opened.
+    Connected {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// The last connection to a peer is gone.
+    Disconnected {
+        /// The peer.
+        peer: NodeId,
+        /// How it ended.
+        reason: Lost,
+    },
+    /// A dial came to nothing.
+    DialFailed {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        why: DialFailure,
+    },
+    /// A frame could not be queued for a peer.
+    SendRefused {
+        /// The peer.
+        to: NodeId,
+        /// The lane that was full.
+        lane: Lane,
+    },
+    /// Where we listen has changed.
+    Addresses(Vec<Address>),
+    /// Somebody to dial, from an invite or from discovery.
+    Seed {
+        /// Who.
+        peer: NodeId,
+        /// Where.
+        addresses: Vec<Address>,
+    },
+    /// The driver measured that this process did not run.
+    Stalled {
+        /// For how long.
+        lasted: Duration,
+    },
+    /// What the wall clock reads. Once a second is enough.
+    Wall(WallTime),
+    /// A client writes. Answered by [`Answer::Written`].
+    Write {
+        /// Names the answer.
+        request: RequestId,
+        /// What to do, all or nothing.
+        ops: Vec<Op>,
+        /// Who must hold it durably before the answer.
+        wait: Wait,
+        /// When to answer anyhow.
+        wait_until: Option<Moment>,
+    },
+    /// A client waits until a write is visible here. Answered by [`Answer::Visible`].
+    Await {
+        /// Names the answer.
+        request: RequestId,
+        /// The write.
+        token: Vec<Dot>,
+        /// When to answer anyhow.
+        until: Moment,
+    },
+    /// The client is gone.
+    Cancel {
+        /// Its request.
+        request: RequestId,
+    },
+    /// A batch is durable.
+    Persisted {
+        /// The batch.
+        batch: BatchId,
+    },
+    /// A batch is known not to be durable.
+    PersistFailed {
+        /// The batch.
+        batch: BatchId,
+        /// Why, for people.
+        why: String,
+    },
+    /// Say goodbye to everyone; [`Output::Departed`] follows.
+    Leave,
+}
+
+/// All that a node can do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Send a frame.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// On which lane.
+        lane: Lane,
+        /// On the probe lane, the newest frame of a slot replaces an older one that still waits.
+        slot: u8,
+        /// The frame's bytes, without a length.
+        bytes: Vec<u8>,
+    },
+    /// Open a connection. Answered by `Connected` or `DialFailed`.
+    Dial {
+        /// To whom.
+        peer: NodeId,
+        /// Where, best first.
+        addresses: Vec<Address>,
+    },
+    /// Close all connections to a peer.
+    Close {
+        /// Whom.
+        peer: NodeId,
+    },
+    /// Make these log entries durable, all or nothing, then answer `Persisted` or `PersistFailed`.
+    Persist {
+        /// The batch.
+        batch: BatchId,
+        /// Its entries.
+        entries: Vec<Arc<Entry>>,
+    },
+    /// Keep a member in the address book.
+    Remember(Arc<Record>),
+    /// Strike a member from the address book.
+    Forget(NodeId),
+    /// Answer a client.
+    Answer {
+        /// Its request.
+        request: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Tell people.
+    Event(Event),
+    /// Goodbyes are out: flush the lanes and exit.
+    Departed,
+}
+
+/// The answer to a client.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// What came of a write.
+    Written(Result<Written, WriteError>),
+    /// Whether the awaited write became visible in time.
+    Visible(bool),
+}

@@ -1,0 +1,274 @@
+//! The composition: which input goes to which core, and what the cores tell each other.
+
+use crate::event::{Event, FrameFault};
+use crate::io::{Answer, Config, Identity, Input, Output, Recovered};
+use crate::wire::{self, Frame};
+use chinwag_base::limits::{BAD_FRAMES_MAX, WAITS_MAX};
+use chinwag_base::{Lane, Moment, NodeId, ReplicaId};
+use chinwag_crdt::Dot;
+use chinwag_gossip::{Gossip, RequestId};
+use chinwag_membership::{Membership, State};
+use std::collections::{BTreeMap, VecDeque};
+
+/// One overlay node.
+pub struct Node {
+    membership: Membership,
+    gossip: Gossip,
+    outputs: VecDeque<Output>,
+    /// Reads that wait for a write to become visible.
+    awaits: BTreeMap<RequestId, Await>,
+    /// Undecodable frames by peer, since it connected.
+    bad_frames: BTreeMap<NodeId, u32>,
+}
+
+#[derive(Debug)]
+struct Await {
+    token: Vec<Dot>,
+    until: Moment,
+}
+
+/// What the outputs of one pass call for, once they are drained.
+#[derive(Default)]
+struct News {
+    membership_changed: bool,
+    state_changed: bool,
+}
+
+impl Node {
+    /// A node at its start. `recovered` is what the disk remembers, `me.generation` is new and durable.
+    pub fn new(config: Config, me: Identity, recovered: Recovered, seed: u64, now: Moment) -> Self {
+        let replica = ReplicaId { node: me.keypair.id(), generation: me.generation };
+        let members = chinwag_membership::Recovered { members: recovered.members };
+        let entries = chinwag_gossip::Recovered { entries: recovered.entries };
+        let mut node = Node {
+            membership: Membership::new(config.membership, me, members, seed, now),
+            gossip: Gossip::new(
+                config.gossip,
+                chinwag_gossip::Identity { replica },
+                entries,
+                // Two cores with one seed would draw the same jitter.
+                seed ^ 0x9e37_79b9_7f4a_7c15,
+                now,
+            ),
+            outputs: VecDeque::new(),
+            awaits: BTreeMap::new(),
+            bad_frames: BTreeMap::new(),
+        };
+        node.tell_gossip_who_lives(now);
+        node.drain(now);
+        node
+    }
+
+    /// The only way in. Drain [`Node::poll_output`] afterwards.
+    pub fn handle(&mut self, now: Moment, input: Input) {
+        match input {
+            Input::Tick => {
+                self.membership.handle(now, chinwag_membership::Input::Tick);
+                self.gossip.handle(now, chinwag_gossip::Input::Tick);
+                self.expire_awaits(now);
+            }
+            Input::Frame { from, lane, bytes } => self.frame(now, from, lane, &bytes),
+            Input::Connected { peer } => {
+                self.bad_frames.remove(&peer);
+                self.membership.handle(now, chinwag_membership::Input::Connected { peer });
+                self.gossip.handle(now, chinwag_gossip::Input::PeerUp { peer });
+            }
+            Input::Disconnected { peer, reason } => {
+                self.bad_frames.remove(&peer);
+                self.membership.handle(now, chinwag_membership::Input::Disconnected { peer, reason });
+                self.gossip.handle(now, chinwag_gossip::Input::PeerDown { peer });
+            }
+            Input::DialFailed { peer, why } => {
+                self.membership.handle(now, chinwag_membership::Input::DialFailed { peer, why });
+            }
+            Input::SendRefused { to, lane } => {
+                self.gossip.handle(now, chinwag_gossip::Input::SendRefused { to, lane });
+            }
+            Input::Addresses(addresses) => {
+                self.membership.handle(now, chinwag_membership::Input::Addresses(addresses));
+            }
+            Input::Seed { peer, addresses } => {
+                self.membership.handle(now, chinwag_membership::Input::Seed { peer, addresses });
+            }
+            Input::Stalled { lasted } => {
+                self.membership.handle(now, chinwag_membership::Input::Stalled { lasted });
+            }
+            Input::Wall(wall) => self.gossip.handle(now, chinwag_gossip::Input::Wall(wall)),
+            Input::Write { request, ops, wait, wait_until } => {
+                self.gossip.handle(now, chinwag_gossip::Input::Write { request, ops, wait, wait_until });
+            }
+            Input::Await { request, token, until } => self.begin_await(request, token, until),
+            Input::Cancel { request } => {
+                if self.awaits.remove(&request).is_none() {
+                    self.gossip.handle(now, chinwag_gossip::Input::Cancel { request });
+                }
+            }
+            Input::Persisted { batch } => {
+                self.gossip.handle(now, chinwag_gossip::Input::Persisted { batch });
+            }
+            Input::PersistFailed { batch, why } => {
+                self.gossip.handle(now, chinwag_gossip::Input::PersistFailed { batch, why });
+            }
+            Input::Leave => self.membership.handle(now, chinwag_membership::Input::Leave),
+        }
+        self.drain(now);
+    }
+
+    /// The only way out.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Node::handle`] with [`Input::Tick`].
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let awaits = self.awaits.values().map(|a| a.until).min();
+        [self.membership.next_deadline(), self.gossip.next_deadline(), awaits].into_iter().flatten().min()
+    }
+
+    /// Who is alive.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// What is known.
+    pub fn gossip(&self) -> &Gossip {
+        &self.gossip
+    }
+
+    fn frame(&mut self, now: Moment, from: NodeId, lane: Lane, bytes: &[u8]) {
+        let frame = wire::decode(lane, bytes).map_err(FrameFault::from);
+        match frame.and_then(|f| if f.may_travel_on(lane) { Ok(f) } else { Err(FrameFault::Lane) }) {
+            Ok(Frame::Membership(message)) => {
+                self.membership.handle(now, chinwag_membership::Input::Message { from, message });
+            }
+            Ok(Frame::Gossip(message)) => {
+                self.membership.handle(now, chinwag_membership::Input::Heard { peer: from });
+                self.gossip.handle(now, chinwag_gossip::Input::Message { from, message });
+            }
+            Err(why) => {
+                self.outputs.push_back(Output::Event(Event::FrameRefused { from, lane, why }));
+                let bad = self.bad_frames.entry(from).or_default();
+                *bad += 1;
+                if *bad >= BAD_FRAMES_MAX {
+                    self.outputs.push_back(Output::Close { peer: from });
+                }
+            }
+        }
+    }
+
+    fn begin_await(&mut self, request: RequestId, token: Vec<Dot>, until: Moment) {
+        if self.is_visible(&token) {
+            self.answer(request, Answer::Visible(true));
+        } else if self.awaits.len() >= WAITS_MAX {
+            self.answer(request, Answer::Visible(false));
+        } else {
+            self.awaits.insert(request, Await { token, until });
+        }
+    }
+
+    fn is_visible(&self, token: &[Dot]) -> bool {
+        let clock = self.gossip.replica().clock();
+        token.iter().all(|dot| clock.covers(*dot))
+    }
+
+    fn resolve_awaits(&mut self) {
+        let visible: Vec<RequestId> = self
+            .awaits
+            .iter()
+            .filter(|(_, a)| self.is_visible(&a.token))
+            .map(|(request, _)| *request)
+            .collect();
+        for request in visible {
+            self.awaits.remove(&request);
+            self.answer(request, Answer::Visible(true));
+        }
+    }
+
+    fn expire_awaits(&mut self, now: Moment) {
+        let late: Vec<RequestId> =
+            self.awaits.iter().filter(|(_, a)| a.until <= now).map(|(request, _)| *request).collect();
+        for request in late {
+            self.awaits.remove(&request);
+            self.answer(request, Answer::Visible(false));
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
+        self.outputs.push_back(Output::Answer { request, answer });
+    }
+
+    /// Takes the cores' outputs until both are quiet. What one tells the other may wake it again.
+    fn drain(&mut self, now: Moment) {
+        loop {
+            let mut news = News::default();
+            let mut quiet = true;
+            while let Some(output) = self.membership.poll_output() {
+                quiet = false;
+                self.membership_output(output, &mut news);
+            }
+            while let Some(output) = self.gossip.poll_output() {
+                quiet = false;
+                self.gossip_output(output, &mut news);
+            }
+            if news.membership_changed {
+                self.tell_gossip_who_lives(now);
+            }
+            if news.state_changed {
+                self.resolve_awaits();
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn membership_output(&mut self, output: chinwag_membership::Output, news: &mut News) {
+        use chinwag_membership::Output as From;
+        self.outputs.push_back(match output {
+            From::Send { to, lane, message } => send(to, lane, &Frame::Membership(message)),
+            From::Dial { peer, addresses } => Output::Dial { peer, addresses },
+            From::Close { peer } => Output::Close { peer },
+            From::Remember(record) => Output::Remember(record),
+            From::Forget(id) => Output::Forget(id),
+            From::Departed => Output::Departed,
+            From::Event(event) => {
+                use chinwag_membership::Event::{Alive, Down, Left, Reaped, Suspect};
+                news.membership_changed |= matches!(
+                    event,
+                    Alive { .. } | Suspect { .. } | Down { .. } | Left { .. } | Reaped { .. }
+                );
+                Output::Event(event.into())
+            }
+        });
+    }
+
+    fn gossip_output(&mut self, output: chinwag_gossip::Output, news: &mut News) {
+        use chinwag_gossip::Output as From;
+        self.outputs.push_back(match output {
+            From::Send { to, lane, message } => send(to, lane, &Frame::Gossip(message)),
+            From::Persist { batch, entries } => Output::Persist { batch, entries },
+            From::Reply { request, reply } => Output::Answer { request, answer: Answer::Written(reply) },
+            From::Event(event) => {
+                news.state_changed |= matches!(event, chinwag_gossip::Event::Applied { .. });
+                Output::Event(event.into())
+            }
+        });
+    }
+
+    fn tell_gossip_who_lives(&mut self, now: Moment) {
+        let members = self
+            .membership
+            .members(now)
+            .filter(|m| m.state != State::Left)
+            .map(|m| chinwag_gossip::Member {
+                node: m.id,
+                alive: matches!(m.state, State::Alive | State::Suspect),
+            })
+            .collect();
+        self.gossip.handle(now, chinwag_gossip::Input::Members { members });
+    }
+}
+
+fn send(to: NodeId, lane: Lane, frame: &Frame) -> Output {
+    Output::Send { to, lane, slot: frame.slot(), bytes: wire::encode(frame) }
+}
