@@ -17,7 +17,8 @@ pub struct Config {
     /// How long a gap that a push left may stand before the peer is asked; reordered pushes close it by themselves.
     pub gap_patience: Duration,
     /// How long a peer's clock may differ from ours before the peer is met out of turn. News under way makes
-    /// clocks differ for a round trip and two fsyncs.
+    /// clocks differ for a round trip and two fsyncs. It doubles, up to three times, with each exchange that brought
+    /// nothing.
     pub difference_patience: Duration,
     /// The shortest time between two exchanges out of turn.
     pub exchange_spacing: Duration,

@@ -43,12 +43,14 @@ impl Gossip {
     }
 
     pub(crate) fn begin_exchange(&mut self, with: NodeId) {
-        let (summary, now) = (self.summary(), self.now);
+        let (summary, now, told, clock) =
+            (self.summary(), self.now, self.told_now(), self.replica.clock().clone());
         let Some(peer) = self.peers.get_mut(&with) else { return };
         peer.look_at = None;
         peer.exchange = Some(Exchange {
             number: summary.number,
-            clock: summary.clock,
+            clock,
+            told,
             began: now,
             heard: now,
             reported: false,
@@ -106,6 +108,8 @@ impl Gossip {
         let Some(exchange) = peer.exchange.take() else { return };
         peer.met = Some(now);
         let sent = peer.served - exchange.served_before;
+        let is_worth_it = equal || exchange.received > 0;
+        peer.fruitless = if is_worth_it { 0 } else { peer.fruitless.saturating_add(1) };
         let (received, after) = (exchange.received, now.since(exchange.began));
         self.event(Event::ExchangeDone { peer: id, equal, sent, received, after });
     }
@@ -125,24 +129,26 @@ impl Gossip {
     }
 
     pub(crate) fn on_same(&mut self, from: NodeId, number: u32) {
-        let clock = self.replica.clock_digest();
-        let exchange = self.peers.get(&from).and_then(|peer| peer.exchange.as_ref());
-        let Some(exchange) = exchange.filter(|exchange| exchange.number == number) else { return };
-        // If we have committed since, the peer holds what we held then, and no part of the clock of then is left.
-        if exchange.clock == clock {
-            self.note_equal(from);
-            let state = self.replica.digest();
-            if let Some(peer) = self.peers.get_mut(&from) {
-                let newest = peer.summary.map_or(0, |summary| summary.number);
-                peer.summary = Some(Summary { number: newest, clock, state });
-                peer.look_at = None;
-            }
+        let (commits, state) = (self.commits, self.replica.digest());
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let Some(exchange) = peer.exchange.as_ref().filter(|exchange| exchange.number == number) else {
+            return;
+        };
+        // The peer holds what we held when we asked, and knows that we did. We may hold more by now.
+        peer.known.merge(&exchange.clock);
+        peer.reported = Some(exchange.told.digest);
+        peer.told = Some(exchange.told);
+        if exchange.told.commit == commits {
+            let newest = peer.summary.map_or(0, |summary| summary.number);
+            peer.summary = Some(Summary { number: newest, clock: exchange.told.digest, state });
+            peer.look_at = None;
         }
+        self.on_known(from);
         self.finish_exchange(from, true);
         self.check_agreement(false);
     }
 
-    /// Both clocks are the same, and both sides know it: the next report is told against this one.
+    /// Both clocks are the same, and the peer will know it: the next report is told against this one.
     fn note_equal(&mut self, from: NodeId) {
         let told = self.told_now();
         let Some(peer) = self.peers.get_mut(&from) else { return };

@@ -26,6 +26,8 @@ pub(crate) struct Peer {
     pub(crate) exchange: Option<Exchange>,
     /// When to begin one out of turn.
     pub(crate) look_at: Option<Moment>,
+    /// Exchanges in a row that found a difference and brought nothing.
+    pub(crate) fruitless: u32,
     /// Until when nothing is asked of it.
     pub(crate) rest_until: Option<Moment>,
     /// Whether its clock may cover entries that we lack.
@@ -50,8 +52,9 @@ pub(crate) struct Told {
 pub(crate) struct Exchange {
     /// The number of the summary that opened it.
     pub(crate) number: u32,
-    /// The digest of our clock in that summary.
-    pub(crate) clock: Digest,
+    /// Our clock in that summary: if the peer says "the same", this is its clock.
+    pub(crate) clock: Clock,
+    pub(crate) told: Told,
     pub(crate) began: Moment,
     /// When the peer last said something that belongs to it.
     pub(crate) heard: Moment,
@@ -82,6 +85,13 @@ pub(crate) enum ChunkState {
 }
 
 impl Peer {
+    /// How many times longer than usual a difference may last before it is worth an exchange. While everybody
+    /// writes, clocks always differ, and exchanges find that the news is on its way already.
+    pub(crate) fn patience_factor(&self) -> u32 {
+        const DOUBLINGS_MAX: u32 = 3;
+        1 << self.fruitless.min(DOUBLINGS_MAX)
+    }
+
     /// Asks for an exchange at `at` or earlier.
     pub(crate) fn look(&mut self, at: Moment) {
         self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));

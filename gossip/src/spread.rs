@@ -121,7 +121,7 @@ impl Gossip {
     /// Notes what a peer says that it holds.
     pub(crate) fn note_summary(&mut self, from: NodeId, theirs: Summary) {
         let (clock, state) = (self.replica.clock_digest(), self.replica.digest());
-        let look_at = self.now + self.config.difference_patience;
+        let (now, patience) = (self.now, self.config.difference_patience);
         let is_behind = self.history.contains(theirs.clock);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if peer.summary.is_some_and(|newest| newest.number >= theirs.number) {
@@ -131,7 +131,7 @@ impl Gossip {
         if theirs.clock != clock {
             // It may hold what we lack, unless its clock is one that we once had.
             if !is_behind {
-                peer.look(look_at);
+                peer.look(now + patience * peer.patience_factor());
             }
             if self.is_converged() {
                 self.check_agreement(false);

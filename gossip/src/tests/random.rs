@@ -164,8 +164,13 @@ fn the_runs_do_what_they_are_for() {
     assert!(sum.lost > 50 && sum.failed_commits > 5, "{sum:?}");
 }
 
+/// 48 unless the environment says otherwise: `PROPTEST_CASES=10000 cargo test --release -p chinwag-gossip random`.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
     fn any_history_ends_in_agreement(seed: u64, steps in 5..100_usize) {
         run(seed, steps);

@@ -3,6 +3,7 @@
 use super::world::*;
 use crate::{Event, Input, Path, Wait};
 use chinwag_base::Lane;
+use chinwag_base::limits::PUSH_PEERS_MAX;
 use chinwag_crdt::Read;
 use std::time::Duration;
 
@@ -235,4 +236,38 @@ fn a_full_bulk_lane_ends_the_exchange_and_not_the_peer() {
     world.handle(1, Input::SendRefused { to: id(0), lane: Lane::Bulk });
     assert_eq!(world.count(|e| matches!(e, Event::ExchangeAbandoned { .. })), 1);
     world.run_until(10_000 * MS, "it comes all the same", |w| w.is_settled());
+}
+
+#[test]
+fn under_steady_writes_little_travels_twice() {
+    let mut world = World::new(5, 13);
+    world.rules.latency_us = 1_000..=10_000;
+    world.run_for(2_000 * MS);
+    world.traffic = Traffic::default();
+    let mut writes = 0;
+    for i in 0..2_000 {
+        world.write(i % 5, vec![set(&format!("k{}", i % 300), &format!("{i}"))]);
+        writes += 1;
+        world.run_for(5 * MS);
+    }
+    world.run_until(200 * MS, "all is here", |w| w.is_settled());
+    let traffic = &world.traffic;
+    assert!(traffic.pulled <= writes * 4 / 40, "{} of {} entries came twice", traffic.pulled, writes * 4);
+    // Rounds, and some exchanges out of turn, but not one for each difference that is merely under way.
+    assert!(traffic.by_name["compare"] <= 400, "{traffic:?}");
+    assert!(traffic.by_name.get("tell").is_none_or(|n| *n <= 10), "{traffic:?}");
+    assert_eq!(world.count(|e| matches!(e, Event::Overflow { .. } | Event::ExchangeAbandoned { .. })), 0);
+}
+
+#[test]
+fn beyond_the_push_bound_summaries_bring_the_rest() {
+    let mut world = World::new(PUSH_PEERS_MAX + 9, 14);
+    world.run_for(2_000 * MS);
+    world.traffic = Traffic::default();
+    world.write(0, vec![set("k", "v")]);
+    world.run_until(800 * MS, "all have it", |w| w.is_settled());
+    assert_eq!(world.traffic.by_name["push"], PUSH_PEERS_MAX);
+    assert_eq!(world.traffic.pulled, 8);
+    world.run_for(3_000 * MS);
+    assert!((0..PUSH_PEERS_MAX + 9).all(|n| world.gossip(n).is_converged()));
 }
