@@ -176,7 +176,7 @@ pub struct Hello {
     pub newcomer: bool,
 }
 
-/// Digests of the 2^`bits` parts of a view; a member belongs to the part of its id's leading bits, hashed.
+/// Digests of the 2^`bits` parts of a view.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// How many bits number the parts.

@@ -1,0 +1,298 @@
+//! Verified silence: an investigation of one subject, from the first missed time-out to life or a verdict.
+//!
+//! SWIM asks k members to ping a silent one, once, and then suspects it. Here rounds follow one another, each with
+//! an own probe and three *fresh* verifiers, and what counts are distinct members that could not reach the subject
+//! either. Our own failed probe accuses nobody, so a node that is itself cut off cannot convict.
+
+use crate::agenda::Task;
+use crate::estimate;
+use crate::membership::Membership;
+use crate::message::{Finding, Found, Message, Purpose, Verify};
+use crate::version::State;
+use crate::view::Unverified;
+use crate::{Event, Output};
+use chinwag_base::limits::INVESTIGATIONS_MAX;
+use chinwag_base::{Lane, Moment, NodeId};
+use rand::{Rng, RngExt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Verifiers asked in each round, and distinct NACKs that a verdict needs where as many can be asked.
+const VERIFIERS: usize = 3;
+/// Rounds whose findings still count: a verifier that had to dial answers late.
+const ROUNDS_OPEN: usize = 8;
+/// By how much each round is longer than the one before, up to a period.
+const ROUND_GROWTH: f64 = 1.25;
+/// Silence alone decides no earlier than after this many times the time to the phi of a verdict.
+const SILENCE_FACTOR: u32 = 4;
+
+/// One investigation.
+#[derive(Debug)]
+pub(crate) struct Investigation {
+    /// When the first unanswered ping was sent.
+    silent_since: Moment,
+    /// n of the one phi: probes that failed, our own and the verifiers'.
+    failures: u32,
+    /// Distinct verifiers that could not reach the subject, and how they found it last.
+    nacks: BTreeMap<NodeId, Found>,
+    /// The nonces of the open rounds, and who still owes an answer.
+    rounds: Vec<(u64, BTreeSet<NodeId>)>,
+    /// Whether our own probe of this round has been counted.
+    own_counted: bool,
+    /// The time from this round to the next.
+    interval: Duration,
+    /// Everybody ever asked: fresh ones go first.
+    asked: BTreeSet<NodeId>,
+}
+
+impl Investigation {
+    fn new(silent_since: Moment) -> Self {
+        Investigation {
+            silent_since,
+            failures: 0,
+            nacks: BTreeMap::new(),
+            rounds: Vec::new(),
+            own_counted: false,
+            interval: Duration::ZERO,
+            asked: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn has_evidence(&self) -> bool {
+        !self.nacks.is_empty()
+    }
+}
+
+impl Membership {
+    /// Starts to ask around about a subject that has been silent since `silent_since`, when the first of `failures`
+    /// failed probes was sent.
+    pub(crate) fn open_investigation(
+        &mut self,
+        now: Moment,
+        subject: NodeId,
+        silent_since: Moment,
+        failures: u32,
+    ) {
+        let worth_it = self.view.is_present(&subject) && self.standing == crate::Standing::Alive;
+        if !worth_it
+            || self.investigations.contains_key(&subject)
+            || self.investigations.len() >= INVESTIGATIONS_MAX
+        {
+            return;
+        }
+        self.investigations.insert(subject, Investigation { failures, ..Investigation::new(silent_since) });
+        self.start_round(now, subject);
+    }
+
+    pub(crate) fn close_investigation(&mut self, subject: NodeId) {
+        if self.investigations.remove(&subject).is_some() {
+            self.agenda.clear(Task::Round(subject));
+            self.agenda.clear(Task::Judge(subject));
+        }
+    }
+
+    /// A stall of our own voids all evidence: whoever was silent may have spoken while we did not listen.
+    pub(crate) fn void_investigations(&mut self, now: Moment) {
+        for (subject, investigation) in &mut self.investigations {
+            *investigation = Investigation::new(now);
+            self.agenda.clear(Task::Judge(*subject));
+            self.agenda.set(Task::Round(*subject), now);
+        }
+    }
+
+    /// One round: a probe of our own and three verifiers.
+    pub(crate) fn start_round(&mut self, now: Moment, subject: NodeId) {
+        let rto = self.rto(&subject);
+        let period = self.config.profile.period();
+        let Some(investigation) = self.investigations.get_mut(&subject) else { return };
+        let shortest = rto.mul_f64(2.2);
+        investigation.interval =
+            investigation.interval.mul_f64(ROUND_GROWTH).clamp(shortest, period.max(shortest));
+        investigation.own_counted = false;
+        let interval = investigation.interval;
+        self.agenda.set(Task::Round(subject), now + interval);
+        self.probe_for_round(now, subject);
+        self.ask_verifiers(subject);
+        self.judge(now, subject);
+    }
+
+    fn probe_for_round(&mut self, now: Moment, subject: NodeId) {
+        if self.is_connected(&subject) {
+            let rto = self.rto(&subject);
+            self.ping(now, subject, Purpose::Check, None);
+            self.agenda.set(Task::Missed(subject), now + rto);
+        } else {
+            self.dial_now(now, subject);
+        }
+    }
+
+    fn ask_verifiers(&mut self, subject: NodeId) {
+        let mut fresh = Vec::new();
+        let mut others = Vec::new();
+        let Some(investigation) = self.investigations.get(&subject) else { return };
+        for (id, link) in &self.links {
+            if link.connected && self.may_verify(id, &subject) {
+                if investigation.asked.contains(id) { others.push(*id) } else { fresh.push(*id) }
+            }
+        }
+        let mut chosen = self.sample(fresh, VERIFIERS);
+        let more = self.sample(others, VERIFIERS - chosen.len());
+        chosen.extend(more);
+        let nonce = self.rng.next_u64();
+        let Some(investigation) = self.investigations.get_mut(&subject) else { return };
+        if investigation.asked.len() > 4 * VERIFIERS * ROUNDS_OPEN {
+            investigation.asked.clear();
+        }
+        investigation.asked.extend(&chosen);
+        if investigation.rounds.len() == ROUNDS_OPEN {
+            investigation.rounds.remove(0);
+        }
+        investigation.rounds.push((nonce, chosen.iter().copied().collect()));
+        for verifier in chosen {
+            self.send(verifier, Lane::Probe, Message::Verify(Verify { subject, nonce }));
+        }
+    }
+
+    fn may_verify(&self, id: &NodeId, subject: &NodeId) -> bool {
+        id != subject && *id != self.id && self.view.is_present(id) && !self.investigations.contains_key(id)
+    }
+
+    /// Distinct NACKs that a verdict needs: three, or as many as can be asked at all.
+    fn nacks_needed(&self, subject: &NodeId) -> usize {
+        self.view.iter().filter(|(id, _)| self.may_verify(id, subject)).take(VERIFIERS).count()
+    }
+
+    pub(crate) fn on_finding(&mut self, now: Moment, from: NodeId, finding: Finding) {
+        let Finding { subject, nonce, found } = finding;
+        let Some(investigation) = self.investigations.get_mut(&subject) else { return };
+        let owed = investigation.rounds.iter_mut().find(|(n, _)| *n == nonce);
+        if !owed.is_some_and(|(_, owing)| owing.remove(&from)) {
+            return; // Of an older investigation, or answered before, or never asked.
+        }
+        if found == Found::Life {
+            self.sample_losses(now, subject);
+            return self.alive_after_all(now, subject);
+        }
+        investigation.failures = investigation.failures.saturating_add(1);
+        investigation.nacks.insert(from, found);
+        self.judge(now, subject);
+    }
+
+    /// Our own probe of this round came to nothing.
+    pub(crate) fn count_own_failure(&mut self, now: Moment, subject: NodeId) {
+        let Some(investigation) = self.investigations.get_mut(&subject) else { return };
+        if !std::mem::replace(&mut investigation.own_counted, true) {
+            investigation.failures = investigation.failures.saturating_add(1);
+            self.judge(now, subject);
+        }
+    }
+
+    /// The one phi of this investigation.
+    pub(crate) fn phi_of(&self, now: Moment, subject: &NodeId) -> f64 {
+        let Some(investigation) = self.investigations.get(subject) else { return 0.0 };
+        let silent = now.since(investigation.silent_since);
+        estimate::phi(
+            self.loss.get(),
+            investigation.failures,
+            silent,
+            self.forgiven_stall(subject, investigation),
+        )
+    }
+
+    /// The mean stall that excuses silence; `None` once all needed NACKs are refusals: a stalled process does not refuse.
+    fn forgiven_stall(&self, subject: &NodeId, investigation: &Investigation) -> Option<Duration> {
+        let needed = self.nacks_needed(subject);
+        let refused = investigation.nacks.values().filter(|found| **found == Found::Refused).count();
+        (needed == 0 || refused < needed).then(|| self.stall_mean_of(subject))
+    }
+
+    fn stall_mean_of(&self, subject: &NodeId) -> Duration {
+        let floor = self.config.profile.stall_floor();
+        self.view.get(subject).map_or(floor, |entry| entry.stall_mean(floor))
+    }
+
+    /// After how much silence, alone, a member is held for gone.
+    fn silence_limit(&self, subject: &NodeId) -> Duration {
+        let mean = self.stall_mean_of(subject);
+        let full = estimate::time_to_phi(0.0, 1, self.config.phi_down, mean).unwrap_or(mean);
+        self.config.silence_min.max(full * SILENCE_FACTOR)
+    }
+
+    /// Draws the consequence of the evidence so far, and notes when time alone will change it.
+    pub(crate) fn judge(&mut self, now: Moment, subject: NodeId) {
+        let phi = self.phi_of(now, &subject);
+        let needed = self.nacks_needed(&subject);
+        let limit = self.silence_limit(&subject);
+        let Some(investigation) = self.investigations.get(&subject) else { return };
+        let nacks = investigation.nacks.len();
+        let silent = now.since(investigation.silent_since);
+        let state = self.view.get(&subject).map(|entry| entry.version.state);
+        if state == Some(State::Alive) && nacks > 0 && estimate::reaches(phi, self.config.phi_suspect) {
+            self.accuse(now, subject, State::Suspect, self.id, phi);
+        }
+        if needed > 0 && nacks >= needed && estimate::reaches(phi, self.config.phi_down) {
+            return self.accuse(now, subject, State::Down, self.id, phi);
+        }
+        if silent >= limit {
+            return self.give_up(now, subject, phi);
+        }
+        self.schedule_judgement(now, subject, limit);
+    }
+
+    fn schedule_judgement(&mut self, now: Moment, subject: NodeId, limit: Duration) {
+        let Some(investigation) = self.investigations.get(&subject) else { return };
+        let (since, failures) = (investigation.silent_since, investigation.failures);
+        let mean = self.stall_mean_of(&subject);
+        let next = [self.config.phi_suspect, self.config.phi_down]
+            .into_iter()
+            .filter_map(|phi| estimate::time_to_phi(self.loss.get(), failures, phi, mean))
+            .map(|silent| since + silent + ROUNDING)
+            .filter(|at| *at > now)
+            .min()
+            .unwrap_or(since + limit);
+        self.agenda.set(Task::Judge(subject), next.min(since + limit).max(now + ROUNDING));
+    }
+
+    /// Silence alone decides: a belief of our own, told to nobody.
+    fn give_up(&mut self, now: Moment, subject: NodeId, phi: f64) {
+        let Some(entry) = self.view.get(&subject) else { return };
+        let (name, incarnation) = (entry.record.statement().name.clone(), entry.version.incarnation);
+        self.view.set_unverified(&subject, Some(Unverified::Silent), now);
+        self.rings_changed();
+        let by = self.id;
+        self.emit(Output::Event(Event::Down { id: subject, name, incarnation, by, phi, unverified: true }));
+        self.lose(now, subject);
+        self.plan_redial(now, subject);
+    }
+
+    /// About when silence will have convicted a member.
+    pub(crate) fn down_in(&self, now: Moment, id: &NodeId) -> Option<Duration> {
+        let entry = self.view.get(id).filter(|entry| entry.is_present())?;
+        let investigation = self.investigations.get(id);
+        let since = match investigation {
+            Some(investigation) => investigation.silent_since,
+            None if entry.version.state == State::Suspect => entry.since,
+            None => return None,
+        };
+        let silent = if self.nacks_needed(id) == 0 {
+            self.silence_limit(id)
+        } else {
+            estimate::time_to_phi(0.0, 1, self.config.phi_down, self.stall_mean_of(id))?
+        };
+        Some((since + silent).since(now))
+    }
+
+    /// Up to `count` of `ids`, at random.
+    pub(crate) fn sample(&mut self, mut ids: Vec<NodeId>, count: usize) -> Vec<NodeId> {
+        let count = count.min(ids.len());
+        for at in 0..count {
+            let other = self.rng.random_range(at..ids.len());
+            ids.swap(at, other);
+        }
+        ids.truncate(count);
+        ids
+    }
+}
+
+/// A judgement is set this much after a threshold, so that rounding does not put it before.
+const ROUNDING: Duration = Duration::from_millis(1);

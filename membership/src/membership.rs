@@ -1,0 +1,536 @@
+//! The state machine: what comes in, and what is believed of it.
+//!
+//! This file holds the state, the dispatch of inputs, and the merging of news into the view. Each further noun has
+//! its own file with its part of `impl Membership`: observing, investigating, verifying, spreading, exchanging,
+//! dialling, and what concerns ourselves.
+
+use crate::agenda::{Agenda, Task};
+use crate::config::{Config, Identity, Recovered};
+use crate::dialing::Dialer;
+use crate::estimate::{Arrivals, LossRate, RoundTrip, Stalls};
+use crate::event::Event;
+use crate::exchange::Exchange;
+use crate::investigation::Investigation;
+use crate::member::Member;
+use crate::message::{Brief, Claim, Message, Update};
+use crate::news::News;
+use crate::port::{Input, Output};
+use crate::record::{Record, RecordError, Standing};
+use crate::spacing::Spacing;
+use crate::verification::Verification;
+use crate::version::State;
+use crate::view::{Unverified, View};
+use chinwag_base::limits::INCARNATION_STEP_MAX;
+use chinwag_base::{Digest, Incarnation, Lane, Moment, NodeId};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is known of the path to one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    pub(crate) connected: bool,
+    pub(crate) heard: Option<Moment>,
+    pub(crate) rtt: RoundTrip,
+    pub(crate) arrivals: Arrivals,
+    /// Pings without an ack: sequence and time, oldest first.
+    pub(crate) unanswered: VecDeque<(u64, Moment)>,
+    /// When we last told this peer, out of turn, what is believed of it.
+    pub(crate) told: Option<Moment>,
+    /// When we last greeted it.
+    pub(crate) greeted: Option<Moment>,
+    /// Its view, as it said last.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// Who is alive, as one node believes it. See the crate's page for the algorithm, and for the order of calls.
+#[derive(Debug)]
+pub struct Membership {
+    pub(crate) config: Config,
+    pub(crate) me: Identity,
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) standing: Standing,
+    pub(crate) advertised: Duration,
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) agenda: Agenda,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) view: View,
+    pub(crate) links: BTreeMap<NodeId, Link>,
+    pub(crate) subjects: BTreeSet<NodeId>,
+    pub(crate) spacing: Spacing,
+    pub(crate) sequence: u64,
+    pub(crate) loss: LossRate,
+    pub(crate) stalls: Stalls,
+    pub(crate) stalled_until: Option<Moment>,
+    pub(crate) heard_anybody: Moment,
+    pub(crate) investigations: BTreeMap<NodeId, Investigation>,
+    pub(crate) verifications: BTreeMap<NodeId, Vec<Verification>>,
+    pub(crate) news: News,
+    pub(crate) exchange: Exchange,
+    pub(crate) dialer: Dialer,
+    rings_changed: bool,
+}
+
+impl Membership {
+    /// A membership that knows itself, and what an earlier process life remembered. `seed` draws its random choices.
+    pub fn new(config: Config, me: Identity, recovered: Recovered, seed: u64, now: Moment) -> Self {
+        let id = me.keypair.id();
+        let mut this = Membership {
+            config,
+            me,
+            id,
+            incarnation: Incarnation::new(1),
+            standing: Standing::Alive,
+            advertised: Duration::ZERO,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            agenda: Agenda::default(),
+            outputs: VecDeque::new(),
+            view: View::default(),
+            links: BTreeMap::new(),
+            subjects: BTreeSet::new(),
+            spacing: Spacing::default(),
+            sequence: 0,
+            loss: LossRate::default(),
+            stalls: Stalls::default(),
+            stalled_until: None,
+            heard_anybody: now,
+            investigations: BTreeMap::new(),
+            verifications: BTreeMap::new(),
+            news: News::default(),
+            exchange: Exchange::default(),
+            dialer: Dialer::default(),
+            rings_changed: false,
+        };
+        this.sign_own_record(now);
+        for record in recovered.members {
+            this.remember(now, record);
+        }
+        this.agenda.set(Task::Housekeeping, now + HOUSEKEEPING);
+        this.settle(now);
+        this
+    }
+
+    /// The only way in. Drain [`Membership::poll_output`] after it.
+    pub fn handle(&mut self, now: Moment, input: Input) {
+        self.notice_lag(now);
+        match input {
+            Input::Tick => self.run_due(now),
+            Input::Message { from, message } => self.on_message(now, from, message),
+            Input::Heard { peer } => self.sign_of_life(now, peer),
+            Input::Connected { peer } => self.on_connected(now, peer),
+            Input::Disconnected { peer, reason } => self.on_disconnected(now, peer, reason),
+            Input::DialFailed { peer, why } => self.on_dial_failed(now, peer, why),
+            Input::Addresses(addresses) => self.on_addresses(now, addresses),
+            Input::Seed { peer, addresses } => self.on_seed(now, peer, addresses),
+            Input::Stalled { lasted } => self.on_stalled(now, lasted),
+            Input::Leave => self.on_leave(now),
+        }
+        self.settle(now);
+    }
+
+    /// The only way out.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Membership::handle`] with [`Input::Tick`].
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.agenda.next()
+    }
+
+    /// Our id.
+    pub fn me(&self) -> NodeId {
+        self.id
+    }
+
+    /// Our own newest record.
+    pub fn record(&self) -> &Arc<Record> {
+        &self.view.get(&self.id).expect("we are in our own view, because `new` puts us there").record
+    }
+
+    /// Every member in the order of ids, ourselves included.
+    pub fn members(&self, now: Moment) -> impl Iterator<Item = Member> + '_ {
+        self.view.iter().map(move |(id, _)| self.show(now, id))
+    }
+
+    /// One member.
+    pub fn member(&self, now: Moment, id: &NodeId) -> Option<Member> {
+        self.view.get(id).map(|_| self.show(now, id))
+    }
+
+    /// Other members that are alive or suspect.
+    pub fn alive_peers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.view.iter().filter(|(id, entry)| **id != self.id && entry.is_present()).map(|(id, _)| *id)
+    }
+
+    /// Peers with an open connection.
+    pub fn connected(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.links.iter().filter(|(_, link)| link.connected).map(|(id, _)| *id)
+    }
+
+    /// Whether a connection to that peer is open.
+    pub fn is_connected(&self, peer: &NodeId) -> bool {
+        self.links.get(peer).is_some_and(|link| link.connected)
+    }
+
+    /// The digest of the view: equal digests mean equal sets of members, generations and incarnations.
+    pub fn digest(&self) -> Digest {
+        self.view.digest()
+    }
+
+    /// Members whose connections a limit should spare: our subjects and our observers.
+    pub fn protected(&self) -> BTreeSet<NodeId> {
+        self.subjects.iter().copied().chain(self.spacing.observers()).collect()
+    }
+
+    fn run_due(&mut self, now: Moment) {
+        while let Some(task) = self.agenda.pop_due(now) {
+            match task {
+                Task::Ping(peer) => self.take_turn(now, peer),
+                Task::Missed(peer) => self.on_missed(now, peer),
+                Task::Round(subject) => self.start_round(now, subject),
+                Task::Judge(subject) => self.judge(now, subject),
+                Task::Verified(subject) => self.end_verifications(now, subject),
+                Task::Dial => self.dial_due(now),
+                Task::Push => self.push(now),
+                Task::Reconcile => self.reconcile_due(now),
+                Task::Housekeeping => self.keep_house(now),
+                Task::Depart => self.emit(Output::Departed),
+            }
+        }
+    }
+
+    fn on_message(&mut self, now: Moment, from: NodeId, message: Message) {
+        if from == self.id || !message.is_within_bounds() {
+            let why = if from == self.id { "from ourselves" } else { "more than a frame may hold" };
+            return self.event(Event::FrameRefused { from, why });
+        }
+        self.sign_of_life(now, from);
+        match message {
+            Message::Ping(ping) => self.on_ping(now, from, ping),
+            Message::Ack(ack) => self.on_ack(now, from, ack),
+            Message::Verify(verify) => self.on_verify(now, from, verify),
+            Message::Finding(finding) => self.on_finding(now, from, finding),
+            Message::News(updates) => self.learn(now, from, updates),
+            Message::Want(ids) => self.on_want(from, &ids),
+            Message::Hello(hello) => self.on_hello(now, from, hello),
+            Message::Summary(summary) => self.on_summary(from, &summary),
+            Message::Parts(parts) => self.on_parts(now, from, parts),
+        }
+    }
+
+    /// Merges news, and asks for what was only pointed to.
+    pub(crate) fn learn(&mut self, now: Moment, from: NodeId, updates: Vec<Update>) {
+        let mut wanted = Vec::new();
+        for update in updates {
+            let id = update.id();
+            let wants = match update {
+                Update::Record(record) => {
+                    self.learn_record(now, from, record);
+                    false
+                }
+                Update::Brief(brief) => self.learn_brief(now, from, brief),
+                Update::Claim(claim) => self.learn_claim(now, from, claim),
+            };
+            if wants && self.exchange.may_want(id, now) {
+                wanted.push(id);
+            }
+        }
+        if !wanted.is_empty() {
+            self.send(from, Lane::Gossip, Message::Want(wanted));
+        }
+    }
+
+    /// Believes a member's own words, if they are newer than what is known, and really its own.
+    pub(crate) fn learn_record(&mut self, now: Moment, from: NodeId, record: Arc<Record>) {
+        let id = record.id();
+        if id == self.id {
+            return self.learn_of_own_key(&record);
+        }
+        let version = record.version();
+        let known = self.view.get(&id);
+        if let Some(entry) = known
+            && version <= entry.version
+        {
+            // Somebody else vouches for one that we only remembered.
+            if entry.unverified == Some(Unverified::Remembered)
+                && version == entry.version
+                && record == entry.record
+            {
+                self.vouch(now, id);
+            }
+            return;
+        }
+        if known.is_none() && version.state == State::Left || self.view.is_ghost(&id, &version) {
+            return;
+        }
+        if let Err(why) = self.check_record(&record) {
+            return self.event(Event::RecordRefused { from, about: id, why });
+        }
+        self.believe_record(now, from, record);
+    }
+
+    fn check_record(&self, record: &Record) -> Result<(), RecordError> {
+        let version = record.version();
+        let known = self.view.get(&record.id());
+        if let Some(entry) = known
+            && entry.version.generation == version.generation
+            && version.incarnation.get() > entry.version.incarnation.get() + INCARNATION_STEP_MAX
+        {
+            return Err(RecordError::Jump);
+        }
+        if known.is_none() && self.view.is_full() {
+            return Err(RecordError::Full);
+        }
+        record.verify_knowing(self.config.overlay, known.map(|entry| entry.record.grant()))
+    }
+
+    fn believe_record(&mut self, now: Moment, from: NodeId, record: Arc<Record>) {
+        let (id, version) = (record.id(), record.version());
+        let known = self.view.get(&id);
+        let was_alive = known.is_some_and(|e| {
+            e.is_present() && e.version.state == State::Alive && e.version.generation == version.generation
+        });
+        let had_namesake = self.view.namesake(&id).is_some() && known.is_some();
+        let namesake = self.view.put(record.clone(), None, now);
+        self.rings_changed = true;
+        self.news.mark(id);
+        self.exchange.satisfied(&id);
+        self.close_investigation(id);
+        let name = record.statement().name.clone();
+        if version.state == State::Left {
+            self.dialer.drop_plan(&id);
+            return self.event(Event::Left { id, name });
+        }
+        self.emit(Output::Remember(record));
+        self.answer_verifications(id, crate::message::Found::Life);
+        if !was_alive {
+            let (generation, incarnation) = (version.generation, version.incarnation);
+            self.event(Event::Alive { id, name: name.clone(), generation, incarnation });
+            self.plan_first_dial(now, id);
+        }
+        if let Some(second) = namesake
+            && !had_namesake
+        {
+            self.event(Event::NameConflict { name, first: id, second });
+        }
+        if from == id {
+            self.sign_of_life(now, id);
+        }
+    }
+
+    /// A pointer: returns whether the record behind it is wanted.
+    pub(crate) fn learn_brief(&mut self, now: Moment, from: NodeId, brief: Brief) -> bool {
+        let Brief { id, version } = brief;
+        if id == self.id {
+            return self.learn_of_ourselves(now, from, version);
+        }
+        let Some(entry) = self.view.get(&id) else {
+            return version.state.is_present() && !self.view.is_ghost(&id, &version);
+        };
+        let known = entry.version;
+        if version < known {
+            return false;
+        }
+        if version.is_same_incarnation(&known) {
+            if version.state.is_present() && entry.unverified == Some(Unverified::Remembered) {
+                self.vouch(now, id);
+            }
+            // Suspicion and death come with their claim, a goodbye with its signature.
+            return version.state > known.state && !self.disbelieve(now, from, id, version.state);
+        }
+        true
+    }
+
+    /// An accusation: returns whether the record that it speaks of is wanted.
+    fn learn_claim(&mut self, now: Moment, from: NodeId, claim: Claim) -> bool {
+        let (id, version) = (claim.id, claim.version());
+        if id == self.id {
+            return self.learn_of_ourselves(now, from, version);
+        }
+        let Some(entry) = self.view.get(&id) else {
+            return version.state.is_present() && !self.view.is_ghost(&id, &version);
+        };
+        let known = entry.version;
+        if !version.is_same_incarnation(&known) {
+            return version > known;
+        }
+        if version.state <= known.state || self.disbelieve(now, from, id, version.state) {
+            return false;
+        }
+        let phi = f64::from(claim.phi_tenths) / 10.0;
+        self.accuse(now, id, version.state, claim.by, phi);
+        if version.state == State::Suspect && self.subjects.contains(&id) {
+            self.open_investigation(now, id, now, 0);
+        }
+        false
+    }
+
+    /// An accusation of one whom we hear ourselves, right now, is not believed but passed on to the accused, who
+    /// refutes it for everybody.
+    fn disbelieve(&mut self, now: Moment, from: NodeId, id: NodeId, state: State) -> bool {
+        let fresh = (self.rto(&id) * 2).max(self.config.profile.stall_floor());
+        let hears = self
+            .links
+            .get(&id)
+            .is_some_and(|link| link.connected && link.heard.is_some_and(|heard| now.since(heard) < fresh));
+        if !hears || state == State::Left || from == id {
+            return false;
+        }
+        self.tell(now, id, Some(state));
+        true
+    }
+
+    /// Believes an accusation, of our own or of another.
+    pub(crate) fn accuse(&mut self, now: Moment, id: NodeId, state: State, by: NodeId, phi: f64) {
+        let Some(entry) = self.view.get(&id) else { return };
+        let (name, incarnation) = (entry.record.statement().name.clone(), entry.version.incarnation);
+        let was_lost = entry.is_lost();
+        self.view.accuse(&id, state, by, phi, now);
+        self.rings_changed = true;
+        self.news.mark(id);
+        if state == State::Suspect {
+            return self.event(Event::Suspect { id, name, incarnation, by, phi });
+        }
+        self.event(Event::Down { id, name, incarnation, by, phi, unverified: false });
+        self.lose(now, id);
+        if !was_lost {
+            self.plan_redial(now, id);
+        }
+    }
+
+    /// Stops all that we do with a member that is gone.
+    pub(crate) fn lose(&mut self, now: Moment, id: NodeId) {
+        self.close_investigation(id);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.unanswered.clear();
+        // A connection of a peer that is gone would be kept half-dead for minutes; one that speaks is kept.
+        let silent = link.heard.is_none_or(|heard| now.since(heard) > self.config.profile.period());
+        if link.connected && silent {
+            self.emit(Output::Close { peer: id });
+        }
+    }
+
+    /// One whom we only remembered is alive in somebody's view.
+    fn vouch(&mut self, now: Moment, id: NodeId) {
+        if self.view.set_unverified(&id, None, now) {
+            self.rings_changed = true;
+            self.show_alive(id);
+            self.plan_first_dial(now, id);
+        }
+    }
+
+    pub(crate) fn show_alive(&mut self, id: NodeId) {
+        let Some(entry) = self.view.get(&id) else { return };
+        let name = entry.record.statement().name.clone();
+        let (generation, incarnation) = (entry.version.generation, entry.version.incarnation);
+        self.event(Event::Alive { id, name, generation, incarnation });
+    }
+
+    /// A frame of that peer, or another proof that it is there.
+    pub(crate) fn sign_of_life(&mut self, now: Moment, peer: NodeId) {
+        self.notice_common_silence(now);
+        self.heard_anybody = now;
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.heard = Some(now);
+            link.arrivals.sample(now);
+        }
+        self.alive_after_all(now, peer);
+    }
+
+    /// Ends what was under way against a member that shows a sign of life, to us or to a verifier.
+    pub(crate) fn alive_after_all(&mut self, now: Moment, id: NodeId) {
+        let accused =
+            self.view.get(&id).is_some_and(|e| matches!(e.version.state, State::Suspect | State::Down));
+        if self.investigations.contains_key(&id) {
+            self.close_investigation(id);
+        }
+        self.answer_verifications(id, crate::message::Found::Life);
+        if accused {
+            self.tell(now, id, None);
+        }
+        if self.view.set_unverified(&id, None, now) {
+            self.rings_changed = true;
+            self.news.mark(id);
+            self.show_alive(id);
+        }
+    }
+
+    /// What follows from a change, once per input.
+    fn settle(&mut self, now: Moment) {
+        if std::mem::take(&mut self.rings_changed) {
+            self.choose_subjects(now);
+        }
+        self.schedule_push(now);
+        self.schedule_dials();
+    }
+
+    pub(crate) fn rings_changed(&mut self) {
+        self.rings_changed = true;
+    }
+
+    pub(crate) fn rto(&self, peer: &NodeId) -> Duration {
+        let initial = self.config.profile.rto_initial();
+        self.links.get(peer).map_or(initial, |link| link.rtt.rto(initial))
+    }
+
+    pub(crate) fn send(&mut self, to: NodeId, lane: Lane, message: Message) {
+        if self.is_connected(&to) {
+            self.emit(Output::Send { to, lane, message });
+        }
+    }
+
+    pub(crate) fn emit(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.emit(Output::Event(event));
+    }
+
+    fn show(&self, now: Moment, id: &NodeId) -> Member {
+        let entry = self.view.get(id).expect("an entry, because ids come from the view");
+        let statement = entry.record.statement();
+        let link = self.links.get(id);
+        let investigation = self.investigations.get(id);
+        let floor = self.config.profile.stall_floor();
+        let observed = self.subjects.contains(id);
+        let history = link.filter(|_| observed).map_or(0.0, |link| link.arrivals.phi(now, floor));
+        let phi = match investigation {
+            Some(_) => self.phi_of(now, id),
+            None if entry.is_present() => history.min(self.config.phi_suspect),
+            None => entry.accuser.map_or(history, |(_, phi)| phi),
+        };
+        let mut suspected_by: Vec<NodeId> = entry.accuser.iter().map(|(by, _)| *by).collect();
+        if entry.version.state != State::Alive && investigation.is_some() && !suspected_by.contains(&self.id)
+        {
+            suspected_by.push(self.id);
+        }
+        Member {
+            id: *id,
+            name: statement.name.clone(),
+            name_conflict: entry.is_present() && self.view.namesake(id).is_some(),
+            state: if entry.is_lost() { State::Down } else { entry.version.state },
+            unverified: entry.unverified.is_some(),
+            generation: entry.version.generation,
+            incarnation: entry.version.incarnation,
+            phi,
+            rtt: link.and_then(|link| link.rtt.smoothed()),
+            heard: link.and_then(|link| link.heard).map(|heard| now.since(heard)),
+            addresses: statement.addresses.clone(),
+            tags: statement.tags.clone(),
+            role: entry.record.role(),
+            suspected_by,
+            down_in: self.down_in(now, id),
+            stall_mean: entry.stall_mean(floor),
+            connected: link.is_some_and(|link| link.connected),
+            observed,
+        }
+    }
+}
+
+/// How often rare things are looked at.
+pub(crate) const HOUSEKEEPING: Duration = Duration::from_secs(10);

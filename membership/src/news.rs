@@ -1,0 +1,152 @@
+//! Spreading news: on every probe frame, and pushed while it is hot.
+//!
+//! SWIM's infection-style dissemination (section 4.1) piggybacks each update on a number of frames that grows with
+//! log N, least-sent first. Here news is pushed besides, at once and to three random members, and again at each
+//! interval while it is hot: a change is known everywhere after a few round trips, not after a few periods.
+//! The queue holds ids only; what is sent is what is believed at that moment.
+
+use crate::agenda::Task;
+use crate::membership::Membership;
+use crate::message::{Message, Update};
+use crate::version::State;
+use chinwag_base::{Lane, Moment, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Random members that each push goes to.
+const FANOUT: usize = 3;
+/// A record goes out in full this many times; then as a pointer, which whoever lacks the record follows.
+const FULL_SENDS: u32 = 4;
+/// Bytes of one pushed frame: dozens of records when many join at once, and a slow link still takes it at once.
+const PUSH_BYTES_MAX: usize = 16 * 1024;
+
+/// What is hot: how often each member's news was sent.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    sends: BTreeMap<NodeId, u32>,
+    least_sent: BTreeSet<(u32, NodeId)>,
+    /// Whether something came up since the last push.
+    fresh: bool,
+    pushed: Moment,
+}
+
+impl News {
+    /// There is news of this member.
+    pub(crate) fn mark(&mut self, id: NodeId) {
+        self.count(id, Some(0));
+        self.fresh = true;
+    }
+
+    /// There may be somebody new to tell.
+    pub(crate) fn freshen(&mut self) {
+        self.fresh = !self.sends.is_empty();
+    }
+
+    fn count(&mut self, id: NodeId, sends: Option<u32>) {
+        if let Some(old) = self.sends.remove(&id) {
+            self.least_sent.remove(&(old, id));
+        }
+        if let Some(sends) = sends {
+            self.sends.insert(id, sends);
+            self.least_sent.insert((sends, id));
+        }
+    }
+
+    pub(crate) fn forget(&mut self, id: &NodeId) {
+        self.count(*id, None);
+    }
+
+    /// Whether anything was sent less than `sends_max` times.
+    pub(crate) fn is_hot(&self, sends_max: u32) -> bool {
+        self.least_sent.first().is_some_and(|(sends, _)| *sends < sends_max)
+    }
+}
+
+impl Membership {
+    /// How often an update is sent: 2 log2(N) + 4 times.
+    pub(crate) fn news_sends_max(&self) -> u32 {
+        2 * (self.view.present_count() as u32 + 1).ilog2() + 4
+    }
+
+    /// The least-sent news that fit, for one frame to `to`.
+    pub(crate) fn pick_news(&mut self, to: NodeId, mut room: usize) -> Vec<Update> {
+        let sends_max = self.news_sends_max();
+        let mut picked = Vec::new();
+        let mut counts = Vec::new();
+        for &(sends, id) in &self.news.least_sent {
+            if room < SMALLEST_UPDATE || picked.len() + 2 > chinwag_base::limits::UPDATES_PER_FRAME_MAX {
+                break;
+            }
+            if sends >= sends_max {
+                counts.push((id, None));
+                continue;
+            }
+            if id == to {
+                // It knows best; but with nobody else to tell, the news must cool all the same.
+                counts.push((id, Some(sends + 1)));
+                continue;
+            }
+            let Some(entry) = self.view.get(&id) else {
+                counts.push((id, None));
+                continue;
+            };
+            let full = matches!(entry.version.state, State::Left) || sends < FULL_SENDS;
+            let update = match self.view.claim(&id) {
+                Some(claim) => Update::Claim(claim),
+                None if full => Update::Record(entry.record.clone()),
+                None => match self.view.brief(&id) {
+                    Some(brief) => Update::Brief(brief),
+                    None => continue,
+                },
+            };
+            if update.weight() <= room {
+                room -= update.weight();
+                picked.push(update);
+                counts.push((id, Some(sends + 1)));
+            }
+        }
+        for (id, sends) in counts {
+            self.news.count(id, sends);
+        }
+        picked
+    }
+
+    /// Pushes hot news to three random members.
+    pub(crate) fn push(&mut self, now: Moment) {
+        let peers: Vec<NodeId> = self
+            .connected()
+            .filter(|id| self.view.is_present(id) && !self.investigations.contains_key(id))
+            .collect();
+        for peer in self.sample(peers, FANOUT) {
+            let updates = self.pick_news(peer, PUSH_BYTES_MAX);
+            if !updates.is_empty() {
+                self.send(peer, Lane::Gossip, Message::News(updates));
+            }
+        }
+        self.news.pushed = now;
+        let somebody = self.connected().next().is_some();
+        if somebody && self.has_hot_news() {
+            self.agenda.set(Task::Push, now + self.config.profile.news_interval());
+        }
+    }
+
+    /// What has just come up is pushed at once, together with what the same burst of inputs brings.
+    pub(crate) fn schedule_push(&mut self, now: Moment) {
+        if std::mem::take(&mut self.news.fresh) && self.connected().next().is_some() {
+            let at = (now + PUSH_DELAY).max(self.news.pushed + PUSH_SPACING);
+            self.agenda.set_earlier(Task::Push, at);
+        }
+    }
+
+    /// Whether news is on its way, so that views may differ without harm.
+    pub(crate) fn has_hot_news(&self) -> bool {
+        self.news.is_hot(self.news_sends_max())
+    }
+}
+
+/// How long news waits for company.
+const PUSH_DELAY: Duration = Duration::from_millis(1);
+/// Pushes of a storm of news are at least this far apart.
+const PUSH_SPACING: Duration = Duration::from_millis(20);
+/// No update is smaller than a brief.
+const SMALLEST_UPDATE: usize = 1 + crate::message::BRIEF_BYTES;

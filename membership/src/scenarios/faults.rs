@@ -1,0 +1,125 @@
+//! Cut links, stalls, partitions, loss: nobody healthy is convicted, and all heals.
+
+use crate::harness::{Network, ms, s};
+use crate::{Event, Profile, State};
+
+#[test]
+fn a_link_cut_one_way_accuses_nobody() {
+    for count in [5, 12] {
+        for seed in 0..5 {
+            let mut network = Network::grown(Profile::Lan, seed, count, s(10));
+            network.cut.insert((1, 2));
+            network.run(s(120));
+            assert!((0..count).all(|n| network.accusations(n).is_empty()), "{:?}", network.accusations(2));
+        }
+    }
+}
+
+#[test]
+fn a_node_that_is_cut_off_convicts_nobody() {
+    for seed in 0..5 {
+        let mut network = Network::grown(Profile::Lan, seed, 6, s(10));
+        let others = [0, 1, 3, 4, 5];
+        network.part(&[2], &others);
+        network.run(s(25));
+        assert!(others.iter().all(|&n| network.state(n, 2) == Some(State::Down)), "{}", network.describe());
+        assert!(others.iter().all(|&n| network.accusations(n).is_empty()), "{}", network.describe());
+        // Silence decides at last, but for the one who is alone only, and not as a verdict.
+        network.run(s(20));
+        for n in others {
+            assert!(
+                network
+                    .accusations(n)
+                    .iter()
+                    .all(|(_, by, e)| *by == 2 && matches!(e, Event::Down { unverified: true, .. }))
+            );
+        }
+        network.cut.clear();
+        let healed = network.run_until(s(60), Network::is_complete);
+        assert!(healed <= s(60), "{healed:?}");
+    }
+}
+
+#[test]
+fn a_deaf_node_convicts_nobody() {
+    // It is heard, but hears nothing.
+    for seed in 0..3 {
+        let mut network = Network::grown(Profile::Lan, seed, 6, s(10));
+        (0..6).filter(|n| *n != 2).for_each(|n| {
+            network.cut.insert((n, 2));
+        });
+        network.run(s(25));
+        assert!((0..6).filter(|n| *n != 2).all(|n| network.accusations(n).is_empty()));
+    }
+}
+
+#[test]
+fn partitions_heal() {
+    for count in [4, 16] {
+        for seed in 0..3 {
+            let mut network = Network::grown(Profile::Lan, seed, count, s(10));
+            let (left, right): (Vec<_>, Vec<_>) = (0..count).partition(|n| n % 2 == 0);
+            network.part(&left, &right);
+            network.run(s(60));
+            assert!(!network.is_complete(), "the partition was felt");
+            network.cut.clear();
+            let healed = network.run_until(s(60), Network::is_complete);
+            network.run(s(60));
+            assert!(network.is_complete(), "it stays so, after {healed:?}");
+            let digest = network.nodes[0].membership.digest();
+            assert!(network.nodes.iter().all(|node| node.membership.digest() == digest));
+        }
+    }
+}
+
+/// Five minutes in which 5 % of the members stall for `shortest` to `longest`, again and again.
+fn stall_some(count: usize, seed: u64, loss: f64, shortest: u64, longest: u64) -> Network {
+    let mut network = Network::grown(Profile::Lan, seed, count, s(10));
+    network.loss = loss;
+    let ill = (count / 20).max(1);
+    for round in 0..(300_000 / (longest + 5_000)) {
+        (1..=ill).for_each(|n| network.pause(n));
+        network.run(ms(shortest + (round * 7_919) % (longest - shortest)));
+        (1..=ill).for_each(|n| network.resume(n));
+        let rest = longest + 5_000 - shortest - (round * 7_919) % (longest - shortest);
+        network.run(ms(rest));
+    }
+    let convicted: Vec<_> = (0..count)
+        .filter(|n| !(1..=ill).contains(n))
+        .flat_map(|n| network.accusations(n).into_iter().filter(|(_, _, e)| matches!(e, Event::Down { .. })))
+        .collect();
+    assert!(convicted.is_empty(), "{convicted:?}");
+    network
+}
+
+#[test]
+fn stalling_members_convict_nobody_healthy() {
+    for seed in 0..2 {
+        let mut network = stall_some(40, seed, 0.0, 1_000, 5_000);
+        network.run(s(10));
+        assert!(network.is_complete());
+        stall_some(16, seed, 0.0, 5_000, 30_000);
+    }
+}
+
+#[test]
+fn stalls_once_admitted_are_forgiven() {
+    let network = stall_some(20, 7, 0.0, 3_000, 5_000);
+    let first_admission =
+        network.events.iter().find(|(_, n, e)| *n == 1 && matches!(e, Event::SelfStalled { .. })).unwrap().0;
+    let later = network.accusations(1).into_iter().filter(|(at, _, _)| *at > first_admission + s(10));
+    assert_eq!(later.filter(|(_, _, e)| matches!(e, Event::Down { .. })).count(), 0);
+}
+
+#[test]
+fn loss_convicts_nobody_and_hides_nobody() {
+    for (loss, seed) in [(0.05, 1), (0.2, 2), (0.2, 3)] {
+        let mut network = Network::grown(Profile::Lan, seed, 16, s(10));
+        network.loss = loss;
+        network.run(s(120));
+        let downs = network.events.iter().filter(|(_, _, e)| matches!(e, Event::Down { .. })).count();
+        assert_eq!(downs, 0);
+        network.vanish(5);
+        network.run_until(s(15), |n| n.running().iter().all(|&a| n.state(a, 5) == Some(State::Down)));
+    }
+}

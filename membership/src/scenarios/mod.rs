@@ -1,0 +1,6 @@
+//! What must hold of several memberships together, told as scenarios.
+
+mod basics;
+mod faults;
+mod hostility;
+mod scale;

@@ -1,0 +1,281 @@
+//! Every member, as this node believes it.
+
+use crate::message::{Brief, Claim, Update, Verdict};
+use crate::record::Record;
+use crate::rings::Rings;
+use crate::version::{State, Version};
+use chinwag_base::limits::MEMBERS_MAX;
+use chinwag_base::{Digest, Moment, Name, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why this node alone holds a member for gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unverified {
+    /// It is silent, and too few others could be asked.
+    Silent,
+    /// It is known from an earlier process life, and has not been heard of since.
+    Remembered,
+}
+
+/// One member.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Its own words: the newest that we have.
+    pub(crate) record: Arc<Record>,
+    /// What we believe, and tell others.
+    pub(crate) version: Version,
+    /// What we believe and do not tell others.
+    pub(crate) unverified: Option<Unverified>,
+    /// Since when.
+    pub(crate) since: Moment,
+    /// Who accuses it, and with which phi.
+    pub(crate) accuser: Option<(NodeId, f64)>,
+    item: Digest,
+}
+
+impl Entry {
+    /// Whether it takes part: it is observed and asked for help.
+    pub(crate) fn is_present(&self) -> bool {
+        self.version.state.is_present() && self.unverified.is_none()
+    }
+
+    /// Whether others are told that it is here. What is only remembered is hearsay of an earlier process life.
+    pub(crate) fn is_told(&self) -> bool {
+        self.version.state.is_present() && self.unverified != Some(Unverified::Remembered)
+    }
+
+    /// Whether it is dialled in the hope that it comes back.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.version.state == State::Down || self.version.state.is_present() && self.unverified.is_some()
+    }
+
+    /// The mean stall that it admits, or the floor.
+    pub(crate) fn stall_mean(&self, floor: Duration) -> Duration {
+        Duration::from_millis(u64::from(self.record.statement().stall_mean_ms))
+            .clamp(floor, crate::estimate::STALL_MEAN_MAX)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    entries: BTreeMap<NodeId, Entry>,
+    digest: Digest,
+    rings: Rings,
+    names: BTreeMap<Name, BTreeSet<NodeId>>,
+    /// What was reaped, until when it is remembered: news at or below it is a ghost's.
+    reaped: BTreeMap<NodeId, (Version, Moment)>,
+}
+
+impl View {
+    pub(crate) fn get(&self, id: &NodeId) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Entry)> {
+        self.entries.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Members that take part, ourselves included.
+    pub(crate) fn present_count(&self) -> usize {
+        self.rings.len()
+    }
+
+    pub(crate) fn is_present(&self, id: &NodeId) -> bool {
+        self.entries.get(id).is_some_and(Entry::is_present)
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(crate) fn rings(&self) -> &Rings {
+        &self.rings
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() >= MEMBERS_MAX
+    }
+
+    /// Whether this belief is about one whom we reaped at that version or later.
+    pub(crate) fn is_ghost(&self, id: &NodeId, version: &Version) -> bool {
+        // State apart: a down member that was reaped at incarnation 3 does not come back alive at 3.
+        self.reaped
+            .get(id)
+            .is_some_and(|(v, _)| (version.generation, version.incarnation) <= (v.generation, v.incarnation))
+    }
+
+    /// Takes a record that was verified and is newer than what is known. Returns another live member of that name.
+    pub(crate) fn put(
+        &mut self,
+        record: Arc<Record>,
+        unverified: Option<Unverified>,
+        now: Moment,
+    ) -> Option<NodeId> {
+        let id = record.id();
+        self.detach(&id);
+        self.reaped.remove(&id);
+        let version = record.version();
+        let item = item(&record);
+        self.entries.insert(id, Entry { record, version, unverified, since: now, accuser: None, item });
+        self.attach(&id);
+        self.namesake(&id)
+    }
+
+    /// Believes a claim about the known incarnation.
+    pub(crate) fn accuse(&mut self, id: &NodeId, state: State, by: NodeId, phi: f64, now: Moment) {
+        self.detach(id);
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.version.state = state;
+            entry.since = now;
+            entry.accuser = Some((by, phi));
+            if state == State::Down {
+                entry.unverified = None;
+            }
+        }
+        self.attach(id);
+    }
+
+    /// Holds a member for gone, or not, on our own account. Returns whether that is a change.
+    pub(crate) fn set_unverified(
+        &mut self,
+        id: &NodeId,
+        unverified: Option<Unverified>,
+        now: Moment,
+    ) -> bool {
+        if self.entries.get(id).is_none_or(|entry| entry.unverified == unverified) {
+            return false;
+        }
+        self.detach(id);
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.unverified = unverified;
+            entry.since = now;
+        }
+        self.attach(id);
+        true
+    }
+
+    /// Another live member of the same name.
+    pub(crate) fn namesake(&self, id: &NodeId) -> Option<NodeId> {
+        let name = &self.entries.get(id)?.record.statement().name;
+        self.names.get(name)?.iter().copied().find(|other| other != id)
+    }
+
+    /// Forgets members that have been down or left, or unheard, for `retention`.
+    pub(crate) fn reap(&mut self, now: Moment, retention: Duration) -> Vec<(NodeId, Name)> {
+        self.reaped.retain(|_, (_, until)| *until > now);
+        let old = |entry: &Entry| !entry.is_present() && now.since(entry.since) >= retention;
+        let ids: Vec<NodeId> = self.entries.iter().filter(|(_, e)| old(e)).map(|(id, _)| *id).collect();
+        let mut gone = Vec::new();
+        for id in ids {
+            self.detach(&id);
+            if let Some(entry) = self.entries.remove(&id) {
+                if !entry.version.state.is_present() && self.reaped.len() < MEMBERS_MAX {
+                    self.reaped.insert(id, (entry.version, now + retention));
+                }
+                gone.push((id, entry.record.statement().name.clone()));
+            }
+        }
+        gone
+    }
+
+    /// All that another needs in order to believe what we believe of a member.
+    pub(crate) fn updates(&self, id: &NodeId) -> Vec<Update> {
+        let hearsay = |entry: &&Entry| entry.unverified != Some(Unverified::Remembered);
+        let Some(entry) = self.entries.get(id).filter(hearsay) else { return Vec::new() };
+        let mut updates = vec![Update::Record(entry.record.clone())];
+        updates.extend(self.claim(id).map(Update::Claim));
+        updates
+    }
+
+    /// The accusation against a member, if there is one.
+    pub(crate) fn claim(&self, id: &NodeId) -> Option<Claim> {
+        let entry = self.entries.get(id)?;
+        let verdict = match entry.version.state {
+            State::Suspect => Verdict::Suspect,
+            State::Down => Verdict::Down,
+            State::Alive | State::Left => return None,
+        };
+        let (by, phi) = entry.accuser?;
+        Some(Claim {
+            id: *id,
+            generation: entry.version.generation,
+            incarnation: entry.version.incarnation,
+            verdict,
+            by,
+            phi_tenths: (phi * 10.0) as u16,
+        })
+    }
+
+    pub(crate) fn brief(&self, id: &NodeId) -> Option<Brief> {
+        self.entries.get(id).map(|entry| Brief { id: *id, version: entry.version })
+    }
+
+    /// How many bits number the parts of a view of this size: about eight members a part.
+    pub(crate) fn part_bits(&self) -> u8 {
+        let parts = (self.entries.len() / 8).max(1);
+        (parts.ilog2() as u8).min(crate::message::PARTS_BITS_MAX)
+    }
+
+    /// The digest of each part, shortened.
+    pub(crate) fn parts(&self, bits: u8) -> Vec<u64> {
+        let mut parts = vec![Digest::EMPTY; 1 << bits];
+        for (id, entry) in &self.entries {
+            if entry.is_told() {
+                parts[usize::from(part_of(id, bits))] += entry.item;
+            }
+        }
+        parts.iter().map(|d| d.to_bytes()[..8].iter().fold(0, |sum, &b| sum << 8 | u64::from(b))).collect()
+    }
+
+    /// Takes a member out of what is derived from the entries, before it changes.
+    fn detach(&mut self, id: &NodeId) {
+        let Some(entry) = self.entries.get(id) else { return };
+        if entry.is_told() {
+            self.digest -= entry.item;
+        }
+        if entry.is_present() {
+            self.rings.remove(id);
+            let name = &entry.record.statement().name;
+            if let Some(ids) = self.names.get_mut(name) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    self.names.remove(name);
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, id: &NodeId) {
+        let Some(entry) = self.entries.get(id) else { return };
+        if entry.is_told() {
+            self.digest += entry.item;
+        }
+        if entry.is_present() {
+            self.rings.insert(*id);
+            self.names.entry(entry.record.statement().name.clone()).or_default().insert(*id);
+        }
+    }
+}
+
+/// Which part a member belongs to: the leading bits of its id.
+pub(crate) fn part_of(id: &NodeId, bits: u8) -> u16 {
+    let bytes = id.as_bytes();
+    let leading = u32::from(u16::from_be_bytes([bytes[0], bytes[1]]));
+    (leading >> (16 - u32::from(bits.min(16)))) as u16
+}
+
+/// What a member adds to the digest: id, generation and incarnation. Suspicion comes and goes and adds nothing.
+fn item(record: &Record) -> Digest {
+    let version = record.version();
+    let mut bytes = [0; 48];
+    bytes[..32].copy_from_slice(record.id().as_bytes());
+    bytes[32..40].copy_from_slice(&version.generation.get().to_be_bytes());
+    bytes[40..].copy_from_slice(&version.incarnation.get().to_be_bytes());
+    Digest::of("member", &bytes)
+}
