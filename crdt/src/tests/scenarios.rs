@@ -380,3 +380,18 @@ fn the_digest_tells_states_apart() {
     digests.dedup();
     assert_eq!(digests.len(), count);
 }
+
+/// A batch that fails in the middle takes back its own writes, and not those staged before it under the same keys.
+#[test]
+fn a_failed_batch_leaves_what_was_staged_before_it() {
+    let mut replica = Replica::new(replica_id(1));
+    let first = replica.stage_local(&[add("s", "a"), increment("n", 1)], NOON).unwrap();
+    let spoiled = [remove("s", "a"), increment("n", 5), add("s", "b"), remove("s", "never there")];
+    assert!(matches!(replica.stage_local(&spoiled, NOON), Err(OpError::NoSuchElement { .. })));
+    let then = replica.stage_local(&[remove("s", "a"), increment("n", 2)], NOON).unwrap();
+    let counters: Vec<u64> = first.iter().chain(&then).map(|dot| dot.counter).collect();
+    assert_eq!(counters, [1, 2, 3, 4], "the dots of the failed batch are used again");
+    replica.commit();
+    assert_eq!(replica.get(&key("s")), None);
+    assert_eq!(replica.get(&key("n")), Some(Read::Counter(3)));
+}
