@@ -36,7 +36,8 @@ pub enum Event {
         /// Why.
         why: Abandoned,
     },
-    /// Every member that is alive is known to hold what we hold. Once for each change that spread.
+    /// Every member that is alive is known to hold what we hold. Once for each change that spread. A member that is
+    /// alive and not connected to us says nothing to us, so that then this is not told.
     Converged {
         /// The digest that all share.
         digest: Digest,
@@ -50,7 +51,8 @@ pub enum Event {
         /// Our digest now.
         digest: Digest,
     },
-    /// A peer's clock shows that it lacks entries that we hold. It will ask for them.
+    /// A peer's clock shows that it lacks entries that we hold. It will ask for them. Told once until it is in step
+    /// again; [`Gossip::peers`](crate::Gossip::peers) has the figure of the moment.
     Behind {
         /// The peer.
         peer: NodeId,

@@ -64,12 +64,15 @@ impl Gossip {
     pub(crate) fn abandon(&mut self, peer: NodeId, why: Abandoned) {
         let rest_until = self.now + self.config.rest;
         let Some(state) = self.peers.get_mut(&peer) else { return };
+        let is_news = state.exchange.is_some() || !state.chunks.is_empty();
         state.exchange = None;
         state.chunks.retain(|_, chunk| matches!(chunk.state, crate::peer::ChunkState::Arrived(_)));
         // Whether the last report arrived is unknown, so the next one tells everything.
         state.told = None;
         state.rest_until = Some(rest_until);
-        self.event(Event::ExchangeAbandoned { peer, why });
+        if is_news {
+            self.event(Event::ExchangeAbandoned { peer, why });
+        }
         self.pull();
     }
 
@@ -223,9 +226,11 @@ impl Gossip {
     }
 
     fn tell_behind(&mut self, peer: NodeId) {
-        let Some(state) = self.peers.get(&peer) else { return };
+        let Some(state) = self.peers.get_mut(&peer) else { return };
         let ops = self.replica.clock().count_minus(&state.known);
-        if ops > 0 {
+        let is_news = ops > 0 && !state.behind_told;
+        state.behind_told = ops > 0;
+        if is_news {
             self.event(Event::Behind { peer, ops });
         }
     }

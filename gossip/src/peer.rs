@@ -34,6 +34,8 @@ pub(crate) struct Peer {
     pub(crate) ahead: bool,
     /// The chunks that were asked of it and are not durable here.
     pub(crate) chunks: BTreeMap<u32, Chunk>,
+    /// Whether it was told to be behind, and has not been in step since.
+    pub(crate) behind_told: bool,
     /// Entries that it was given, in all.
     pub(crate) served: usize,
     /// The state of ours at which it was reported to be corrupt.

@@ -119,7 +119,7 @@ impl Gossip {
             self.event(Event::Overflow { from, entries: dropped });
         }
         if given.is_empty() {
-            return self.give_up_on(from, number);
+            return self.give_up_on(from);
         }
         if let Some(chunk) = self.peers.get_mut(&from).and_then(|peer| peer.chunks.get_mut(&number)) {
             chunk.state = ChunkState::Arrived(given);
@@ -131,12 +131,11 @@ impl Gossip {
     }
 
     /// A peer gave nothing of what it says that it holds. What it said is forgotten, and it is left alone a while.
-    fn give_up_on(&mut self, from: NodeId, number: u32) {
+    fn give_up_on(&mut self, from: NodeId) {
+        self.abandon(from, Abandoned::Barren);
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.chunks.remove(&number);
             peer.forget_clock();
         }
-        self.abandon(from, Abandoned::Barren);
     }
 
     /// Chunks that are late, or that nobody expects any more; and peers that have rested.

@@ -139,6 +139,7 @@ impl Gossip {
             return;
         }
         peer.look_at = None;
+        peer.behind_told = false;
         let mut corrupt = false;
         if theirs.state != state && peer.corrupt_at != Some(state) {
             peer.corrupt_at = Some(state);
