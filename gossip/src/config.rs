@@ -26,7 +26,7 @@ pub struct Config {
     pub exchange_timeout: Duration,
     /// When entries asked of one peer may be asked of another one too.
     pub chunk_patience: Duration,
-    /// How long a peer that did not give what it claims to hold is left alone.
+    /// How long a peer that did not give what it claims to hold, or whose bulk lane is full, is left alone.
     pub rest: Duration,
 }
 

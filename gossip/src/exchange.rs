@@ -62,14 +62,22 @@ impl Gossip {
 
     /// Gives up the exchange with a peer and what was asked of it.
     pub(crate) fn abandon(&mut self, peer: NodeId, why: Abandoned) {
-        let rest_until = self.now + self.config.rest;
+        let now = self.now;
+        let rest_until = now + self.config.rest;
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let is_news = state.exchange.is_some() || !state.chunks.is_empty();
         state.exchange = None;
         state.chunks.retain(|_, chunk| matches!(chunk.state, crate::peer::ChunkState::Arrived(_)));
         // Whether the last report arrived is unknown, so the next one tells everything.
         state.told = None;
-        state.rest_until = Some(rest_until);
+        // Nothing is asked of it before it has reported anew.
+        state.ahead = false;
+        match why {
+            // Perhaps it is we who slept: begin again at once.
+            Abandoned::Timeout => state.look(now),
+            Abandoned::LaneFull | Abandoned::Barren => state.rest_until = Some(rest_until),
+            Abandoned::PeerDown => {}
+        }
         if is_news {
             self.event(Event::ExchangeAbandoned { peer, why });
         }

@@ -95,6 +95,8 @@ impl Gossip {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let asked = match peer.chunks.get(&number) {
             Some(Chunk { state: ChunkState::Asked | ChunkState::Late, spans, .. }) => spans.clone(),
+            // Given up in the meantime: what is lacking is asked for anew.
+            None if number < self.next_chunk => return,
             Some(Chunk { state: ChunkState::Arrived(_), .. }) | None => {
                 return self.refuse(from, Refusal::Unsolicited);
             }

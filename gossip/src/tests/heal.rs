@@ -144,8 +144,9 @@ fn after_a_restart_both_sides_meet_as_for_the_first_time() {
 
     // One side notices that the connection was renewed, the other does not.
     world.run_for(3_000 * MS);
-    world.handle(0, crate::Input::PeerDown { peer: id(1) });
+    assert_eq!(world.gossip(0).peers().next().unwrap().behind, Some(0));
     world.handle(0, crate::Input::PeerUp { peer: id(1) });
+    assert_eq!(world.gossip(0).peers().next().unwrap().behind, None, "whatever was remembered is forgotten");
     world.run_for(100 * MS);
     world.rules.loss = 1.0;
     world.write(0, vec![set("b", "1")]);
@@ -209,4 +210,29 @@ fn a_majority_is_waited_for_across_a_heal() {
     world.connect_all();
     world.run_until(200 * MS, "the majority has it", |w| w.reply(request).is_some());
     assert!(world.written(request).met);
+}
+
+#[test]
+fn a_node_that_was_stopped_catches_up_in_a_second_or_two() {
+    for nodes in [2, 4] {
+        let mut world = World::new(nodes, 30);
+        let others: Vec<usize> = (1..nodes).collect();
+        world.run_for(500 * MS);
+        // It is stopped in the middle of an exchange, so that much is overdue when it wakes.
+        world.write(1, vec![set("k", "v")]);
+        world.rules.loss = 1.0;
+        world.write(1, vec![set("k", "w")]);
+        world.run_for(900 * MS);
+        world.rules.loss = 0.0;
+        world.stop(0);
+        write_many(&mut world, &others, 15_000);
+        world.run_for(20_000 * MS);
+        assert!(!world.is_settled());
+        world.traffic = Traffic::default();
+        world.resume(0);
+        let took = world.run_until(2_000 * MS, "it has caught up", |w| w.is_settled());
+        assert!(took < 1_500 * MS, "{took:?}");
+        assert!(world.traffic.pulled <= 15_100, "{:?}", world.traffic);
+        assert_eq!(world.count(|e| matches!(e, Event::MessageRefused { .. })), 0);
+    }
 }

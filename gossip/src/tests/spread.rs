@@ -1,7 +1,7 @@
 //! Eager push, acknowledgements, summaries, and what idleness costs.
 
 use super::world::*;
-use crate::{Event, Input, Path, Wait};
+use crate::{Event, Input, Message, Path, Wait};
 use chinwag_base::Lane;
 use chinwag_base::limits::PUSH_PEERS_MAX;
 use chinwag_crdt::Read;
@@ -270,4 +270,27 @@ fn beyond_the_push_bound_summaries_bring_the_rest() {
     assert_eq!(world.traffic.pulled, 8);
     world.run_for(3_000 * MS);
     assert!((0..PUSH_PEERS_MAX + 9).all(|n| world.gossip(n).is_converged()));
+}
+
+#[test]
+fn acknowledgements_answer_a_wait_without_any_summary() {
+    let mut world = World::unconnected(3, 15);
+    // Nobody tells a summary or begins a round in this test's time.
+    world.config.settle = 60_000 * MS;
+    world.config.round = 3_600_000 * MS;
+    for node in 0..3 {
+        world.crash_with(node, true);
+        world.start(node);
+    }
+    world.connect_all();
+    world.run_for(1_000 * MS);
+    let request = world.write_and_wait(0, vec![set("k", "v")], Wait::All, None);
+    world.run_until(20 * MS, "two fsyncs and two hops", |w| w.reply(request).is_some());
+    assert_eq!(world.written(request).holders, 3);
+
+    // An entry that came by another way before its push is acknowledged all the same.
+    let acks = world.traffic.by_name["ack"];
+    let entries = world.nodes[0].disk.iter().cloned().map(std::sync::Arc::new).collect();
+    world.handle(1, Input::Message { from: id(0), message: Message::Push { entries } });
+    assert_eq!(world.traffic.by_name["ack"], acks + 1);
 }

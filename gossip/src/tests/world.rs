@@ -8,7 +8,7 @@ use crate::{
     WriteError, Written,
 };
 use chinwag_base::codec;
-use chinwag_base::limits::BULK_FRAME_BYTES_MAX;
+use chinwag_base::limits::{BULK_FRAME_BYTES_MAX, GOSSIP_QUEUE_FRAMES_MAX};
 use chinwag_base::{Digest, Generation, Lane, Moment, NodeId, ReplicaId, WallTime};
 use chinwag_crdt::{Clock, Dot, Entry, Op, Read};
 use rand::{RngExt, SeedableRng};
@@ -49,6 +49,8 @@ pub(super) struct Node {
     pub(super) disk_is_full: bool,
     pub(super) life: u64,
     pub(super) skew_ms: u64,
+    /// While it is stopped (SIGSTOP): what has arrived, with its sender. Its connections stand.
+    held: Option<Vec<(usize, u64, Message)>>,
 }
 
 /// Frames and bytes by lane, and entries that chunks carried.
@@ -121,6 +123,7 @@ impl World {
                 disk_is_full: false,
                 life: 0,
                 skew_ms: 0,
+                held: None,
             });
             world.start(node);
         }
@@ -171,6 +174,27 @@ impl World {
             state.write_down(&entries);
         }
         self.tell_members();
+    }
+
+    /// SIGSTOP: its connections stand, what arrives waits, its clock goes on.
+    pub(super) fn stop(&mut self, node: usize) {
+        self.nodes[node].held = Some(Vec::new());
+    }
+
+    /// SIGCONT. Of the gossip lane the newest frames are left.
+    pub(super) fn resume(&mut self, node: usize) {
+        let mut held = self.nodes[node].held.take().unwrap_or_default();
+        let mut room = GOSSIP_QUEUE_FRAMES_MAX;
+        held.reverse();
+        held.retain(|(_, _, message)| {
+            let kept = message.lane() == Lane::Bulk || room > 0;
+            room = room.saturating_sub(usize::from(message.lane() == Lane::Gossip));
+            kept
+        });
+        self.handle(node, Input::Tick);
+        for (from, connection, message) in held.into_iter().rev() {
+            self.happen(Happening::Arrive { from, to: node, connection, message });
+        }
     }
 
     pub(super) fn lose_disk(&mut self, node: usize) {
@@ -362,7 +386,7 @@ impl World {
         }
         let deadline = self.gossip(node).next_deadline();
         assert!(
-            !matches!(deadline, Some(at) if at + Duration::from_secs(20) < now),
+            !matches!(deadline, Some(at) if at + Duration::from_secs(60) < now),
             "a deadline is forgotten"
         );
     }
@@ -388,7 +412,10 @@ impl World {
 
     /// The next thing happens, unless it happens after `end`.
     fn step(&mut self, end: Moment) -> bool {
-        let deadline = |n: usize| Some((self.nodes[n].gossip.as_ref()?.next_deadline()?, n));
+        let deadline = |n: usize| {
+            let node = Some(&self.nodes[n]).filter(|node| node.held.is_none())?;
+            Some((node.gossip.as_ref()?.next_deadline()?, n))
+        };
         let tick = (0..self.nodes.len()).filter_map(deadline).min();
         let next = self.happenings.first_key_value().map(|((at, _), _)| *at);
         let ticks_first = tick.is_some_and(|(at, _)| next.is_none_or(|next| at <= next));
@@ -424,14 +451,20 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Arrive { from, to, connection, message } => {
-                if self.connections.get(&pair(from, to)) == Some(&connection) {
+                if let Some(held) = &mut self.nodes[to].held {
+                    held.push((from, connection, message));
+                } else if self.connections.get(&pair(from, to)) == Some(&connection) {
                     self.handle(to, Input::Message { from: id(from), message });
                 }
             }
             Happening::Fsynced { node, life, batch } => {
+                let later = self.now + Duration::from_millis(10);
                 let state = &mut self.nodes[node];
                 if state.life != life || state.gossip.is_none() {
                     return;
+                }
+                if state.held.is_some() {
+                    return self.schedule(later, Happening::Fsynced { node, life, batch });
                 }
                 let Some((at_disk, entries)) = state.at_disk.take() else { return };
                 assert_eq!(at_disk, batch);
