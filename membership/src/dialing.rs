@@ -63,6 +63,12 @@ impl Dialer {
         self.seeds.remove(peer);
     }
 
+    fn drop_most_hopeless_seed(&mut self) {
+        if let Some(peer) = self.seeds.keys().copied().max_by_key(|peer| self.failures(peer)) {
+            self.seeds.remove(&peer);
+        }
+    }
+
     fn failures(&self, peer: &NodeId) -> u32 {
         self.plans.get(peer).map_or(0, |plan| plan.failures)
     }
@@ -109,10 +115,14 @@ impl Membership {
             return;
         }
         addresses.truncate(ADDRESSES_MAX);
-        if self.dialer.seeds.len() < SEEDS_MAX || self.dialer.seeds.contains_key(&peer) {
-            self.dialer.seeds.insert(peer, addresses);
-            self.dialer.plan(peer, Plan { due: now, failures: 0 });
+        if self.dialer.seeds.get(&peer) == Some(&addresses) {
+            return; // Discovery repeats itself; the schedule goes on.
         }
+        if self.dialer.seeds.len() >= SEEDS_MAX && !self.dialer.seeds.contains_key(&peer) {
+            self.dialer.drop_most_hopeless_seed();
+        }
+        self.dialer.seeds.insert(peer, addresses);
+        self.dialer.plan(peer, Plan { due: now, failures: 0 });
     }
 
     pub(crate) fn on_connected(&mut self, now: Moment, peer: NodeId) {
@@ -207,6 +217,9 @@ impl Membership {
             let known = entry.record.statement().addresses.iter().filter(|a| !addresses.contains(a));
             let known: Vec<Address> = known.copied().collect();
             addresses.extend(known);
+        }
+        if addresses.is_empty() {
+            return; // It listens nowhere, or is no seed any more: it has to dial us.
         }
         self.dialer.under_way.insert(peer, now);
         if let Some(plan) = self.dialer.plans.get(&peer).copied() {

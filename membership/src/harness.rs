@@ -87,7 +87,9 @@ pub(crate) struct Network {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) frames: u64,
     pub(crate) bytes: u64,
-    config: Config,
+    /// One-way latency, uniform, in microseconds.
+    pub(crate) latency_us: core::ops::Range<u64>,
+    pub(crate) config: Config,
     rng: ChaCha8Rng,
     serial: u64,
     queue: BTreeMap<(Moment, u64), (usize, u64, Arrival)>,
@@ -109,6 +111,7 @@ impl Network {
             cut: BTreeSet::new(),
             frames: 0,
             bytes: 0,
+            latency_us: 1_000..50_000,
             config: Config { profile, ..Config::new(overlay()) },
             rng: ChaCha8Rng::seed_from_u64(seed),
             serial: 0,
@@ -123,14 +126,25 @@ impl Network {
 
     /// `count` nodes that have all joined through the first, and settled for `settle`.
     pub(crate) fn grown(profile: Profile, seed: u64, count: usize, settle: Duration) -> Self {
-        let mut network = Self::new(profile, seed);
+        Self::new(profile, seed).grow(count, settle)
+    }
+
+    /// The same on one machine: round trips far below the shortest time-out.
+    pub(crate) fn on_loopback(seed: u64, count: usize, settle: Duration) -> Self {
+        let mut network = Self::new(Profile::Lan, seed);
+        network.latency_us = 30..500;
+        network.grow(count, settle)
+    }
+
+    pub(crate) fn grow(mut self, count: usize, settle: Duration) -> Self {
+        let network = &mut self;
         (0..count).for_each(|n| {
             network.add(n);
         });
         (1..count).for_each(|n| network.seed(n, 0));
         network.run(settle);
         assert!(network.is_complete(), "views are complete after {settle:?}");
-        network
+        self
     }
 
     pub(crate) fn add(&mut self, n: usize) -> usize {
@@ -285,13 +299,20 @@ impl Network {
         self.untick(n);
     }
 
-    /// Lets `n` run again: it measures its stall, finds what waited, and only then its timers.
+    /// Lets `n` run again: it measures its stall and finds what waited, in either order, and only then its timers.
     pub(crate) fn resume(&mut self, n: usize) {
         let Machine::Paused(since) = self.nodes[n].machine else { return };
         self.nodes[n].machine = Machine::Runs;
-        self.input(n, Input::Stalled { lasted: self.now.since(since) });
+        let stalled = Input::Stalled { lasted: self.now.since(since) };
+        let first = self.rng.random_bool(0.5);
+        if first {
+            self.input(n, stalled.clone());
+        }
         for arrival in std::mem::take(&mut self.nodes[n].inbox) {
             self.arrive(n, arrival);
+        }
+        if !first {
+            self.input(n, stalled);
         }
     }
 
@@ -397,7 +418,7 @@ impl Network {
     }
 
     fn latency(&mut self) -> Duration {
-        Duration::from_micros(self.rng.random_range(1_000..50_000))
+        Duration::from_micros(self.rng.random_range(self.latency_us.clone()))
     }
 
     /// Puts something on its way; streams keep their order.
@@ -459,10 +480,6 @@ impl Network {
         for (end, peer) in [(dialler, listener), (listener, dialler)] {
             let was_open = self.ends.insert((end, peer), connection).is_some();
             if !was_open {
-                let peer = self.id(peer);
-                self.input(end, Input::Connected { peer });
-            } else if end == dialler {
-                // The daemon reports each dial's outcome; here the peer had come in meanwhile.
                 let peer = self.id(peer);
                 self.input(end, Input::Connected { peer });
             }

@@ -501,7 +501,10 @@ impl Membership {
         let history = link.filter(|_| observed).map_or(0.0, |link| link.arrivals.phi(now, floor));
         let phi = match investigation {
             Some(_) => self.phi_of(now, id),
-            None if entry.is_present() => history.min(self.config.phi_suspect),
+            // The history alone accuses nobody.
+            None if entry.is_present() && entry.version.state == State::Alive => {
+                history.min(self.config.phi_suspect)
+            }
             None => entry.accuser.map_or(history, |(_, phi)| phi),
         };
         let mut suspected_by: Vec<NodeId> = entry.accuser.iter().map(|(by, _)| *by).collect();

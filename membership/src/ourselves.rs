@@ -8,8 +8,8 @@ use crate::message::{Message, Update};
 use crate::record::{Record, Standing};
 use crate::version::{State, Version};
 use crate::{Event, Output};
-use chinwag_base::limits::{ADDRESSES_MAX, INCARNATION_STEP_MAX};
-use chinwag_base::{Address, Incarnation, Lane, Moment, NodeId};
+use chinwag_base::limits::ADDRESSES_MAX;
+use chinwag_base::{Address, Lane, Moment, NodeId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,14 +53,15 @@ impl Membership {
         if !accused || self.standing == Standing::Left {
             return false;
         }
-        if belief.incarnation.get() > self.incarnation.get() + INCARNATION_STEP_MAX {
+        // Only we raise our incarnation, so nobody can have seen a later one of this life. Following such a claim
+        // would let one liar drive us up in steps that others refuse.
+        if belief.incarnation > self.incarnation {
             self.event(Event::FrameRefused {
                 from,
                 why: "an accusation of an incarnation that we never had",
             });
             return false;
         }
-        self.incarnation = Incarnation::new(belief.incarnation.get());
         self.sign_anew(now);
         self.event(Event::SelfRefuted { incarnation: self.incarnation });
         false

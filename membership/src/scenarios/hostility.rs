@@ -109,12 +109,14 @@ fn a_false_accusation_is_refuted_everywhere() {
 
 #[test]
 fn ghosts_do_not_return() {
-    let mut network = Network::grown(Profile::Lan, 1, 4, s(5));
+    let mut network = Network::new(Profile::Lan, 1);
+    network.config.retention = s(600);
+    let mut network = network.grow(4, s(5));
     let old = network.nodes[3].membership.record().clone();
     network.kill(3);
     network.run(s(5));
     assert_eq!(network.state(1, 3), Some(State::Down));
-    network.run(s(73 * 3_600));
+    network.run(s(620));
     assert_eq!(network.state(1, 3), None, "reaped");
     assert!(network.events.iter().any(|(_, n, e)| *n == 1 && matches!(e, Event::Reaped { .. })));
     tell(&mut network, 1, Update::Record(old));

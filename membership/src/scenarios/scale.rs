@@ -55,6 +55,64 @@ fn a_crash_is_known_to_all() {
 }
 
 #[test]
+fn a_killed_process_is_down_at_once_in_every_profile() {
+    for profile in [Profile::Fast, Profile::Lan, Profile::Wan] {
+        for count in [3, 12] {
+            let mut network = Network::grown(profile, 3, count, s(30));
+            network.kill(2);
+            let (_, down) = detect(&mut network, 2);
+            assert!(down <= ms(1_500), "{profile:?}, {count} nodes: {down:?}");
+            assert!(nobody_else_down(&network, 2));
+        }
+    }
+}
+
+#[test]
+fn the_fast_profile_is_fast() {
+    let mut network = Network::grown(Profile::Fast, 3, 16, s(20));
+    network.vanish(2);
+    let (suspected, down) = detect(&mut network, 2);
+    println!("fast: suspect {suspected:?}, all down {down:?}");
+    assert!(suspected <= ms(750) && down <= ms(3_500), "{suspected:?}, {down:?}");
+}
+
+#[test]
+fn a_crash_is_known_without_a_full_mesh() {
+    for seed in 0..3 {
+        let mut network = Network::new(Profile::Lan, seed);
+        network.config.mesh_max = 5;
+        let mut network = network.grow(24, s(30));
+        let connections: Vec<_> = network.nodes.iter().map(|n| n.membership.connected().count()).collect();
+        assert!(connections.iter().any(|count| *count < 23), "{connections:?}");
+        // Verifiers without a connection dial, and find life where there is life.
+        network.cut.insert((1, 2));
+        network.run(s(60));
+        assert!((0..24).all(|n| network.accusations(n).is_empty()));
+        network.cut.clear();
+        network.run(s(5));
+        network.vanish(7);
+        let (_, down) = detect(&mut network, 7);
+        assert!(down <= s(8), "{down:?}");
+        network.kill(9);
+        let (_, down) = detect(&mut network, 9);
+        assert!(down <= ms(1_500), "{down:?}");
+        let wrong = |n: usize| network.accusations(n).iter().any(|(_, _, e)| matches!(e, Event::Down { .. }));
+        assert!((0..24).filter(|n| ![7, 9].contains(n)).all(|n| !wrong(n)));
+    }
+}
+
+#[test]
+fn a_quiet_overlay_is_quiet() {
+    let mut network = Network::on_loopback(1, 3, s(30));
+    let (frames, events) = (network.frames, network.events.len());
+    network.run(s(60));
+    let rate = (network.frames - frames) as f64 / 60.0 / 3.0;
+    println!("three at rest: {rate:.2} frames a node and second");
+    assert!(rate <= 2.5, "a ping and an ack a second, {rate}");
+    assert_eq!(network.events.len(), events, "{:?}", &network.events[events..]);
+}
+
+#[test]
 fn many_join_through_one_seed() {
     let mut network = Network::new(Profile::Lan, 1);
     (0..128).for_each(|n| {
