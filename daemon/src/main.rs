@@ -1,2 +1,5 @@
-//! `chinwagd`: the daemon alone.
-fn main() {}
+//! `chinwagd`: the daemon alone, for servers and containers.
+
+fn main() -> std::process::ExitCode {
+    chinwag_daemon::main()
+}

@@ -1,0 +1,433 @@
+//! A daemon: an engine on a home, a name in the runtime directory, and the API.
+
+use crate::clock;
+use crate::config::{Config, JoinBy};
+use crate::driver::{Stopped, UNPOISONED};
+use crate::engine::{Engine, Unanswered};
+use crate::home::{Home, Papers};
+use crate::http;
+use crate::network::admission::RefusalReason;
+use crate::network::{RedeemError, redeem};
+use crate::observe::Told;
+use chinwag_api::runtime::{Claim, Entry, Runtime};
+use chinwag_api::{Failure, Kind};
+use chinwag_base::limits::WATCH_QUEUE_MAX;
+use chinwag_base::{Address, Invite, Key, Moment, Name, NodeId};
+use chinwag_crdt::{Op, Read};
+use chinwag_gossip::{Wait, Written};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::sync::{RwLock, broadcast, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// How often the runtime directory is read for daemons of the same overlay.
+const DISCOVER_EVERY: Duration = Duration::from_secs(5);
+/// How long a redemption may take unless the client says otherwise.
+pub(crate) const JOIN_WITHIN: Duration = Duration::from_secs(15);
+
+/// A daemon to be started.
+#[derive(Debug)]
+pub struct Daemon;
+
+/// A running daemon. Dropping it stops the daemon as [`Handle::leave`] does, but without waiting for it.
+pub struct Handle {
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What the API's handlers and the tasks of a daemon share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) home: Home,
+    pub(crate) name: Name,
+    pub(crate) started: Moment,
+    pub(crate) listeners: broadcast::Sender<Arc<Told>>,
+    /// Empty while one engine makes room for another, and at the end.
+    pub(crate) engine: RwLock<Option<Engine>>,
+    claim: Option<Claim>,
+    published: Mutex<Option<Entry>>,
+    /// Where the engine listens. It lives on when one engine makes room for another.
+    addresses: watch::Sender<Vec<Address>>,
+    stop: watch::Sender<Option<Stopped>>,
+}
+
+impl Daemon {
+    /// Starts a daemon: takes its home's lock and a name, joins the overlay that it was told to join, opens the
+    /// store, binds the listeners and serves the API.
+    ///
+    /// # Errors
+    /// Whatever stands in the way, told for people. Nothing is left running.
+    pub async fn start(config: Config) -> Result<Handle, Failure> {
+        let home = Home::open(&config.data)?;
+        let claim =
+            config.runtime_dir.as_ref().map(|dir| Runtime::at(dir).claim(&config.name)).transpose()?;
+        let name = claim.as_ref().map_or_else(|| config.name.clone(), |c| c.name().clone());
+        let (listeners, _) = broadcast::channel(WATCH_QUEUE_MAX);
+        let (stop, _) = watch::channel(None);
+        let (addresses, _) = watch::channel(Vec::new());
+        let seed = match &config.join {
+            Some(join) => enter(&home, join).await?,
+            None => None,
+        };
+        let engine = Engine::start(&home, &config, &name, seed, listeners.clone(), addresses.clone()).await?;
+        let socket = claim.as_ref().map(|claim| http::bind(claim.socket())).transpose()?;
+        let shared = Arc::new(Shared {
+            config,
+            home,
+            name,
+            started: clock::now(),
+            listeners,
+            engine: RwLock::new(Some(engine)),
+            claim,
+            published: Mutex::new(None),
+            addresses,
+            stop,
+        });
+        Ok(Handle { tasks: tasks(&shared, socket), shared })
+    }
+}
+
+fn tasks(shared: &Arc<Shared>, socket: Option<UnixListener>) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![tokio::spawn(supervise(shared.clone()))];
+    if let Some(socket) = socket {
+        tasks.push(tokio::spawn(http::serve(shared.clone(), socket)));
+        tasks.push(tokio::spawn(publish(shared.clone())));
+        tasks.push(tokio::spawn(discover(shared.clone())));
+    }
+    tasks
+}
+
+impl Handle {
+    /// The member's name; it has a suffix if another daemon of this machine had the one that was asked for.
+    pub fn name(&self) -> &Name {
+        &self.shared.name
+    }
+
+    /// The node.
+    pub async fn id(&self) -> Result<NodeId, Failure> {
+        self.with_engine(|engine| Ok(engine.keypair.id())).await
+    }
+
+    /// Where it listens, with concrete ports.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.shared.addresses()
+    }
+
+    /// Writes: all of `ops` or none, durable here when this returns, and on as many members as `wait` says unless
+    /// `timeout` passes first ([`Written::met`] tells).
+    ///
+    /// # Errors
+    /// A refusal; nothing has been written then.
+    pub async fn write(&self, ops: Vec<Op>, wait: Wait, timeout: Duration) -> Result<Written, Failure> {
+        let engine = self.shared.engine.read().await;
+        let engine = engine.as_ref().ok_or_else(leaving)?;
+        engine.write(ops, wait, timeout).await?.map_err(http::write_failure)
+    }
+
+    /// What a key holds, as of now, on this node.
+    ///
+    /// # Errors
+    /// Only if the daemon is stopping or overwhelmed.
+    pub async fn get(&self, key: &Key) -> Result<Option<Read>, Failure> {
+        let key = key.clone();
+        let engine = self.shared.engine.read().await;
+        let engine = engine.as_ref().ok_or_else(leaving)?;
+        Ok(engine.look(move |node, _, _| node.gossip().replica().get(&key)).await?)
+    }
+
+    /// How many members are alive, suspected, down and gone, as this one sees it; it counts itself.
+    ///
+    /// # Errors
+    /// Only if the daemon is stopping or overwhelmed.
+    pub async fn members(&self) -> Result<chinwag_api::Counts, Failure> {
+        http::members(&self.shared).await
+    }
+
+    /// Everything that happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<Arc<Told>> {
+        self.shared.listeners.subscribe()
+    }
+
+    /// Makes an invite for `uses` nodes that ends after `life`.
+    ///
+    /// # Errors
+    /// If this node has no overlay, may not invite, or its disk refuses.
+    pub async fn invite(&self, uses: u32, life: Duration) -> Result<Invite, Failure> {
+        http::make_invite(&self.shared, uses, life, chinwag_base::Role::Member).await
+    }
+
+    /// Waits until the daemon stops: because a client told it to leave, or because it cannot go on.
+    ///
+    /// # Errors
+    /// Why it could not go on.
+    pub async fn stopped(&self) -> Result<(), Failure> {
+        let mut stop = self.shared.stop.subscribe();
+        let how = stop.wait_for(Option::is_some).await.map(|how| how.clone());
+        match how.ok().flatten() {
+            Some(Stopped::Failed(why)) => {
+                Err(Failure::new(Kind::Storage, "the daemon had to stop").because(why).hint("see its log"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says goodbye to the other members, closes the store and returns.
+    pub async fn leave(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+        }
+        let engine = self.shared.engine.write().await.take();
+        if let Some(engine) = engine {
+            engine.leave().await;
+        }
+    }
+
+    async fn with_engine<T>(&self, f: impl FnOnce(&Engine) -> Result<T, Failure>) -> Result<T, Failure> {
+        f(self.shared.engine.read().await.as_ref().ok_or_else(leaving)?)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+pub(crate) fn leaving() -> Failure {
+    Failure::new(Kind::Leaving, "the daemon is stopping")
+}
+
+impl From<Unanswered> for Failure {
+    fn from(why: Unanswered) -> Failure {
+        match why {
+            Unanswered::Busy => {
+                Failure::new(Kind::Busy, "too many requests wait already").hint("again in a moment")
+            }
+            Unanswered::Stopping => leaving(),
+        }
+    }
+}
+
+impl Shared {
+    /// Tells the process that it may end.
+    pub(crate) fn stop(&self, how: Stopped) {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert(how);
+            first
+        });
+    }
+
+    /// Stops the engine, changes the home by `change`, and starts an engine on what it is then. If that fails, the
+    /// old one starts again.
+    pub(crate) async fn restart(
+        &self,
+        papers: &Papers,
+        seed: Option<(NodeId, Vec<Address>)>,
+    ) -> Result<(), Failure> {
+        let mut slot = self.engine.write().await;
+        if let Some(old) = slot.take() {
+            old.leave().await;
+        }
+        self.home.keep(papers)?;
+        self.addresses.send_replace(Vec::new());
+        let (listeners, addresses) = (self.listeners.clone(), self.addresses.clone());
+        match Engine::start(&self.home, &self.config, &self.name, seed, listeners, addresses).await {
+            Ok(engine) => {
+                *slot = Some(engine);
+                Ok(())
+            }
+            Err(failure) => {
+                self.stop(Stopped::Failed(failure.to_string()));
+                Err(failure)
+            }
+        }
+    }
+
+    async fn publish(&self) {
+        let engine = self.engine.read().await;
+        // With an overlay, the entry appears once the addresses are known.
+        let entry = engine.as_ref().and_then(|engine| self.entry(engine));
+        let entry = entry.filter(|e| e.overlay.is_none() || !e.addresses.is_empty());
+        let (Some(claim), Some(entry)) = (&self.claim, entry) else { return };
+        let mut published = self.published.lock().expect(UNPOISONED);
+        if published.as_ref() == Some(&entry) {
+            return;
+        }
+        if let Err(error) = claim.publish(&entry) {
+            tracing::warn!(target: "chinwag", event = "runtime.unwritable", why = %error);
+            return;
+        }
+        if let Some(address) = entry.addresses.first() {
+            self.home.remember_port(address.socket.port());
+        }
+        *published = Some(entry);
+    }
+
+    /// Where it listens, with concrete ports.
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        self.addresses.borrow().clone()
+    }
+
+    fn entry(&self, engine: &Engine) -> Option<Entry> {
+        let claim = self.claim.as_ref()?;
+        Some(Entry {
+            name: self.name.clone(),
+            pid: std::process::id(),
+            socket: claim.socket().to_owned(),
+            data: self.home.dir().to_owned(),
+            overlay: engine.papers.as_ref().map(|p| p.overlay().into()),
+            id: engine.keypair.id(),
+            addresses: self.addresses.borrow().clone(),
+        })
+    }
+
+    /// The socket of the API.
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
+        self.claim.as_ref().map(|c| c.socket().to_owned()).unwrap_or_default()
+    }
+}
+
+/// Joins by an invite if the home has no overlay yet. A home that has this very overlay is left as it is, so that a
+/// daemon can be started with the same command again.
+async fn enter(home: &Home, join: &JoinBy) -> Result<Option<(NodeId, Vec<Address>)>, Failure> {
+    if let (JoinBy::File(_), Some(_)) = (join, home.papers()?) {
+        return Ok(None);
+    }
+    let invite = match join {
+        JoinBy::Invite(invite) => invite.clone(),
+        JoinBy::File(path) => wait_for_invite(path).await?,
+    };
+    if let Some(papers) = home.papers()? {
+        if papers.overlay() == invite.overlay {
+            return Ok(None);
+        }
+        return Err(has_overlay(&papers));
+    }
+    let grant = ask(home, &invite, JOIN_WITHIN).await?;
+    home.keep(&Papers { name: invite.overlay_name.clone(), grant })?;
+    Ok(Some((invite.inviter, invite.addresses)))
+}
+
+async fn wait_for_invite(path: &std::path::Path) -> Result<Invite, Failure> {
+    tracing::info!(target: "chinwag", event = "join.waiting", file = %path.display());
+    loop {
+        match std::fs::read_to_string(path) {
+            Ok(text) if text.ends_with('\n') => return crate::config::parse_invite(text.trim()),
+            // A file without its last newline is still being written.
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => {
+                return Err(Failure::new(Kind::Permission, format!("cannot read {}", path.display()))
+                    .because(e.to_string()));
+            }
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+pub(crate) fn has_overlay(papers: &Papers) -> Failure {
+    Failure::new(Kind::HasOverlay, format!("this daemon already belongs to overlay {}", papers.name))
+        .hint("a daemon with a data directory of its own: --data DIR")
+}
+
+/// Shows the invite to the inviter and gets a grant for it.
+pub(crate) async fn ask(
+    home: &Home,
+    invite: &Invite,
+    within: Duration,
+) -> Result<chinwag_base::Grant, Failure> {
+    let keypair = home.keypair(clock::entropy)?;
+    redeem(&keypair, invite, clock::wall(), within).await.map_err(|e| redeem_failure(&e))
+}
+
+fn redeem_failure(error: &RedeemError) -> Failure {
+    let again = "ask for a new invite: chinwag invite";
+    match error {
+        RedeemError::Refused(RefusalReason::InviteExpired) => {
+            Failure::new(Kind::InviteExpired, "the invite has expired").hint(again)
+        }
+        RedeemError::Refused(RefusalReason::InviteUsed) => {
+            Failure::new(Kind::InviteUsed, "the invite has been used already").hint(again)
+        }
+        RedeemError::Refused(RefusalReason::InviteUnknown) => {
+            Failure::new(Kind::InviteUnknown, "the inviter does not know this invite").hint(again)
+        }
+        RedeemError::Refused(RefusalReason::Foreign) => {
+            Failure::new(Kind::InviteForeign, "another overlay answers at the invite's addresses").hint(again)
+        }
+        RedeemError::Refused(reason) => {
+            Failure::new(Kind::InviteUnknown, "the inviter refused").because(reason.to_string())
+        }
+        RedeemError::NotTheInviter(_) | RedeemError::Invalid(_) => Failure::new(
+            Kind::InviteForeign,
+            "another node than the inviter answers at the invite's addresses",
+        )
+        .because(error.to_string())
+        .hint(again),
+        other => Failure::new(Kind::InviterUnreachable, "the inviter could not be reached")
+            .because(other.to_string())
+            .hint("check that its daemon runs and that this machine reaches its addresses"),
+    }
+}
+
+/// Tells the process when the engine has stopped by itself.
+async fn supervise(shared: Arc<Shared>) {
+    loop {
+        let stopped = {
+            let engine = shared.engine.read().await;
+            match engine.as_ref() {
+                Some(engine) => Some(engine.watch_stopped()),
+                None => None,
+            }
+        };
+        let Some(mut stopped) = stopped else { return };
+        let how = stopped.wait_for(Option::is_some).await.map(|how| how.clone());
+        // A restart takes the engine out before it stops; then there is a new one to look after.
+        let engine = shared.engine.read().await;
+        match engine.as_ref() {
+            Some(engine) if !engine.has_stopped() => continue,
+            _ => {}
+        }
+        drop(engine);
+        let how = how.ok().flatten();
+        shared.stop(how.unwrap_or_else(|| Stopped::Failed("its task ended without a word".into())));
+        return;
+    }
+}
+
+/// Keeps our entry in the runtime directory true.
+async fn publish(shared: Arc<Shared>) {
+    let mut addresses = shared.addresses.subscribe();
+    loop {
+        shared.publish().await;
+        if addresses.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Finds daemons of the same overlay on this machine.
+async fn discover(shared: Arc<Shared>) {
+    let Some(dir) = shared.config.runtime_dir.clone() else { return };
+    loop {
+        let dir = dir.clone();
+        // It reads files and tries sockets, which must not hold up anything else.
+        let listing = tokio::task::spawn_blocking(move || Runtime::at(dir).list()).await;
+        if let (Ok(Ok(listing)), Some(engine)) = (listing, shared.engine.read().await.as_ref())
+            && let Some(papers) = &engine.papers
+        {
+            let overlay = papers.overlay().into();
+            for entry in listing.live {
+                if entry.overlay == Some(overlay) && entry.id != engine.keypair.id() {
+                    engine.seed(entry.id, entry.addresses);
+                }
+            }
+        }
+        sleep(DISCOVER_EVERY).await;
+    }
+}

@@ -1,0 +1,338 @@
+//! A running node: store, network and driver, for one overlay or for none.
+//!
+//! A daemon that joins an overlay stops one engine and starts another on the same home, while its API stays.
+
+use crate::admit::Door;
+use crate::clock;
+use crate::config::{Config, Listen, PORT, ProfileName};
+use crate::driver::{Command, Driver, Gauges, Stopped, UNPOISONED};
+use crate::home::{Home, Papers};
+use crate::network::{self, Network, NetworkConfig, NetworkError};
+use crate::observe::{Observer, Row, Told};
+use crate::storage::{self, OpenInvite, Opened, Storage};
+use chinwag_api::event::Level;
+use chinwag_api::runtime::Runtime;
+use chinwag_api::{Failure, Kind};
+use chinwag_base::address::Transport;
+use chinwag_base::invite::Secret;
+use chinwag_base::limits::API_QUEUE_MAX;
+use chinwag_base::{Address, Generation, Grant, Keypair, Moment, Name, NodeId, Role, WallTime};
+use chinwag_crdt::{Dot, Op};
+use chinwag_gossip::{Wait, WriteError, Written};
+use chinwag_node::Node;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// A running node.
+pub(crate) struct Engine {
+    /// The key.
+    pub(crate) keypair: Keypair,
+    /// The overlay's papers; `None` for a node on its own.
+    pub(crate) papers: Option<Papers>,
+    /// This process life.
+    pub(crate) generation: Generation,
+    gauges: Arc<Mutex<Gauges>>,
+    storage: Storage,
+    commands: mpsc::Sender<Command>,
+    stopped: watch::Receiver<Option<Stopped>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Why a request had no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// Too many requests wait.
+    Busy,
+    /// The node is stopping.
+    Stopping,
+}
+
+impl Engine {
+    /// Opens the store, binds the listeners and starts the driver.
+    pub(crate) async fn start(
+        home: &Home,
+        config: &Config,
+        name: &Name,
+        seed: Option<(NodeId, Vec<Address>)>,
+        listeners: broadcast::Sender<Arc<Told>>,
+        addresses: watch::Sender<Vec<Address>>,
+    ) -> Result<Self, Failure> {
+        let keypair = home.keypair(clock::entropy)?;
+        let papers = home.papers()?;
+        if let Some(papers) = &papers {
+            check_grant(papers, keypair.id())?;
+        }
+        let opened = storage::open(&home.store_path(), clock::wall(), rand::random())?;
+        let Opened { store, generation, entries, members, bad_rows } = opened;
+
+        let mut observer = Observer::new(keypair.id(), name.clone(), listeners);
+        for record in &members {
+            observer.knows(record.id(), &record.statement().name);
+        }
+        for bad in &bad_rows {
+            let row = Row::new(Level::Error, "store.row_quarantined")
+                .with("table", bad.table)
+                .with("why", bad.why.as_str());
+            observer.tell(clock::wall(), row, None);
+        }
+
+        let (report, stored) = mpsc::unbounded_channel();
+        let (storage, writer) = Storage::start(store, report).map_err(|e| {
+            Failure::new(Kind::Storage, "cannot start the storage thread").because(e.to_string())
+        })?;
+        let grant = papers.as_ref().map_or_else(|| own_grant(&keypair), |p| p.grant.clone());
+        let network = match &papers {
+            Some(_) => Some(listen(home, config, &keypair, &grant, &storage).await?),
+            // Without an overlay there is nobody to let in, and so nothing to listen for.
+            None => None,
+        };
+
+        let node = node(config, &keypair, grant, name, generation, entries, members);
+        let gauges = Arc::new(Mutex::new(Gauges::default()));
+        let (commands, queue) = mpsc::channel(API_QUEUE_MAX);
+        let driver = Driver {
+            node,
+            network,
+            storage: storage.clone(),
+            stored,
+            commands: queue,
+            observer,
+            gauges: gauges.clone(),
+            addresses,
+            leave_within: config.leave_within,
+        };
+        let (tell, stopped) = watch::channel(None);
+        tokio::spawn(async move {
+            let how = driver.run().await;
+            let _ = tell.send(Some(how));
+        });
+        let engine =
+            Engine { keypair, papers, generation, gauges, storage, commands, stopped, writer: Some(writer) };
+        if let Some((peer, addresses)) = seed {
+            engine.seed(peer, addresses);
+        }
+        Ok(engine)
+    }
+
+    /// Writes, and waits as long as was asked for.
+    pub(crate) async fn write(
+        &self,
+        ops: Vec<Op>,
+        wait: Wait,
+        timeout: Duration,
+    ) -> Result<Result<Written, WriteError>, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Write { ops, wait, timeout, reply })?;
+        answer.await.map_err(|_| Unanswered::Stopping)
+    }
+
+    /// Waits until a write is visible here; false if it did not become so in time.
+    pub(crate) async fn visible(&self, token: Vec<Dot>, timeout: Duration) -> Result<bool, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Await { token, timeout, reply })?;
+        answer.await.map_err(|_| Unanswered::Stopping)
+    }
+
+    /// Looks at the node. `look` runs on the driver's task: it must be quick.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Node, &Observer, Moment) -> T + Send + 'static,
+    ) -> Result<T, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        let look = move |node: &Node, observer: &Observer, now: Moment| {
+            let _ = reply.send(look(node, observer, now));
+        };
+        self.command(Command::Look(Box::new(look)))?;
+        answer.await.map_err(|_| Unanswered::Stopping)
+    }
+
+    /// Opens an invite; its secret is in nobody's hands yet.
+    pub(crate) async fn add_invite(
+        &self,
+        secret: Secret,
+        role: Role,
+        uses: u32,
+        not_after: WallTime,
+    ) -> Result<bool, String> {
+        let invite = OpenInvite { role, not_after, uses, bound: Vec::new() };
+        self.storage.add_invite(secret, invite, clock::wall()).await
+    }
+
+    /// Somebody to dial.
+    pub(crate) fn seed(&self, peer: NodeId, addresses: Vec<Address>) {
+        // A full queue: discovery comes again in a few seconds.
+        let _ = self.commands.try_send(Command::Seed { peer, addresses });
+    }
+
+    /// Traffic, addresses and faults, as they are now.
+    pub(crate) fn gauges(&self) -> Gauges {
+        self.gauges.lock().expect(UNPOISONED).clone()
+    }
+
+    /// Says goodbye to everyone and returns when the store is closed.
+    pub(crate) async fn leave(mut self) -> Stopped {
+        let _ = self.commands.send(Command::Leave).await;
+        let how = self.stopped().await;
+        if let Some(writer) = self.writer.take() {
+            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        }
+        how
+    }
+
+    /// Becomes `Some` when the node has stopped.
+    pub(crate) fn watch_stopped(&self) -> watch::Receiver<Option<Stopped>> {
+        self.stopped.clone()
+    }
+
+    /// Whether the node has stopped.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stopped.borrow().is_some()
+    }
+
+    async fn stopped(&self) -> Stopped {
+        let mut stopped = self.stopped.clone();
+        let how = stopped.wait_for(Option::is_some).await.map(|how| how.clone());
+        how.ok().flatten().unwrap_or_else(|| Stopped::Failed("its task ended without a word".into()))
+    }
+
+    fn command(&self, command: Command) -> Result<(), Unanswered> {
+        self.commands.try_send(command).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => Unanswered::Busy,
+            mpsc::error::TrySendError::Closed(_) => Unanswered::Stopping,
+        })
+    }
+}
+
+/// What a node on its own holds instead of a grant: it is its own root, and nobody else is in its overlay.
+fn own_grant(keypair: &Keypair) -> Grant {
+    Grant::by_root(keypair, keypair.id(), Role::Admin, WallTime::from_unix_ms(u64::MAX))
+}
+
+fn check_grant(papers: &Papers, id: NodeId) -> Result<(), Failure> {
+    papers.grant.verify(papers.overlay(), id, clock::wall()).map(|_| ()).map_err(|e| {
+        let failure = Failure::new(Kind::NotAdmin, format!("this node may not take part in {}", papers.name));
+        failure.because(e.to_string()).hint("ask an admin for an invite, and join with a new data directory")
+    })
+}
+
+fn node(
+    config: &Config,
+    keypair: &Keypair,
+    grant: Grant,
+    name: &Name,
+    generation: Generation,
+    entries: Vec<chinwag_crdt::Entry>,
+    members: Vec<chinwag_membership::Record>,
+) -> Node {
+    let mut membership = chinwag_membership::Config::new(grant.overlay());
+    membership.profile = match config.profile {
+        ProfileName::Fast => chinwag_membership::Profile::Fast,
+        ProfileName::Lan => chinwag_membership::Profile::Lan,
+        ProfileName::Wan => chinwag_membership::Profile::Wan,
+    };
+    let me = chinwag_node::Identity {
+        keypair: keypair.clone(),
+        grant,
+        name: name.clone(),
+        generation,
+        addresses: Vec::new(),
+        tags: std::collections::BTreeMap::new(),
+    };
+    Node::new(
+        chinwag_node::Config { membership, gossip: chinwag_gossip::Config::default() },
+        me,
+        chinwag_node::Recovered { entries, members },
+        rand::random(),
+        clock::now(),
+    )
+}
+
+async fn listen(
+    home: &Home,
+    config: &Config,
+    keypair: &Keypair,
+    grant: &Grant,
+    storage: &Storage,
+) -> Result<(Network, network::Inbox), Failure> {
+    let wishes: Vec<Vec<Address>> = if config.listen.is_empty() {
+        // The port of last time, so that the addresses which others remember stay true; else the usual one; else any.
+        let mut ports: Vec<u16> = home.last_port().into_iter().chain([PORT, 0]).collect();
+        ports.dedup();
+        ports.into_iter().map(everywhere).collect()
+    } else {
+        vec![config.listen.iter().flat_map(|wish| transports(*wish)).collect()]
+    };
+    let mut failure = None;
+    for listen in wishes {
+        let network = NetworkConfig {
+            keypair: keypair.clone(),
+            listen,
+            agent: concat!("chinwag/", env!("CARGO_PKG_VERSION")).to_owned(),
+            admission: Arc::new(Door::new(keypair.clone(), grant.clone(), storage.clone())),
+        };
+        match network::start(network).await {
+            Ok(started) => return Ok(started),
+            Err(NetworkError::Listen { source, .. })
+                if config.listen.is_empty() && source.kind() == std::io::ErrorKind::AddrInUse =>
+            {
+                failure =
+                    Some(Failure::new(Kind::Taken, "no free port was found").because(source.to_string()));
+            }
+            Err(error) => return Err(listen_failure(config, error)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| Failure::new(Kind::Internal, "there was nothing to listen on")))
+}
+
+/// The addresses to bind for one wish: TCP and QUIC on one port number, or one of them.
+fn transports(listen: Listen) -> Vec<Address> {
+    match listen {
+        Listen::Both(mut socket) => {
+            if socket.port() == 0 {
+                socket.set_port(network::free_port(socket.ip()).unwrap_or(0));
+            }
+            vec![Address::new(Transport::Tcp, socket), Address::new(Transport::Quic, socket)]
+        }
+        Listen::One(address) => vec![address],
+    }
+}
+
+/// Every interface, one port number for all. Port 0 becomes one that is free now.
+fn everywhere(port: u16) -> Vec<Address> {
+    let port = if port == 0 { network::free_port(Ipv4Addr::UNSPECIFIED.into()).unwrap_or(0) } else { port };
+    let both = |ip: IpAddr| transports(Listen::Both(SocketAddr::new(ip, port)));
+    let mut addresses = both(Ipv4Addr::UNSPECIFIED.into());
+    if std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        addresses.extend(both(Ipv6Addr::UNSPECIFIED.into()));
+    }
+    addresses
+}
+
+/// Tells who has the port, if it is one of ours.
+fn listen_failure(config: &Config, error: NetworkError) -> Failure {
+    let NetworkError::Listen { address, source } = error else {
+        return Failure::new(Kind::Internal, error.to_string());
+    };
+    let port = address.socket.port();
+    if source.kind() != std::io::ErrorKind::AddrInUse {
+        return Failure::new(Kind::Taken, format!("cannot listen on {address}"))
+            .because(source.to_string())
+            .hint("another address: --listen IP:PORT");
+    }
+    let listing = config.runtime_dir.as_ref().and_then(|dir| Runtime::at(dir).list().ok());
+    let holder = listing
+        .into_iter()
+        .flat_map(|l| l.live)
+        .find(|entry| {
+            entry.addresses.iter().any(|a| a.socket.port() == port && a.transport == address.transport)
+        })
+        .map_or_else(
+            || "another program".to_owned(),
+            |entry| format!("chinwagd \"{}\" (pid {})", entry.name, entry.pid),
+        );
+    Failure::new(Kind::Taken, format!("port {port} is taken by {holder}"))
+        .hint("leave --listen out; a free port is chosen and announced")
+}

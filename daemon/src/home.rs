@@ -1,0 +1,384 @@
+//! A daemon's home: one directory with its key, its overlay's papers and its store.
+//!
+//! | file | what | mode |
+//! |---|---|---|
+//! | `identity.key` | the node's Ed25519 secret | 0600 |
+//! | `root.key` | the overlay's root secret, in the founder's home only | 0600 |
+//! | `overlay.toml` | the overlay's name and id, and this node's grant | 0600 |
+//! | `store.redb` | replicated state, address book, invites | 0600 |
+//! | `config.toml` | settings, if somebody wrote them | |
+//! | `port` | the port that it listened on last time | 0600 |
+//! | `lock` | held by the process that uses the directory | 0600 |
+//!
+//! Every file is written beside its name, made durable and then renamed, so that a crash leaves the old or the new.
+
+use chinwag_api::{Failure, Kind};
+use chinwag_base::codec;
+use chinwag_base::limits::GRANT_LIFE_MS;
+use chinwag_base::{Grant, Keypair, Name, OverlayId, OverlayName, Role, WallTime};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A grant in the file is under a kilobyte; a larger file is not one of ours.
+const PAPERS_BYTES_MAX: u64 = 64 * 1024;
+
+/// A home directory that this process holds the lock of.
+#[derive(Debug)]
+pub struct Home {
+    dir: PathBuf,
+    // Held, never read: the lock ends with the process, however it ends.
+    _lock: File,
+}
+
+/// What a node has of its overlay: its name, and the grant that admits the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Papers {
+    /// What the overlay is called here.
+    pub name: OverlayName,
+    /// This node's grant, which names the overlay.
+    pub grant: Grant,
+}
+
+impl Papers {
+    /// The overlay.
+    pub fn overlay(&self) -> OverlayId {
+        self.grant.overlay()
+    }
+}
+
+/// `overlay.toml`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PapersFile {
+    name: OverlayName,
+    id: String,
+    role: Role,
+    grant: String,
+}
+
+/// Where a daemon lives unless told otherwise: `$CHINWAG_DATA`, else `$XDG_DATA_HOME/chinwag`, else
+/// `~/.local/share/chinwag`.
+///
+/// # Errors
+/// If none of the three variables (the last is `$HOME`) is set.
+pub fn default_dir() -> Result<PathBuf, Failure> {
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    if let Some(dir) = var("CHINWAG_DATA") {
+        return Ok(dir);
+    }
+    var("XDG_DATA_HOME")
+        .or_else(|| var("HOME").map(|home| home.join(".local/share")))
+        .map(|dir| dir.join("chinwag"))
+        .ok_or_else(|| {
+            Failure::new(Kind::BadRequest, "there is nowhere to keep data")
+                .because("neither CHINWAG_DATA nor XDG_DATA_HOME nor HOME is set")
+                .hint("--data DIR")
+        })
+}
+
+/// The name a daemon takes unless told otherwise: the first label of the host's name.
+pub fn default_name() -> Name {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().into_owned();
+    let word: String = host
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c))
+        .skip_while(|c| !c.is_ascii_alphanumeric())
+        .take(32)
+        .collect();
+    word.parse().unwrap_or_else(|_| "node".parse().expect("a name, because it is one plain word"))
+}
+
+impl Home {
+    /// Opens `dir` (making it, mode 0700, if it is not there) and takes its lock.
+    ///
+    /// # Errors
+    /// If another process holds the lock (told with its pid), or the directory cannot be made or written.
+    pub fn open(dir: &Path) -> Result<Self, Failure> {
+        let failed = |what: &str, error: std::io::Error| {
+            Failure::new(Kind::Permission, format!("cannot {what} {}", dir.display()))
+                .because(error.to_string())
+                .hint("another directory: --data DIR")
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| failed("make", e))?;
+        let dir = dir.canonicalize().map_err(|e| failed("open", e))?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(dir.join("lock"))
+            .map_err(|e| failed("write to", e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = (&mut lock).take(32).read_to_string(&mut holder);
+                let holder = match holder.trim() {
+                    "" => "another process".to_owned(),
+                    pid => format!("the process with pid {pid}"),
+                };
+                return Err(Failure::new(Kind::Taken, format!("{} is in use by {holder}", dir.display()))
+                    .because("two daemons on one data directory would write one history twice")
+                    .hint("stop that daemon first: chinwag leave")
+                    .hint("or give this one a directory of its own: --data DIR"));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
+        }
+        // For the message above only, so a failure to write it costs no more than a less helpful message.
+        let _ = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
+        Ok(Home { dir, _lock: lock })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the store is.
+    pub fn store_path(&self) -> PathBuf {
+        self.dir.join("store.redb")
+    }
+
+    /// The node's key, made with `entropy` at the first call.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written, is readable by others, or is not a key.
+    pub fn keypair(&self, entropy: impl FnOnce() -> [u8; 32]) -> Result<Keypair, Failure> {
+        match self.read_key("identity.key")? {
+            Some(key) => Ok(key),
+            None => {
+                let key = Keypair::from_secret(entropy());
+                self.write_key("identity.key", &key)?;
+                Ok(key)
+            }
+        }
+    }
+
+    /// What this node has of its overlay; `None` before `init` and `join`.
+    ///
+    /// # Errors
+    /// If the file is there but cannot be read or is not what we wrote.
+    pub fn papers(&self) -> Result<Option<Papers>, Failure> {
+        let path = self.dir.join("overlay.toml");
+        let Some(text) = read_small(&path)? else { return Ok(None) };
+        let damaged = |why: String| {
+            Failure::new(Kind::Storage, format!("{} is damaged", path.display()))
+                .because(why)
+                .hint("restore it from a backup, or remove it and join the overlay again")
+        };
+        let file: PapersFile = toml::from_str(&text).map_err(|e| damaged(e.message().to_owned()))?;
+        let bytes = unhex(&file.grant).ok_or_else(|| damaged("the grant is not hexadecimal".into()))?;
+        let grant: Grant = codec::decode::<{ PAPERS_BYTES_MAX as usize }, _>(&bytes)
+            .map_err(|e| damaged(format!("the grant: {e}")))?;
+        if grant.overlay().to_string() != file.id {
+            return Err(damaged("the grant is for another overlay than the one named".into()));
+        }
+        Ok(Some(Papers { name: file.name, grant }))
+    }
+
+    /// Founds an overlay: a root key, and an admin's grant for this node.
+    ///
+    /// # Errors
+    /// If this home belongs to an overlay already, or the disk refuses.
+    pub fn found(
+        &self,
+        name: OverlayName,
+        now: WallTime,
+        mut entropy: impl FnMut() -> [u8; 32],
+    ) -> Result<Papers, Failure> {
+        if let Some(papers) = self.papers()? {
+            return Err(Failure::new(
+                Kind::HasOverlay,
+                format!("this daemon already belongs to overlay {}", papers.name),
+            )
+            .hint("another directory for another overlay: --data DIR"));
+        }
+        let key = self.keypair(&mut entropy)?;
+        let root = match self.read_key("root.key")? {
+            // A crash between the two files: the root is used by nobody yet.
+            Some(root) => root,
+            None => {
+                let root = Keypair::from_secret(entropy());
+                self.write_key("root.key", &root)?;
+                root
+            }
+        };
+        let grant = Grant::by_root(&root, key.id(), Role::Admin, now.plus_ms(GRANT_LIFE_MS));
+        let papers = Papers { name, grant };
+        self.keep(&papers)?;
+        Ok(papers)
+    }
+
+    /// Keeps the papers of the overlay that this node has been let into.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn keep(&self, papers: &Papers) -> Result<(), Failure> {
+        let bytes = codec::encode(&papers.grant);
+        let file = PapersFile {
+            name: papers.name.clone(),
+            id: papers.overlay().to_string(),
+            role: papers.grant.role(),
+            grant: hex(&bytes),
+        };
+        let text = toml::to_string(&file).expect("strings encode, because TOML has them");
+        self.write("overlay.toml", text.as_bytes())
+    }
+
+    /// The port that this daemon listened on last time, so that what others remember stays true.
+    pub(crate) fn last_port(&self) -> Option<u16> {
+        read_small(&self.dir.join("port")).ok().flatten()?.trim().parse().ok().filter(|port| *port != 0)
+    }
+
+    /// Remembers the port for the next start. Losing it costs others one failed dial, so a failure is not told.
+    pub(crate) fn remember_port(&self, port: u16) {
+        if self.last_port() != Some(port) {
+            let _ = self.write("port", port.to_string().as_bytes());
+        }
+    }
+
+    fn read_key(&self, file: &str) -> Result<Option<Keypair>, Failure> {
+        let path = self.dir.join(file);
+        let Some(text) = read_small(&path)? else { return Ok(None) };
+        let mode = fs::metadata(&path).map(|m| m.mode() & 0o777).unwrap_or(0o600);
+        if mode & 0o077 != 0 {
+            return Err(Failure::new(
+                Kind::Permission,
+                format!("{} can be read by others (mode {mode:03o})", path.display()),
+            )
+            .because("whoever has this key can pose as this node")
+            .hint(format!("chmod 600 {}", path.display())));
+        }
+        let secret =
+            unhex(text.trim()).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or_else(|| {
+                Failure::new(Kind::Storage, format!("{} is not a key", path.display()))
+                    .because("a key file holds 64 hexadecimal digits")
+                    .hint("restore it from a backup; with a new key this node is a new member")
+            })?;
+        Ok(Some(Keypair::from_secret(secret)))
+    }
+
+    fn write_key(&self, file: &str, key: &Keypair) -> Result<(), Failure> {
+        self.write(file, format!("{}\n", hex(&key.secret())).as_bytes())
+    }
+
+    fn write(&self, file: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = self.dir.join(file);
+        let beside = self.dir.join(format!("{file}.new"));
+        let write = || -> std::io::Result<()> {
+            let mut f =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            f.write_all(bytes)?;
+            f.sync_all()?;
+            fs::rename(&beside, &path)?;
+            File::open(&self.dir)?.sync_all()
+        };
+        write().map_err(|e| {
+            Failure::new(Kind::Storage, format!("cannot write {}", path.display())).because(e.to_string())
+        })
+    }
+}
+
+fn read_small(path: &Path) -> Result<Option<String>, Failure> {
+    let unreadable =
+        |why: String| Failure::new(Kind::Storage, format!("cannot read {}", path.display())).because(why);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(unreadable(e.to_string())),
+    };
+    let mut text = String::new();
+    file.take(PAPERS_BYTES_MAX + 1).read_to_string(&mut text).map_err(|e| unreadable(e.to_string()))?;
+    if text.len() as u64 > PAPERS_BYTES_MAX {
+        return Err(unreadable(format!("it has more than {PAPERS_BYTES_MAX} bytes")));
+    }
+    Ok(Some(text))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || text.len() % 2 != 0 {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    const NOW: WallTime = WallTime::from_unix_ms(1_800_000_000_000);
+
+    fn entropy() -> impl FnMut() -> [u8; 32] {
+        let mut n = 0;
+        move || {
+            n += 1;
+            [n; 32]
+        }
+    }
+
+    #[test]
+    fn a_home_keeps_its_key_and_its_papers() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        assert_eq!(home.papers(), Ok(None));
+        let papers = home.found("home".parse().unwrap(), NOW, entropy()).unwrap();
+        let id = home.keypair(|| panic!("the key is there")).unwrap().id();
+        drop(home);
+
+        let home = Home::open(dir.path()).unwrap();
+        assert_eq!(home.papers(), Ok(Some(papers.clone())));
+        assert_eq!(papers.grant.verify(papers.overlay(), id, NOW), Ok(Role::Admin));
+        let again = home.found("other".parse().unwrap(), NOW, entropy()).unwrap_err();
+        assert!(again.to_string().contains("already belongs to overlay home"), "{again}");
+        for file in ["identity.key", "root.key", "overlay.toml", "lock"] {
+            let mode = fs::metadata(dir.path().join(file)).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_second_process_is_kept_out_and_told_by_whom() {
+        let dir = tempfile::tempdir().unwrap();
+        let _home = Home::open(dir.path()).unwrap();
+        // A second open file is what a second process would have.
+        let error = Home::open(dir.path()).unwrap_err();
+        assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
+        assert_eq!(error.exit().code(), 4);
+    }
+
+    #[test]
+    fn damaged_files_are_told_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        home.found("home".parse().unwrap(), NOW, entropy()).unwrap();
+        let papers = dir.path().join("overlay.toml");
+        for text in [
+            "",
+            "name = \"home\"",
+            "nonsense",
+            "name = \"home\"\nid = \"00\"\nrole = \"admin\"\ngrant = \"0\"\n",
+        ] {
+            fs::write(&papers, text).unwrap();
+            let error = home.papers().unwrap_err();
+            assert!(error.to_string().contains("damaged"), "{error}");
+            assert_eq!(fs::read_to_string(&papers).unwrap(), text, "it is left as it was");
+        }
+        fs::write(dir.path().join("identity.key"), "zz").unwrap();
+        assert!(home.keypair(|| [1; 32]).unwrap_err().to_string().contains("not a key"));
+        fs::set_permissions(dir.path().join("identity.key"), fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(home.keypair(|| [1; 32]).unwrap_err().to_string().contains("mode 644"));
+    }
+}

@@ -1,0 +1,348 @@
+//! Looking: version, status, members, cells, keys.
+
+use super::{Answered, Daemon, Reply, engine, parse_query};
+use crate::clock;
+use crate::daemon::Shared;
+use crate::driver::Gauges;
+use crate::engine::Engine;
+use crate::observe::Observer;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use chinwag_api::cell::KEYS_PAGE_MAX;
+use chinwag_api::{
+    Bytes, Cell, CellKind, CellQuery, Content, Count, Counts, Failure, Gossip, Health, InStep, KeyRow, Keys,
+    KeysQuery, Kind, Member, MemberState, Members, Overlay, Pattern, Phi, Problem, Sibling, Status, Token,
+    Version,
+};
+use chinwag_base::limits::GOSSIP_QUEUE_FRAMES_MAX;
+use chinwag_base::{Key, Moment, NodeId, OverlayId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use chinwag_crdt::{Dot, Read};
+use chinwag_gossip::PeerView;
+use chinwag_membership::State as Standing;
+use chinwag_node::Node;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a read waits for the write that it should see, unless the client says.
+const AFTER_WITHIN: Duration = Duration::from_secs(10);
+
+pub(super) async fn version() -> Reply<Version> {
+    Reply(Version {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: PROTOCOL_VERSION,
+        protocol_min: PROTOCOL_VERSION_MIN,
+    })
+}
+
+pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
+    let guard = daemon.running().await?;
+    let engine = engine(&guard)?;
+    let gauges = engine.gauges();
+    let problems = problems(&gauges);
+    let seen = engine.look(|node, _, now| Seen::look(node, now)).await?;
+    Ok(Reply(Status {
+        name: daemon.name.to_string(),
+        id: engine.keypair.id(),
+        generation: engine.generation,
+        overlay: overlay(engine),
+        role: engine.papers.as_ref().map(|p| p.grant.role()),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: PROTOCOL_VERSION,
+        uptime_ms: clock::now().since(daemon.started).as_millis() as u64,
+        healthy: problems.is_empty(),
+        problems,
+        members: seen.members,
+        phi_highest: seen.phi_highest,
+        keys: seen.keys,
+        digest: seen.digest.into(),
+        in_step: seen.in_step,
+        gossip: Gossip {
+            queue: seen.queue,
+            queue_max: GOSSIP_QUEUE_FRAMES_MAX as u64,
+            rounds_per_s: gauges.rates.map(|r| r[0]),
+            in_bytes_per_s: gauges.rates.map(|r| r[1]),
+            out_bytes_per_s: gauges.rates.map(|r| r[2]),
+        },
+        addresses: daemon.addresses(),
+        socket: daemon.socket(),
+        data: daemon.home.dir().to_owned(),
+    }))
+}
+
+pub(super) fn overlay(engine: &Engine) -> Option<Overlay> {
+    engine.papers.as_ref().map(|p| Overlay { name: p.name.clone(), id: p.overlay().into() })
+}
+
+/// What a status takes from the node, in one look.
+pub(super) struct Seen {
+    pub(super) members: Counts,
+    phi_highest: Option<Phi>,
+    pub(super) keys: u64,
+    digest: chinwag_base::Digest,
+    in_step: InStep,
+    queue: u64,
+}
+
+impl Seen {
+    pub(super) fn look(node: &Node, now: Moment) -> Self {
+        let me = node.membership().me();
+        let standings = standings(node);
+        let mut members = Counts::default();
+        let mut in_step = InStep::default();
+        let mut phi_highest: Option<Phi> = None;
+        for member in node.membership().members(now) {
+            match member.state {
+                Standing::Alive => members.alive += 1,
+                Standing::Suspect => members.suspect += 1,
+                Standing::Down => members.down += 1,
+                Standing::Left => members.left += 1,
+            }
+            if member.id == me || !member.state.is_present() {
+                continue;
+            }
+            in_step.of += 1;
+            in_step.peers += u64::from(standings.get(&member.id).is_some_and(|s| s.in_step));
+            if member.phi > phi_highest.as_ref().map_or(0.0, |p| p.phi) {
+                let down_at = chinwag_membership::Config::new(OverlayId::from_bytes([0; 16])).phi_down;
+                phi_highest = Some(Phi { name: member.name.to_string(), phi: member.phi, down_at });
+            }
+        }
+        let replica = node.gossip().replica();
+        Seen {
+            members,
+            phi_highest,
+            keys: replica.len() as u64,
+            digest: replica.digest(),
+            in_step,
+            queue: node.gossip().queued_entries() as u64,
+        }
+    }
+}
+
+/// What is known of each peer's state.
+fn standings(node: &Node) -> BTreeMap<NodeId, PeerView> {
+    node.gossip().peers().map(|view| (view.peer, view)).collect()
+}
+
+fn problems(gauges: &Gauges) -> Vec<Problem> {
+    gauges
+        .storage_fault
+        .iter()
+        .map(|why| Problem { kind: "storage".into(), message: format!("writes are refused: {why}") })
+        .collect()
+}
+
+pub(super) async fn health(State(daemon): Daemon) -> Response {
+    let problems = match daemon.engine.read().await.as_ref() {
+        Some(engine) => problems(&engine.gauges()),
+        None => vec![Problem { kind: "leaving".into(), message: "the daemon is stopping".into() }],
+    };
+    let ok = problems.is_empty();
+    let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Reply(Health { ok, problems })).into_response()
+}
+
+pub(super) async fn members(State(daemon): Daemon) -> Answered<Members> {
+    let guard = daemon.running().await?;
+    let members = engine(&guard)?.look(list_members).await?;
+    Ok(Reply(Members { members }))
+}
+
+fn list_members(node: &Node, observer: &Observer, now: Moment) -> Vec<Member> {
+    let me = node.membership().me();
+    let standings = standings(node);
+    let mut members: Vec<Member> = node
+        .membership()
+        .members(now)
+        .map(|m| {
+            let is_self = m.id == me;
+            let standing = standings.get(&m.id);
+            let observed = !is_self && m.observed && m.state.is_present();
+            Member {
+                name: m.name.to_string(),
+                id: m.id,
+                is_self,
+                state: match m.state {
+                    Standing::Alive => MemberState::Alive,
+                    Standing::Suspect => MemberState::Suspect,
+                    Standing::Down => MemberState::Down,
+                    Standing::Left => MemberState::Left,
+                },
+                unverified: m.unverified,
+                phi: observed.then_some(m.phi),
+                incarnation: m.incarnation.get(),
+                generation: m.generation,
+                rtt_ms: m.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
+                heard_ms: m.heard.map(|heard| heard.as_millis() as u64),
+                behind: if is_self { Some(0) } else { standing.and_then(|s| s.behind) },
+                digest: if is_self {
+                    Some(node.gossip().replica().digest().into())
+                } else {
+                    standing.and_then(|s| s.digest).map(Into::into)
+                },
+                addresses: m.addresses,
+                suspected_by: m.suspected_by.iter().map(|id| observer.name(id)).collect(),
+                down_in_ms: m.down_in.map(|d| d.as_millis() as u64),
+            }
+        })
+        .collect();
+    members.sort_by(|a, b| (!a.is_self, &a.name, a.id).cmp(&(!b.is_self, &b.name, b.id)));
+    members
+}
+
+pub(super) async fn cell(State(daemon): Daemon, Path(key): Path<String>, uri: Uri) -> Answered<Cell> {
+    let query: CellQuery = parse_query(&uri)?;
+    let key = parse_key(&key)?;
+    let guard = daemon.running().await?;
+    let engine = engine(&guard)?;
+    if let Some(token) = &query.after {
+        let within = query.timeout_ms.map_or(AFTER_WITHIN, Duration::from_millis);
+        if !engine.visible(dots(token)?, within).await? {
+            return Err(Failure::new(
+                Kind::Timeout,
+                "the write that this read should follow has not arrived",
+            )
+            .because(format!("waited {} ms", within.as_millis()))
+            .into());
+        }
+    }
+    let siblings = query.siblings;
+    let wanted = key.clone();
+    let found = engine
+        .look(move |node, observer, _| {
+            let replica = node.gossip().replica();
+            match replica.get(&wanted) {
+                Some(read) => Ok(content(&read, siblings, observer)),
+                None => Err(nearest(wanted.as_str(), replica.keys().map(|(key, _)| key.as_str()))),
+            }
+        })
+        .await?;
+    match found {
+        Ok(content) => Ok(Reply(Cell { key: key.to_string(), content })),
+        Err(near) => {
+            let failure = Failure::new(Kind::NoSuchKey, format!("no such key: {key}"));
+            Err(match near {
+                Some(near) => failure.hint(format!("chinwag get {near}")),
+                None => failure,
+            }
+            .into())
+        }
+    }
+}
+
+/// Keys that are looked at for a suggestion: an answer must not take longer the more keys there are.
+const SUGGESTION_KEYS_MAX: usize = 10_000;
+
+/// The key that was probably meant.
+pub(super) fn nearest<'a>(wanted: &str, keys: impl Iterator<Item = &'a str>) -> Option<String> {
+    keys.take(SUGGESTION_KEYS_MAX)
+        .map(|key| (strsim::jaro_winkler(key, wanted), key))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, key)| key.to_owned())
+}
+
+fn content(read: &Read, siblings: bool, observer: &Observer) -> Content {
+    match read {
+        Read::Register { value, siblings: all } => Content::Register {
+            value: value.into(),
+            siblings: all
+                .iter()
+                .filter(|_| siblings)
+                .map(|s| Sibling {
+                    value: Bytes::from(&s.value),
+                    origin: observer.name(&s.dot.replica.node),
+                    at_unix_ms: s.hlc.millis(),
+                })
+                .collect(),
+        },
+        Read::Counter(sum) => Content::Counter { count: Count(*sum) },
+        Read::Set(elements) => Content::Set { elements: elements.iter().map(Bytes::from).collect() },
+        Read::Conflict(reads) => {
+            Content::Conflict { contents: reads.iter().map(|r| content(r, siblings, observer)).collect() }
+        }
+    }
+}
+
+pub(super) async fn keys(State(daemon): Daemon, uri: Uri) -> Answered<Keys> {
+    let query: KeysQuery = parse_query(&uri)?;
+    let pattern = query.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), parse_pattern)?;
+    let limit = query.limit.unwrap_or(KEYS_PAGE_MAX).clamp(1, KEYS_PAGE_MAX) as usize;
+    let after = query.after;
+    let guard = daemon.running().await?;
+    let keys = engine(&guard)?
+        .look(move |node, _, _| {
+            let mut rows: Vec<KeyRow> = node
+                .gossip()
+                .replica()
+                .keys_with_prefix(pattern.prefix())
+                .filter(|(key, _)| after.as_deref().is_none_or(|after| key.as_str() > after))
+                .filter(|(key, _)| pattern.matches(key.as_str()))
+                .take(limit + 1)
+                .map(|(key, cell)| KeyRow { key: key.to_string(), kind: cell_kind(cell) })
+                .collect();
+            let more = rows.len() > limit;
+            rows.truncate(limit);
+            let next = rows.last().filter(|_| more).map(|row| row.key.clone());
+            Keys { keys: rows, next }
+        })
+        .await?;
+    Ok(Reply(keys))
+}
+
+pub(super) fn parse_pattern(text: &str) -> Result<Pattern, Failure> {
+    text.parse().map_err(|e: chinwag_api::glob::PatternError| Failure::new(Kind::BadRequest, e.to_string()))
+}
+
+fn cell_kind(cell: &chinwag_crdt::Cell) -> CellKind {
+    let mut kinds = cell.kinds();
+    match (kinds.next(), kinds.next()) {
+        (Some(chinwag_crdt::Kind::Register), None) => CellKind::Register,
+        (Some(chinwag_crdt::Kind::Counter), None) => CellKind::Counter,
+        (Some(chinwag_crdt::Kind::Set), None) => CellKind::Set,
+        _ => CellKind::Conflict,
+    }
+}
+
+/// The bytes that a token may have: the dots of one request, all of one replica and consecutive.
+const TOKEN_BYTES_MAX: usize = 64;
+
+/// A write's name: its replica and its first and last dot, in hexadecimal.
+pub(super) fn token(dots: &[Dot]) -> Token {
+    let named =
+        dots.first().zip(dots.last()).map(|(first, last)| (first.replica, first.counter, last.counter));
+    let bytes = chinwag_base::codec::encode(&named);
+    Token(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn dots(token: &Token) -> Result<Vec<Dot>, Failure> {
+    type Named = Option<(chinwag_base::ReplicaId, u64, u64)>;
+    let bad = || Failure::new(Kind::BadRequest, "that is not a token of a write");
+    let bytes = crate::home::unhex(&token.0).ok_or_else(bad)?;
+    let named: Named = chinwag_base::codec::decode::<TOKEN_BYTES_MAX, _>(&bytes).map_err(|_| bad())?;
+    let Some((replica, first, last)) = named else { return Ok(Vec::new()) };
+    if first > last || last - first > chinwag_base::limits::BATCH_OPS_MAX as u64 {
+        return Err(bad());
+    }
+    Ok((first..=last).map(|counter| Dot { replica, counter }).collect())
+}
+
+/// What `join` tells at its end.
+pub(super) async fn seen(daemon: &Shared) -> Result<Seen, Failure> {
+    let guard = daemon.running().await?;
+    Ok(engine(&guard)?.look(|node, _, now| Seen::look(node, now)).await?)
+}
+
+/// A key, for the operations and the paths alike.
+pub(super) fn parse_key(text: &str) -> Result<Key, Failure> {
+    use chinwag_base::key::KeyError;
+    text.parse().map_err(|e: KeyError| {
+        let kind = match e {
+            KeyError::TooLong { .. } | KeyError::ValueTooLong { .. } => Kind::TooLarge,
+            KeyError::Empty | KeyError::Character { .. } => Kind::BadRequest,
+        };
+        Failure::new(kind, e.to_string())
+    })
+}

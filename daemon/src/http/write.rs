@@ -1,0 +1,181 @@
+//! Writing.
+
+use super::read::{nearest, parse_key, token};
+use super::{Answered, Daemon, Reply, engine, parse};
+use axum::body::Bytes as Body;
+use axum::extract::State;
+use chinwag_api::{CellKind, Count, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest};
+use chinwag_base::limits::BATCH_OPS_MAX;
+use chinwag_base::{Key, Role, Value};
+use chinwag_crdt::{Op, OpError, Read};
+use chinwag_gossip::WriteError;
+use chinwag_node::Node;
+use std::time::Duration;
+
+/// How long a wait for other members lasts, unless the client says.
+const WAIT_WITHIN: Duration = Duration::from_secs(10);
+
+pub(super) async fn write(State(daemon): Daemon, body: Body) -> Answered<WriteReply> {
+    let request: WriteRequest = parse(&body)?;
+    let ops = operations(&request.ops)?;
+    let guard = daemon.running().await?;
+    let engine = engine(&guard)?;
+    if engine.papers.as_ref().is_some_and(|p| p.grant.role() == Role::Reader) {
+        return Err(
+            Failure::new(Kind::ReadOnly, "this node is a reader: its grant does not let it write").into()
+        );
+    }
+    let asked = request.ops;
+    let before = {
+        let asked = asked.clone();
+        engine.look(move |node, _, _| asked.iter().map(|op| set_of(node, op)).collect::<Vec<_>>()).await?
+    };
+    let timeout = request.timeout_ms.map_or(WAIT_WITHIN, Duration::from_millis);
+    let wait = match request.wait {
+        None => chinwag_gossip::Wait::Local,
+        Some(Wait::Members(n)) => chinwag_gossip::Wait::Count(n as usize),
+        Some(Wait::Majority) => chinwag_gossip::Wait::Majority,
+        Some(Wait::All) => chinwag_gossip::Wait::All,
+    };
+    let written = match engine.write(ops, wait, timeout).await? {
+        Ok(written) => written,
+        Err(error) => {
+            let failure = write_failure(error);
+            let near = (failure.kind == Kind::NoSuchKey).then(|| asked[0].key().to_owned());
+            let near = match near {
+                Some(key) => {
+                    let keys = move |node: &Node| {
+                        nearest(&key, node.gossip().replica().keys().map(|(key, _)| key.as_str()))
+                    };
+                    engine.look(move |node, _, _| keys(node)).await?
+                }
+                None => None,
+            };
+            return Err(near.map_or(failure.clone(), |near| failure.hint(format!("the key {near}"))).into());
+        }
+    };
+    let results = engine
+        .look(move |node, _, _| {
+            asked.iter().zip(before).map(|(op, before)| outcome(node, op, &before)).collect()
+        })
+        .await?;
+    Ok(Reply(WriteReply {
+        token: token(&written.token),
+        holders: written.holders as u64,
+        of: written.of as u64,
+        met: written.met,
+        after_ms: written.after.as_secs_f64() * 1_000.0,
+        results,
+    }))
+}
+
+fn operations(asked: &[WriteOp]) -> Result<Vec<Op>, Failure> {
+    let mut ops = Vec::with_capacity(asked.len());
+    for op in asked {
+        let key = parse_key(op.key())?;
+        match op {
+            WriteOp::Set { value, .. } => ops.push(Op::Set { key, value: value_of(value)? }),
+            WriteOp::Del { kind, .. } => ops.push(Op::Delete { key, kind: kind.map(kind_of).transpose()? }),
+            WriteOp::Incr { by, .. } => ops.push(Op::Increment { key, by: *by }),
+            WriteOp::Add { elements, .. } => {
+                for element in elements {
+                    ops.push(Op::Add { key: key.clone(), element: value_of(element)? });
+                }
+            }
+            WriteOp::Rm { elements, .. } => {
+                for element in elements {
+                    ops.push(Op::Remove { key: key.clone(), element: value_of(element)? });
+                }
+            }
+        }
+    }
+    if ops.len() > BATCH_OPS_MAX {
+        return Err(Failure::new(Kind::TooLarge, format!("{} operations in one request", ops.len()))
+            .because(format!("at most {BATCH_OPS_MAX} are taken")));
+    }
+    if ops.is_empty() {
+        return Err(Failure::new(Kind::BadRequest, "a write needs at least one operation"));
+    }
+    Ok(ops)
+}
+
+fn value_of(bytes: &chinwag_api::Bytes) -> Result<Value, Failure> {
+    bytes.to_value().map_err(|e| Failure::new(Kind::TooLarge, e.to_string()))
+}
+
+fn kind_of(kind: CellKind) -> Result<chinwag_crdt::Kind, Failure> {
+    match kind {
+        CellKind::Register => Ok(chinwag_crdt::Kind::Register),
+        CellKind::Counter => Ok(chinwag_crdt::Kind::Counter),
+        CellKind::Set => Ok(chinwag_crdt::Kind::Set),
+        CellKind::Conflict => {
+            Err(Failure::new(Kind::BadRequest, "delete one type at a time: register, counter or set"))
+        }
+    }
+}
+
+/// The set that an operation meets, so that its outcome can tell what was new. Concurrent requests may meet between
+/// this look and the write; the counts are for people.
+fn set_of(node: &Node, op: &WriteOp) -> Vec<Value> {
+    match op {
+        WriteOp::Add { key, .. } | WriteOp::Rm { key, .. } => elements(node, key),
+        _ => Vec::new(),
+    }
+}
+
+fn elements(node: &Node, key: &str) -> Vec<Value> {
+    match key.parse::<Key>().ok().and_then(|key| node.gossip().replica().get(&key)) {
+        Some(Read::Set(elements)) => elements,
+        _ => Vec::new(),
+    }
+}
+
+fn outcome(node: &Node, op: &WriteOp, before: &[Value]) -> Outcome {
+    let known = |bytes: &chinwag_api::Bytes| before.iter().any(|e| e.as_bytes() == bytes.as_bytes());
+    match op {
+        WriteOp::Set { key, value } => Outcome::Set { key: key.clone(), value: value.clone() },
+        WriteOp::Del { key, .. } => Outcome::Del { key: key.clone() },
+        WriteOp::Incr { key, by } => {
+            let read = key.parse::<Key>().ok().and_then(|key| node.gossip().replica().get(&key));
+            let count = Count(if let Some(Read::Counter(sum)) = read { sum } else { 0 });
+            Outcome::Incr { key: key.clone(), by: *by, count }
+        }
+        WriteOp::Add { key, elements: added } => Outcome::Add {
+            key: key.clone(),
+            added: added.iter().filter(|e| !known(e)).count() as u64,
+            size: elements(node, key).len() as u64,
+        },
+        WriteOp::Rm { key, elements: removed } => Outcome::Rm {
+            key: key.clone(),
+            removed: removed.iter().filter(|e| known(e)).count() as u64,
+            size: elements(node, key).len() as u64,
+        },
+    }
+}
+
+/// Why a write was refused, for people.
+pub(crate) fn write_failure(error: WriteError) -> Failure {
+    let message = error.to_string();
+    let kind = match &error {
+        WriteError::Op(op) => match op {
+            OpError::WrongKind { .. } | OpError::KindNotLive { .. } => Kind::WrongKind,
+            OpError::Conflict { .. } => Kind::Conflict,
+            OpError::NoSuchKey { .. } => Kind::NoSuchKey,
+            OpError::NoSuchElement { .. } => Kind::NoSuchElement,
+            OpError::Overflow { .. } => Kind::Overflow,
+            _ => Kind::TooLarge,
+        },
+        WriteError::Busy { .. } | WriteError::TooManyWaits { .. } => Kind::Busy,
+        WriteError::TooManyOps { .. } => Kind::TooLarge,
+        WriteError::NoOps => Kind::BadRequest,
+        WriteError::Storage(_) => Kind::Storage,
+    };
+    let failure = Failure::new(kind, message);
+    match (kind, error) {
+        (Kind::Storage, _) => failure.hint("make room on the disk; the daemon takes writes again by itself"),
+        (Kind::Conflict, WriteError::Op(OpError::Conflict { key, .. })) => {
+            failure.hint(format!("chinwag del {key} --kind TYPE, for the one to drop"))
+        }
+        _ => failure,
+    }
+}

@@ -1,0 +1,134 @@
+//! What the log looks like: `14:03:22.118 INFO  member.suspect name=gamma by=alpha phi=1.2`, or a JSON object.
+
+use crate::clock;
+use crate::config::{LogFormat, Logging};
+use chinwag_api::{Failure, Kind};
+use chinwag_base::key::printable;
+use serde_json::{Map, Value, json};
+use std::fmt;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Sends the log to standard error. The first call in a process decides.
+///
+/// # Errors
+/// A filter that does not parse.
+pub fn install(logging: &Logging) -> Result<(), Failure> {
+    let filter = EnvFilter::builder().parse(&logging.filter).map_err(|e| {
+        Failure::new(Kind::BadRequest, format!("`{}` is not a log filter", logging.filter))
+            .because(e.to_string())
+            .hint("--log info    or: --log debug    or: --log chinwag=debug,libp2p_swarm=info")
+    })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .event_format(Lines { format: logging.format })
+        .finish();
+    // A program that embeds a daemon may have a subscriber of its own, which then stays.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(())
+}
+
+struct Lines {
+    format: LogFormat,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut parts = Parts::default();
+        event.record(&mut parts);
+        let at = clock::wall().unix_ms();
+        let level = event.metadata().level();
+        let name = parts.event.unwrap_or_else(|| event.metadata().target().to_owned());
+        match self.format {
+            LogFormat::Json => {
+                let row = json!({
+                    "at_unix_ms": at,
+                    "level": level.as_str().to_lowercase(),
+                    "event": name,
+                    "fields": parts.fields,
+                });
+                writeln!(out, "{row}")
+            }
+            LogFormat::Text => {
+                write!(out, "{} {level:<5} {name}", time_of_day(at))?;
+                for (field, value) in &parts.fields {
+                    write!(out, " {field}={}", text(value))?;
+                }
+                out.write_char('\n')
+            }
+        }
+    }
+}
+
+/// What an event carries: ours bring their fields as one JSON object, libraries bring theirs one by one.
+#[derive(Default)]
+struct Parts {
+    event: Option<String>,
+    fields: Map<String, Value>,
+}
+
+impl Visit for Parts {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "event" {
+            self.event = Some(value.to_owned());
+        } else {
+            self.fields.insert(field.name().to_owned(), value.into());
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        match (field.name(), serde_json::from_str::<Map<String, Value>>(&text)) {
+            ("fields", Ok(fields)) => self.fields.extend(fields),
+            (name, _) => {
+                self.fields.insert(name.to_owned(), text.into());
+            }
+        }
+    }
+}
+
+/// A value as it stands in a line: quoted where it would run into the next field, and never with a character that
+/// steers a terminal.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(s) if !s.is_empty() && !s.contains([' ', '"', '=']) => printable(s).into_owned(),
+        Value::String(s) => format!("\"{}\"", printable(&s.replace('"', "\\\""))),
+        other => other.to_string(),
+    }
+}
+
+/// Hours, minutes, seconds and milliseconds of the day, UTC.
+fn time_of_day(unix_ms: u64) -> String {
+    let (ms, s) = (unix_ms % 1_000, unix_ms / 1_000 % 86_400);
+    format!("{:02}:{:02}:{:02}.{ms:03}", s / 3_600, s / 60 % 60, s % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stay_on_their_line() {
+        assert_eq!(text(&json!("plain")), "plain");
+        assert_eq!(text(&json!("two words")), "\"two words\"");
+        assert_eq!(text(&json!("a\u{1b}[2Jb\nc")), "a\\u{1b}[2Jb\\nc");
+        assert_eq!(text(&json!("")), "\"\"");
+        assert_eq!(text(&json!(7)), "7");
+        assert_eq!(time_of_day(1_700_000_001_234), "22:13:21.234");
+    }
+
+    #[test]
+    fn a_filter_that_does_not_parse_is_told() {
+        let logging = Logging { filter: "chinwag=loud".into(), format: LogFormat::Text };
+        assert!(install(&logging).unwrap_err().message.contains("not a log filter"));
+    }
+}

@@ -1,0 +1,286 @@
+//! From the node's events to what people see: one row of the log, one event of the API, one change of `watch`.
+//!
+//! Nothing observes by other means. The names of events and fields are stable; interface and logs share them.
+
+use chinwag_api::event::Level;
+use chinwag_api::{Bytes, Change, Count, NodeEvent, What};
+use chinwag_base::{Name, NodeId, WallTime};
+use chinwag_gossip::{Event as Gossip, Path};
+use chinwag_membership::Event as Membership;
+use chinwag_node::Event;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// What is told to everyone who listens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The event, as logs and `GET /v1/events` have it.
+    pub event: NodeEvent,
+    /// The change that it made visible, as `GET /v1/watch` has it.
+    pub change: Option<Change>,
+}
+
+/// Turns events into rows, logs them and hands them on.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    names: BTreeMap<NodeId, Name>,
+    listeners: broadcast::Sender<Arc<Told>>,
+}
+
+impl Observer {
+    pub(crate) fn new(me: NodeId, name: Name, listeners: broadcast::Sender<Arc<Told>>) -> Self {
+        Observer { names: BTreeMap::from([(me, name)]), listeners }
+    }
+
+    /// Learns a name from the address book.
+    pub(crate) fn knows(&mut self, id: NodeId, name: &Name) {
+        self.names.insert(id, name.clone());
+    }
+
+    /// What people call a node; a short form of its id if it has never said its name here.
+    pub(crate) fn name(&self, id: &NodeId) -> String {
+        self.names.get(id).map_or_else(|| id.short(), Name::to_string)
+    }
+
+    /// Tells of an event of the node.
+    pub(crate) fn node_event(&mut self, at: WallTime, event: &Event) {
+        if let Event::Membership(Membership::Alive { id, name, .. }) = event {
+            self.knows(*id, name);
+        }
+        let row = self.row(event);
+        let change = match event {
+            Event::Gossip(Gossip::Applied { change, age_ms, .. }) => self.change(at, change, *age_ms),
+            _ => None,
+        };
+        self.tell(at, row, change);
+    }
+
+    /// Tells of something outside the node: the network, the disk.
+    pub(crate) fn tell(&self, at: WallTime, row: Row, change: Option<Change>) {
+        log(&row);
+        let Row { level, event, fields } = row;
+        let event = NodeEvent { at_unix_ms: at.unix_ms(), level, event: event.to_owned(), fields };
+        // An error means that nobody listens.
+        let _ = self.listeners.send(Arc::new(Told { event, change }));
+    }
+
+    fn row(&self, event: &Event) -> Row {
+        match event {
+            Event::Membership(event) => self.membership(event),
+            Event::Gossip(event) => self.gossip(event),
+            Event::FrameRefused { from, lane, why } => Row::new(Level::Warn, "frame.refused")
+                .with("peer", self.name(from))
+                .with("lane", format!("{lane:?}").to_lowercase())
+                .with("why", why.to_string()),
+        }
+    }
+
+    fn membership(&self, event: &Membership) -> Row {
+        match event {
+            Membership::Alive { name, generation, incarnation, .. } => Row::new(Level::Info, "member.alive")
+                .with("name", name.as_str())
+                .with("inc", incarnation.get())
+                .with("generation", generation.to_string()),
+            Membership::Suspect { name, incarnation, by, phi, .. } => Row::new(Level::Info, "member.suspect")
+                .with("name", name.as_str())
+                .with("by", self.name(by))
+                .with("phi", tenths(*phi))
+                .with("inc", incarnation.get()),
+            Membership::Down { name, incarnation, by, phi, unverified, .. } => {
+                Row::new(Level::Info, "member.down")
+                    .with("name", name.as_str())
+                    .with("by", self.name(by))
+                    .with("phi", tenths(*phi))
+                    .with("inc", incarnation.get())
+                    .with("unverified", *unverified)
+            }
+            Membership::Left { name, .. } => Row::new(Level::Info, "member.left").with("name", name.as_str()),
+            Membership::Reaped { name, .. } => {
+                Row::new(Level::Debug, "member.reaped").with("name", name.as_str())
+            }
+            Membership::SelfRefuted { incarnation } => {
+                Row::new(Level::Info, "self.refuted").with("inc", incarnation.get())
+            }
+            Membership::SelfStalled { ms } => Row::new(Level::Info, "self.stalled").with("ms", *ms),
+            Membership::NameConflict { name, first, second } => Row::new(Level::Warn, "member.name_conflict")
+                .with("name", name.as_str())
+                .with("first", first.short())
+                .with("second", second.short()),
+            Membership::Conflict { generation } => {
+                Row::new(Level::Error, "self.conflict").with("generation", generation.to_string())
+            }
+            Membership::RecordRefused { from, about, why } => Row::new(Level::Warn, "record.refused")
+                .with("peer", self.name(from))
+                .with("name", self.name(about))
+                .with("why", why.to_string()),
+            Membership::FrameRefused { from, why } => {
+                Row::new(Level::Warn, "frame.refused").with("peer", self.name(from)).with("why", *why)
+            }
+            Membership::Denied { peer, why } => {
+                Row::new(Level::Warn, "grant.refused").with("peer", self.name(peer)).with("why", why.as_str())
+            }
+            Membership::Diverged { peer, digest } => Row::new(Level::Debug, "view.diverged")
+                .with("peer", self.name(peer))
+                .with("digest", digest.to_string()),
+        }
+    }
+
+    fn gossip(&self, event: &Gossip) -> Row {
+        match event {
+            Gossip::Applied { change, path, age_ms } => {
+                // One line for a write, at its origin; the others tell that they converged.
+                let level = if *path == Path::Local { Level::Info } else { Level::Debug };
+                let (path, from) = match path {
+                    Path::Local => ("local", None),
+                    Path::Pushed { by } => ("pushed", Some(by)),
+                    Path::Synced { from } => ("synced", Some(from)),
+                };
+                let row = Row::new(level, "write.applied")
+                    .with("key", change.key.as_str())
+                    .with("origin", self.name(&change.dot.replica.node))
+                    .with("dot", dot_text(&change.dot))
+                    .with("age_ms", *age_ms)
+                    .with("path", path);
+                match from {
+                    Some(peer) => row.with("from", self.name(peer)),
+                    None => row,
+                }
+            }
+            Gossip::ExchangeDone { peer, equal, sent, received, after } => {
+                let level = if *equal { Level::Trace } else { Level::Debug };
+                Row::new(level, "sync.round")
+                    .with("peer", self.name(peer))
+                    .with("equal", *equal)
+                    .with("sent", *sent)
+                    .with("received", *received)
+                    .with("ms", millis(after))
+            }
+            Gossip::ExchangeAbandoned { peer, why } => Row::new(Level::Debug, "sync.abandoned")
+                .with("peer", self.name(peer))
+                .with("why", format!("{why:?}").to_lowercase()),
+            Gossip::Converged { digest, members, after } => Row::new(Level::Info, "converged")
+                .with("digest", digest.to_string())
+                .with("members", *members)
+                .with("ms", millis(after)),
+            Gossip::Diverged { digest } => {
+                Row::new(Level::Debug, "diverged").with("digest", digest.to_string())
+            }
+            Gossip::Behind { peer, ops } => {
+                Row::new(Level::Debug, "behind").with("peer", self.name(peer)).with("ops", *ops)
+            }
+            Gossip::Corrupt { peer, ours, theirs } => Row::new(Level::Error, "state.corrupt")
+                .with("peer", self.name(peer))
+                .with("ours", ours.to_string())
+                .with("theirs", theirs.to_string()),
+            Gossip::ClockAhead { peer, ms } => {
+                Row::new(Level::Warn, "clock.ahead").with("peer", self.name(peer)).with("ms", *ms)
+            }
+            Gossip::EntryRefused { from, dot, why } => Row::new(Level::Warn, "entry.refused")
+                .with("peer", self.name(from))
+                .with("dot", dot_text(dot))
+                .with("why", why.as_str()),
+            Gossip::MessageRefused { from, why } => Row::new(Level::Warn, "frame.refused")
+                .with("peer", self.name(from))
+                .with("why", why.to_string()),
+            Gossip::Overflow { from, entries } => Row::new(Level::Warn, "entries.dropped")
+                .with("peer", self.name(from))
+                .with("entries", *entries),
+            Gossip::StorageFailed { entries, why } => {
+                Row::new(Level::Error, "storage.failed").with("entries", *entries).with("why", why.as_str())
+            }
+        }
+    }
+
+    fn change(&self, at: WallTime, change: &chinwag_crdt::Change, age_ms: u64) -> Option<Change> {
+        use chinwag_crdt::What as From;
+        let bytes = |values: &[chinwag_base::Value]| values.iter().map(Bytes::from).collect::<Vec<_>>();
+        let (what, was, concurrent) = match &change.what {
+            From::Set { value, was, concurrent, shown } => {
+                // A concurrent write that lost is told too: the winner stays, and the loser is what it met.
+                let what = match (concurrent, shown) {
+                    (false, _) => What::Set { value: value.into() },
+                    (true, true) => What::Merge { value: value.into() },
+                    (true, false) => What::Merge { value: was.first().unwrap_or(value).into() },
+                };
+                let was = if *shown { bytes(was) } else { vec![value.into()] };
+                (what, was, *concurrent)
+            }
+            From::Deleted { was, .. } => (What::Del {}, bytes(was), false),
+            From::Incremented { by, total } => {
+                (What::Incr { by: Count(*by), count: Count(*total) }, Vec::new(), false)
+            }
+            From::Reset { .. } => (What::Del {}, Vec::new(), false),
+            From::Added { element } => (What::Add { value: element.into() }, Vec::new(), false),
+            From::Removed { element } => (What::Rm { value: element.into() }, Vec::new(), false),
+            From::NoEffect => return None,
+        };
+        Some(Change {
+            at_unix_ms: at.unix_ms(),
+            key: change.key.to_string(),
+            what,
+            origin: self.name(&change.dot.replica.node),
+            age_ms,
+            was,
+            concurrent,
+        })
+    }
+}
+
+/// One row of the log.
+#[derive(Debug)]
+pub(crate) struct Row {
+    level: Level,
+    event: &'static str,
+    fields: Map<String, Value>,
+}
+
+impl Row {
+    pub(crate) fn new(level: Level, event: &'static str) -> Self {
+        Row { level, event, fields: Map::new() }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// Hands a row to `tracing`, under the target `chinwag`.
+fn log(row: &Row) {
+    // Levels of `tracing` are static, hence a macro.
+    macro_rules! at {
+        ($level:ident) => {
+            tracing::event!(target: "chinwag", tracing::Level::$level, event = row.event, fields = %Fields(&row.fields))
+        };
+    }
+    match row.level {
+        Level::Trace => at!(TRACE),
+        Level::Debug => at!(DEBUG),
+        Level::Info => at!(INFO),
+        Level::Warn => at!(WARN),
+        Level::Error => at!(ERROR),
+    }
+}
+
+/// Fields as JSON. The log's own formatters take them apart again.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl std::fmt::Display for Fields<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&serde_json::to_string(self.0).unwrap_or_default())
+    }
+}
+
+fn dot_text(dot: &chinwag_crdt::Dot) -> String {
+    format!("{}.{}:{}", dot.replica.node.short(), dot.replica.generation, dot.counter)
+}
+
+fn tenths(phi: f64) -> Value {
+    json!((phi * 10.0).round() / 10.0)
+}
+
+fn millis(d: &std::time::Duration) -> Value {
+    json!((d.as_secs_f64() * 10_000.0).round() / 10.0)
+}

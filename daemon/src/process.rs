@@ -1,0 +1,207 @@
+//! A daemon as a process: flags, signals, the background, and the way an error is printed.
+
+use crate::clock;
+use crate::config::{Config, DaemonArgs, Logging};
+use crate::daemon::Daemon;
+use crate::home::{Home, Papers};
+use crate::log;
+use chinwag_api::runtime::Runtime;
+use chinwag_api::{Failure, Kind};
+use chinwag_base::key::printable;
+use chinwag_base::{NodeId, OverlayName};
+use clap::Parser;
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Told to the process in the background by the one that started it.
+const DETACHED_ENV: &str = "CHINWAG_DETACHED";
+/// How long a daemon in the background may take until it answers.
+const DETACH_WITHIN: Duration = Duration::from_secs(20);
+
+/// An overlay that was founded while no daemon ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Founded {
+    /// The overlay's name and id, and this node's grant.
+    pub papers: Papers,
+    /// This node.
+    pub id: NodeId,
+}
+
+/// Founds an overlay in the home `data`, whose daemon must not be running.
+///
+/// # Errors
+/// If a daemon runs there, an overlay is there already, or the disk refuses.
+pub fn found(data: &Path, name: OverlayName) -> Result<Founded, Failure> {
+    let home = Home::open(data)?;
+    let papers = home.found(name, clock::wall(), clock::entropy)?;
+    let id = home.keypair(clock::entropy)?.id();
+    Ok(Founded { papers, id })
+}
+
+/// A member of a peer-to-peer overlay: agrees with the others on who is alive and on a shared, replicated state
+#[derive(Debug, Parser)]
+#[command(name = "chinwagd", version)]
+struct Args {
+    #[command(flatten)]
+    daemon: DaemonArgs,
+}
+
+/// All of `chinwagd`.
+pub fn main() -> ExitCode {
+    run(&Args::parse().daemon)
+}
+
+/// Runs a daemon until it is told to stop, or starts one in the background: all that `chinwagd` and `chinwag up` do.
+pub fn run(args: &DaemonArgs) -> ExitCode {
+    match try_run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            print_failure(&failure);
+            ExitCode::from(failure.exit().code())
+        }
+    }
+}
+
+fn try_run(args: &DaemonArgs) -> Result<(), Failure> {
+    let (config, logging) = Config::from_args(args)?;
+    if args.detach {
+        return detach(&config);
+    }
+    if std::env::var_os(DETACHED_ENV).is_some() {
+        // A session of its own, so that the terminal's end is not this process's. It fails only for a group's
+        // leader, which has no terminal to lose.
+        let _ = rustix::process::setsid();
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|e| {
+            Failure::new(Kind::Internal, "cannot start the async runtime").because(e.to_string())
+        })?;
+    let result = runtime.block_on(serve(config, &logging, args.stop_on_stdin_close));
+    // Whatever still blocks is not worth waiting for: the store is closed.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    result
+}
+
+async fn serve(config: Config, logging: &Logging, stop_on_stdin_close: bool) -> Result<(), Failure> {
+    log::install(logging)?;
+    let mut stop = stop_signals(stop_on_stdin_close)?;
+    let daemon = tokio::select! {
+        daemon = Daemon::start(config) => daemon?,
+        // Waiting for an invite can take for ever.
+        _ = stop.recv() => return Ok(()),
+    };
+    let stopped = tokio::select! {
+        stopped = daemon.stopped() => stopped,
+        _ = stop.recv() => Ok(()),
+    };
+    // A second signal means now.
+    tokio::select! {
+        () = daemon.leave() => {}
+        _ = stop.recv() => {}
+    }
+    stopped
+}
+
+/// A message for each reason to stop.
+fn stop_signals(stdin_too: bool) -> Result<mpsc::Receiver<()>, Failure> {
+    let (tell, stop) = mpsc::channel(2);
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        let mut signal = signal(kind)
+            .map_err(|e| Failure::new(Kind::Internal, "cannot listen for signals").because(e.to_string()))?;
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                let _ = tell.try_send(());
+            }
+        });
+    }
+    if stdin_too {
+        // A thread, because a read of standard input cannot be given up.
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            let _ = tell.blocking_send(());
+        });
+    }
+    Ok(stop)
+}
+
+/// Starts this very command again without `--detach`, and returns once it answers.
+fn detach(config: &Config) -> Result<(), Failure> {
+    let failed = |what: &str, e: std::io::Error| Failure::new(Kind::Permission, what).because(e.to_string());
+    // The home is made, and found free, before anything is started.
+    drop(Home::open(&config.data)?);
+    let path = config.data.join("chinwagd.log");
+    let mut log = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(&path)
+        .map_err(|e| failed("cannot write the log", e))?;
+    let start = log.seek(SeekFrom::End(0)).unwrap_or(0);
+    let to_log = || log.try_clone().map(Stdio::from);
+    let program = std::env::current_exe().map_err(|e| failed("cannot find this program", e))?;
+    let mut child = Command::new(program)
+        .args(std::env::args_os().skip(1).filter(|arg| arg != "-d" && arg != "--detach"))
+        .env(DETACHED_ENV, "1")
+        .stdin(Stdio::null())
+        .stdout(to_log().map_err(|e| failed("cannot write the log", e))?)
+        .stderr(to_log().map_err(|e| failed("cannot write the log", e))?)
+        .spawn()
+        .map_err(|e| failed("cannot start the daemon", e))?;
+
+    let runtime = config.runtime_dir.as_ref().map_or_else(Runtime::of_user, Runtime::at);
+    let by = Instant::now() + DETACH_WITHIN;
+    while Instant::now() < by {
+        if let Ok(Some(entry)) = runtime.entry_of(child.id()) {
+            let mut out = std::io::stdout();
+            let _ = writeln!(
+                out,
+                "✓ {} is running (pid {}); its log is {}",
+                entry.name,
+                entry.pid,
+                path.display()
+            );
+            return Ok(());
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            let mut said = String::new();
+            let _ = log
+                .seek(SeekFrom::Start(start))
+                .and_then(|_| (&log).take(16 * 1024).read_to_string(&mut said));
+            let mut failure = Failure::new(kind_of_exit(status.code()), "the daemon did not start");
+            for line in said.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev() {
+                failure = failure.because(line.trim());
+            }
+            return Err(failure);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err(Failure::new(Kind::Timeout, "the daemon does not answer yet")
+        .because(format!("see {}", path.display())))
+}
+
+fn kind_of_exit(code: Option<i32>) -> Kind {
+    match code {
+        Some(2) => Kind::BadRequest,
+        Some(4) => Kind::Permission,
+        Some(5) => Kind::Timeout,
+        _ => Kind::Internal,
+    }
+}
+
+/// Prints an error as every command does: what, why, what to try.
+fn print_failure(failure: &Failure) {
+    let mut err = std::io::stderr().lock();
+    let _ = writeln!(err, "error: {}", printable(&failure.message));
+    for why in &failure.because {
+        let _ = writeln!(err, "  {}", printable(why));
+    }
+    for hint in &failure.tries {
+        let _ = writeln!(err, "  try: {}", printable(hint));
+    }
+}

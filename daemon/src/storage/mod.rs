@@ -1,0 +1,210 @@
+//! The disk: one redb database, one writer thread, group commit.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` | name | `format`: version of all of this; `generation`: the last one opened |
+//! | `log` | position, 1, 2, 3 … | a log entry |
+//! | `members` | node id | a member's signed record: the address book |
+//! | `invites` | hash of the secret | what the invite gives, and to whom it was given |
+//! | `quarantine` | table name and key | a row whose checksum was wrong, as it was found |
+//!
+//! A row is four bytes of CRC-32 and then the encoded value. The log is the truth: cells, clock and digest are what
+//! its entries add up to, so a row that is lost leaves an explicit gap in the clock, which peers fill. A commit is
+//! one fsync for all that waited, and nothing is acknowledged before it.
+//!
+//! A commit that fails is one of two things. If the database can be opened again and does *not* hold the batch, the
+//! batch is known not to have happened (a full disk): its clients are told, and the daemon goes on. Anything else is
+//! a crash, because after a failed fsync nobody knows what the disk holds.
+
+mod invites;
+mod rows;
+mod writer;
+
+pub(crate) use invites::{OpenInvite, Redeemed};
+pub(crate) use writer::{Storage, Stored};
+
+use chinwag_api::{Failure, Kind};
+use chinwag_base::{Generation, WallTime};
+use chinwag_crdt::Entry;
+use chinwag_membership::Record;
+use redb::backends::FileBackend;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use rows::Row;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+const MEMBERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("members");
+const INVITES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("invites");
+const QUARANTINE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("quarantine");
+
+/// The version of the tables above.
+const FORMAT: u64 = 1;
+
+/// An open store and what was in it.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The database, to be handed to [`Storage::start`].
+    pub(crate) store: Store,
+    /// The generation opened for this process, durable already.
+    pub(crate) generation: Generation,
+    /// The log, in its order.
+    pub(crate) entries: Vec<Entry>,
+    /// The address book.
+    pub(crate) members: Vec<Record>,
+    /// Rows whose checksum was wrong or that did not decode. They are in the quarantine now.
+    pub(crate) bad_rows: Vec<BadRow>,
+}
+
+/// A row that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadRow {
+    /// The table that it was in.
+    pub(crate) table: &'static str,
+    /// Why it was not believed.
+    pub(crate) why: String,
+}
+
+/// The database and the position of its next log row.
+#[derive(Debug)]
+pub(crate) struct Store {
+    db: Database,
+    path: PathBuf,
+    next_row: u64,
+}
+
+/// Opens the store at `path`, making it if it is not there, and opens a new generation in it.
+///
+/// # Errors
+/// If it cannot be read or written, is corrupt, or has a newer format. The file is left as it is.
+pub(crate) fn open(path: &Path, now: WallTime, entropy: u32) -> Result<Opened, Failure> {
+    let (db, is_new) = open_database(path)?;
+    let failed = |e: redb::Error| unreadable(path, &e.to_string());
+    if !is_new {
+        check_format(&db, path)?;
+    }
+    let mut opened = Opened {
+        store: Store { db, path: path.to_owned(), next_row: 1 },
+        generation: Generation::default(),
+        entries: Vec::new(),
+        members: Vec::new(),
+        bad_rows: Vec::new(),
+    };
+    opened.begin(now, entropy).map_err(failed)?;
+    Ok(opened)
+}
+
+fn open_database(path: &Path) -> Result<(Database, bool), Failure> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| unreadable(path, &e.to_string()))?;
+    let is_new = file.metadata().map(|m| m.len() == 0).unwrap_or(false);
+    // redb checks its own pages; what it finds wrong with a file that is not one of its own may also be a panic.
+    let create = || -> Result<Database, redb::DatabaseError> {
+        redb::Builder::new().create_with_backend(FileBackend::new(file)?)
+    };
+    let opened = std::panic::catch_unwind(create);
+    match opened {
+        Ok(Ok(db)) => Ok((db, is_new)),
+        Ok(Err(error)) => Err(unreadable(path, &error.to_string())),
+        Err(_) => Err(unreadable(path, "its pages contradict each other")),
+    }
+}
+
+fn unreadable(path: &Path, why: &str) -> Failure {
+    Failure::new(Kind::Storage, format!("the store {} cannot be used", path.display()))
+        .because(why)
+        .because("it has been left as it is")
+        .hint("if the disk is full, make room and start again")
+        .hint(format!(
+            "if it is damaged, move it aside: mv {0} {0}.damaged; the other members send this one what it held",
+            path.display()
+        ))
+}
+
+fn check_format(db: &Database, path: &Path) -> Result<(), Failure> {
+    let read = || -> Result<Option<u64>, redb::Error> {
+        let txn = db.begin_read()?;
+        let meta = match txn.open_table(META) {
+            Ok(meta) => meta,
+            // A crash before the very first commit.
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Some(FORMAT)),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(meta.get("format")?.map(|v| v.value()))
+    };
+    match read().map_err(|e| unreadable(path, &e.to_string()))? {
+        Some(FORMAT) => Ok(()),
+        Some(newer) if newer > FORMAT => Err(Failure::new(
+            Kind::Storage,
+            format!("the store {} was written by a newer chinwagd", path.display()),
+        )
+        .because(format!("its format is {newer}, this build reads {FORMAT}"))
+        .because("it has been left as it is")
+        .hint("run the newer chinwagd again, or another data directory: --data DIR")),
+        _ => Err(unreadable(path, "it is a redb database, but not one of chinwag's")),
+    }
+}
+
+impl Opened {
+    /// One transaction: the new generation, and every bad row moved to the quarantine.
+    fn begin(&mut self, now: WallTime, entropy: u32) -> Result<(), redb::Error> {
+        let mut txn = self.store.db.begin_write()?;
+        txn.set_quick_repair(true);
+        {
+            let mut meta = txn.open_table(META)?;
+            meta.insert("format", FORMAT)?;
+            let previous = meta.get("generation")?.map(|v| Generation::new(v.value()));
+            self.generation = Generation::next(previous, now, entropy);
+            meta.insert("generation", self.generation.get())?;
+
+            let mut quarantine = txn.open_table(QUARANTINE)?;
+            let mut log = txn.open_table(LOG)?;
+            let mut bad = Vec::new();
+            for row in log.iter()? {
+                let (position, bytes) = row?;
+                self.store.next_row = position.value() + 1;
+                match Entry::from_row(bytes.value()) {
+                    Ok(entry) => self.entries.push(entry),
+                    Err(why) => bad.push((position.value(), bytes.value().to_vec(), why)),
+                }
+            }
+            for (position, bytes, why) in bad {
+                quarantine.insert(
+                    [b"log".as_slice(), &position.to_be_bytes()].concat().as_slice(),
+                    bytes.as_slice(),
+                )?;
+                log.remove(position)?;
+                self.bad_rows.push(BadRow { table: "log", why });
+            }
+
+            let mut members = txn.open_table(MEMBERS)?;
+            let mut bad = Vec::new();
+            for row in members.iter()? {
+                let (id, bytes) = row?;
+                match Record::from_row(bytes.value()) {
+                    Ok(record) => self.members.push(record),
+                    Err(why) => bad.push((id.value().to_vec(), bytes.value().to_vec(), why)),
+                }
+            }
+            for (id, bytes, why) in bad {
+                quarantine.insert([b"members".as_slice(), &id].concat().as_slice(), bytes.as_slice())?;
+                members.remove(id.as_slice())?;
+                self.bad_rows.push(BadRow { table: "members", why });
+            }
+            txn.open_table(INVITES)?;
+        }
+        txn.commit()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
