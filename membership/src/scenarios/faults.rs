@@ -1,7 +1,7 @@
 //! Cut links, stalls, partitions, loss: nobody healthy is convicted, and all heals.
 
-use crate::harness::{Network, ms, s};
-use crate::{Event, Profile, State};
+use crate::harness::{Network, identity, ms, overlay, s};
+use crate::{Config, Event, Input, Membership, Message, Profile, Recovered, State, Update};
 
 #[test]
 fn a_link_cut_one_way_accuses_nobody() {
@@ -51,6 +51,45 @@ fn a_deaf_node_convicts_nobody() {
         network.run(s(25));
         assert!((0..6).filter(|n| *n != 2).all(|n| network.accusations(n).is_empty()));
     }
+}
+
+#[test]
+fn a_stall_of_our_own_voids_the_evidence_that_we_collected() {
+    let mut network = Network::grown(Profile::Lan, 1, 5, s(10));
+    network.vanish(1);
+    network.run_until(s(5), |n| n.belief(0, 1).unwrap().phi > 4.0);
+    network.input(0, Input::Stalled { lasted: s(2) });
+    assert_eq!(network.belief(0, 1).unwrap().phi, 0.0);
+    assert_ne!(network.state(0, 1), Some(State::Down));
+    network.run(s(10));
+    assert_eq!(network.state(0, 1), Some(State::Down), "collected anew");
+}
+
+#[test]
+fn whoever_is_behind_learns_by_the_beliefs_on_pings() {
+    let mut network = Network::grown(Profile::Lan, 1, 5, s(10));
+    let port = |port: u16| vec![format!("/ip4/10.0.0.9/tcp/{port}").parse().unwrap()];
+    network.input(2, Input::Addresses(port(9)));
+    let two = network.id(2);
+    network.nodes[2].membership.news.forget(&two);
+    network.run(s(5));
+    assert!((0..5).all(|n| network.belief(n, 2).unwrap().addresses == port(9)));
+}
+
+#[test]
+fn what_news_missed_is_found_by_digests() {
+    let mut network = Network::grown(Profile::Lan, 1, 5, s(10));
+    // Node 1 alone learns of a member that nobody can reach, and its news is lost.
+    let stranger =
+        Membership::new(Config::new(overlay()), identity(9, 1), Recovered::default(), 1, network.now);
+    let (from, id) = (network.id(0), stranger.me());
+    let message = Message::News(vec![Update::Record(stranger.record().clone())]);
+    network.input(1, Input::Message { from, message });
+    network.nodes[1].membership.news.forget(&id);
+    let knows = |network: &Network, n: usize| network.nodes[n].membership.member(network.now, &id).is_some();
+    assert!(knows(&network, 1) && !knows(&network, 0));
+    network.run(s(5));
+    assert!((0..5).all(|n| knows(&network, n)));
 }
 
 #[test]
