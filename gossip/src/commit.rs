@@ -4,7 +4,9 @@ use crate::peer::ChunkState;
 use crate::queue::{AtDisk, Received, Write};
 use crate::waits::Goal;
 use crate::{BatchId, Event, Gossip, Path, RequestId, Wait, WriteError};
-use chinwag_base::limits::{BATCH_OPS_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, REFUSED_RUNS_MAX};
+use chinwag_base::limits::{
+    BATCH_OPS_MAX, CHUNK_ENTRIES_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, REFUSED_RUNS_MAX,
+};
 use chinwag_base::{Moment, NodeId, ReplicaId};
 use chinwag_crdt::{Change, Entry, Op, Refusal, Staged};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,12 +110,13 @@ impl Gossip {
         }
     }
 
+    /// One chunk's worth at a time: to apply an entry takes some two microseconds, and nothing else runs meanwhile.
     fn stage_received(&mut self, batch: &mut AtDisk) {
         let wall = self.wall();
         loop {
             let (staged, bytes) = (self.replica.staged().len(), self.replica.staged_bytes());
             let bytes_max = if staged == 0 { usize::MAX } else { COMMIT_BYTES_MAX.saturating_sub(bytes) };
-            if staged >= COMMIT_ENTRIES_MAX {
+            if staged >= COMMIT_ENTRIES_MAX || batch.paths.len() >= CHUNK_ENTRIES_MAX {
                 return;
             }
             let Some(Received { entry, path }) = self.queue.pop_received(bytes_max) else { return };

@@ -138,3 +138,21 @@ fn open_waits_are_bounded() {
     world.connect(0, 1);
     world.run_until(1_000 * MS, "all are met", |w| w.gossip(0).open_waits() == 0);
 }
+
+#[test]
+fn catching_up_survives_a_disk_that_was_full_meanwhile() {
+    let mut world = World::new(2, 47);
+    world.run_for(500 * MS);
+    world.cut(0, 1);
+    for i in 0..5 {
+        world.write(0, (0..1_000).map(|j| set(&format!("k{}", i * 1_000 + j), "v")).collect());
+    }
+    world.run_for(100 * MS);
+    world.set_disk_full(1, true);
+    world.connect(0, 1);
+    world.run_for(3_500 * MS);
+    assert!(world.gossip(1).replica().is_empty());
+    assert!(world.traffic.pulled >= 2_048, "it did try");
+    world.set_disk_full(1, false);
+    world.run_until(2_000 * MS, "it has caught up, with no write of its own", |w| w.is_settled());
+}

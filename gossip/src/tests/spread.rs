@@ -175,17 +175,24 @@ fn a_cancelled_wait_is_not_answered() {
     world.run_for(500 * MS);
     world.cut(0, 1);
     let waiting = world.write_and_wait(0, vec![set("a", "1")], Wait::Count(2), None);
-    let at_disk = world.write(0, vec![set("b", "1")]);
+    let queued = world.write(0, vec![set("b", "1")]);
     world.run_for(1 * MS / 2);
-    world.cancel(0, at_disk);
+    world.cancel(0, queued);
     world.run_for(100 * MS);
     assert_eq!(world.gossip(0).open_waits(), 1);
     world.cancel(0, waiting);
     assert_eq!(world.gossip(0).open_waits(), 0);
     world.connect(0, 1);
     world.run_for(1_000 * MS);
-    assert!(world.reply(waiting).is_none() && world.reply(at_disk).is_none());
-    assert!(world.read(1, "a").is_some());
+    assert!(
+        world.read(1, "a").is_some() && world.read(1, "b").is_none(),
+        "what had not been staged is not made"
+    );
+    let at_disk = world.write(0, vec![set("c", "1")]);
+    world.cancel(0, at_disk);
+    world.run_for(100 * MS);
+    assert!([waiting, queued, at_disk].iter().all(|r| world.reply(*r).is_none()));
+    assert!(world.read(1, "c").is_some(), "what was at the disk is made, and nobody is told");
 }
 
 #[test]
