@@ -29,7 +29,8 @@ impl Exit {
         self as u8
     }
 
-    const fn from_code(code: u8) -> Option<Exit> {
+    /// The exit with this number.
+    pub const fn from_code(code: u8) -> Option<Exit> {
         Some(match code {
             0 => Exit::Yes,
             1 => Exit::No,
@@ -232,10 +233,12 @@ impl Failure {
     }
 }
 
+/// All of it on one line, for logs; the CLI lays it out.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        self.because.iter().try_for_each(|why| write!(f, ": {why}"))
+        self.because.iter().try_for_each(|why| write!(f, ": {why}"))?;
+        self.tries.iter().try_for_each(|what| write!(f, "; try: {what}"))
     }
 }
 

@@ -1,2 +1,7 @@
 //! `chinwag`: the peer CLI.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    chinwag_cli::main()
+}

@@ -1,0 +1,35 @@
+use super::Context;
+use super::write::{self, WaitArgs};
+use crate::End;
+use chinwag_api::{CellKind, Exit, WriteOp};
+
+/// Delete what a key holds
+#[derive(Debug, clap::Args)]
+pub(crate) struct DelArgs {
+    /// The key
+    key: String,
+    /// Only this type, where two were written concurrently
+    #[arg(long, value_enum, value_name = "TYPE")]
+    kind: Option<Type>,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// The types that a cell can have.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Type {
+    Register,
+    Counter,
+    Set,
+}
+
+impl DelArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
+        let kind = self.kind.map(|kind| match kind {
+            Type::Register => CellKind::Register,
+            Type::Counter => CellKind::Counter,
+            Type::Set => CellKind::Set,
+        });
+        write::one(context, WriteOp::Del { key: self.key, kind }, &self.wait).await
+    }
+}

@@ -1,0 +1,144 @@
+use super::Context;
+use super::write::{seconds, to_ms};
+use crate::nearest::nearest;
+use crate::text::{self, Side};
+use crate::{End, output::Tone};
+use chinwag_api::{CellQuery, Client, Content, Exit, Failure, KeysQuery, Kind, Sibling, Token};
+use chinwag_base::key::printable;
+
+/// Pages of keys that are looked through for the nearest; a suggestion is not worth more.
+const PAGES_MAX: usize = 4;
+
+/// Show what a key holds
+#[derive(Debug, clap::Args)]
+pub(crate) struct GetArgs {
+    /// The key
+    key: String,
+    /// Show all concurrent values of a register, the winner first
+    #[arg(long)]
+    siblings: bool,
+    /// Wait until this write is visible here: the token that `set --json` answered with
+    #[arg(long, value_name = "TOKEN")]
+    after: Option<String>,
+    /// Wait so many seconds at most [default: the daemon's]
+    #[arg(long, value_name = "SECONDS", requires = "after", value_parser = seconds)]
+    timeout: Option<f64>,
+    /// Write the exact bytes of a register and nothing else
+    #[arg(long, conflicts_with_all = ["siblings", "json"])]
+    raw: bool,
+}
+
+impl GetArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
+        let client = context.client()?;
+        let timeout_ms = self.timeout.map(to_ms);
+        let query = CellQuery { siblings: self.siblings, after: self.after.clone().map(Token), timeout_ms };
+        let cell = match client.cell(&self.key, &query).await {
+            Ok(cell) => cell,
+            Err(failure) if failure.kind == Kind::NoSuchKey => {
+                return Err(with_nearest(&client, failure, &self.key, "get").await.into());
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        if context.out.is_json() {
+            context.out.json(&cell)?;
+        } else {
+            self.print(context, &cell.content)?;
+        }
+        Ok(if matches!(cell.content, Content::Conflict { .. }) { Exit::No } else { Exit::Yes })
+    }
+
+    fn print(&self, context: &mut Context, content: &Content) -> Result<(), End> {
+        let key = &self.key;
+        match content {
+            Content::Register { siblings, .. } if self.siblings && !siblings.is_empty() => {
+                let rows = text::table(
+                    &[("VALUE", Side::Left), ("ORIGIN", Side::Left), ("WRITTEN", Side::Left)],
+                    &siblings.iter().map(row).collect::<Vec<_>>(),
+                );
+                for (i, line) in rows.iter().enumerate() {
+                    let line = if i == 0 { context.out.paint(Tone::Heading, line) } else { line.clone() };
+                    context.out.line(&line)?;
+                }
+            }
+            Content::Register { value, .. } if self.raw => context.out.raw(value.as_bytes())?,
+            Content::Register { value, .. } => match value.as_text() {
+                Some(text) => context.out.line(&text::lines(text))?,
+                None => return Err(not_text(key, value.as_bytes().len()).into()),
+            },
+            _ if self.raw => {
+                let kind = content.kind();
+                return Err(Failure::new(
+                    Kind::WrongKind,
+                    format!("{key} is a {kind}, which has no raw bytes"),
+                )
+                .hint(format!("chinwag get {key}"))
+                .into());
+            }
+            Content::Counter { count } => context.out.line(&count.to_string())?,
+            Content::Set { elements } => {
+                for element in elements {
+                    let line =
+                        element.as_text().map_or_else(|| element.to_string(), |t| printable(t).into_owned());
+                    context.out.line(&line)?;
+                }
+            }
+            Content::Conflict { contents } => {
+                for content in contents {
+                    context.out.line(&format!("{:<8}  {}", content.kind(), summary(content)))?;
+                }
+                let kind = contents.first().map_or("TYPE".into(), |c| c.kind().to_string());
+                context.out.say(&format!(
+                    "{} was written as several types at once; delete all but one: chinwag del {key} --kind {kind}",
+                    printable(key)
+                ))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_text(key: &str, bytes: usize) -> Failure {
+    Failure::new(Kind::BadRequest, format!("the value is not text ({})", text::count(bytes as u64, "byte")))
+        .hint(format!("chinwag get {key} --raw > FILE"))
+        .hint(format!("chinwag get {key} --json"))
+}
+
+fn row(sibling: &Sibling) -> Vec<String> {
+    vec![
+        super::write::shown(&sibling.value),
+        printable(&sibling.origin).into_owned(),
+        super::watch::time_of_day(sibling.at_unix_ms),
+    ]
+}
+
+/// A content on one line.
+fn summary(content: &Content) -> String {
+    match content {
+        Content::Register { value, .. } => super::write::shown(value),
+        Content::Counter { count } => count.to_string(),
+        Content::Set { elements } => text::values(elements),
+        Content::Conflict { .. } => "…".into(),
+    }
+}
+
+/// The failure with the key that was probably meant. That none can be found is no second failure.
+pub(crate) async fn with_nearest(client: &Client, failure: Failure, key: &str, verb: &str) -> Failure {
+    if !failure.tries.is_empty() {
+        return failure;
+    }
+    let mut keys = Vec::new();
+    let mut query = KeysQuery::default();
+    for _ in 0..PAGES_MAX {
+        let Ok(page) = client.keys(&query).await else { break };
+        keys.extend(page.keys.into_iter().map(|row| row.key));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => break,
+        }
+    }
+    match nearest(key, keys.iter().map(String::as_str)) {
+        Some(near) => failure.hint(format!("chinwag {verb} {near}")),
+        None => failure.hint("chinwag keys"),
+    }
+}

@@ -1,0 +1,22 @@
+use super::Context;
+use super::write::{self, WaitArgs};
+use crate::End;
+use chinwag_api::{Exit, WriteOp};
+
+/// Add to a counter
+#[derive(Debug, clap::Args)]
+pub(crate) struct IncrArgs {
+    /// The key
+    key: String,
+    /// By how much; a negative number takes away
+    #[arg(default_value_t = 1, allow_negative_numbers = true)]
+    pub(crate) by: i64,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+impl IncrArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
+        write::one(context, WriteOp::Incr { key: self.key, by: self.by }, &self.wait).await
+    }
+}

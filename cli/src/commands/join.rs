@@ -1,0 +1,136 @@
+use super::Context;
+use crate::output::Tone;
+use crate::{End, choose, daemon, text};
+use chinwag_api::{Client, Exit, Failure, JoinReply, JoinRequest, Kind, Status, Through};
+use chinwag_base::key::printable;
+use chinwag_base::{Invite, Name};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long to try before a join counts as failed.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a daemon that has just been started is asked how far it is.
+const POLL: Duration = Duration::from_millis(10);
+/// How long a fresh member may take until it has met its inviter's state; the join itself is done by then.
+const CATCH_UP: Duration = Duration::from_secs(3);
+
+/// Join an overlay by an invite
+///
+/// With a daemon running it joins; without one a daemon is started in the background.
+#[derive(Debug, clap::Args)]
+pub(crate) struct JoinArgs {
+    /// What `chinwag invite` printed: cw1…
+    token: String,
+    /// Bring the keys that this daemon holds into the overlay
+    #[arg(long)]
+    merge: bool,
+    /// Where a daemon that is started keeps its data
+    #[arg(long, value_name = "DIR", env = "CHINWAG_DATA")]
+    data: Option<PathBuf>,
+}
+
+impl JoinArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
+        // A slip of the finger is told at once and by us, not after a dial.
+        let invite: Invite = self.token.parse().map_err(mistyped)?;
+        let begun = Instant::now();
+        let reply = match find(context, self.data.is_some())? {
+            Some(client) => {
+                let timeout_ms = Some(JOIN_TIMEOUT.as_millis() as u64);
+                client.join(&JoinRequest { token: self.token, merge: self.merge, timeout_ms }).await?
+            }
+            None => self.start(context, &invite, begun).await?,
+        };
+        if context.out.is_json() {
+            context.out.json(&reply)?;
+        } else {
+            let tick = context.out.paint(Tone::Good, "✓");
+            context.out.line(&format!("{tick} {}", told(&reply)))?;
+        }
+        Ok(Exit::Yes)
+    }
+
+    /// Starts a daemon that joins, and waits until it has.
+    async fn start(&self, context: &Context, invite: &Invite, begun: Instant) -> Result<JoinReply, End> {
+        let name: Option<&Name> = context.global.name.as_ref();
+        let before: Vec<u32> =
+            context.runtime.list().map_err(Failure::from)?.live.iter().map(|e| e.pid).collect();
+        daemon::start_detached(self.data.as_deref(), name, &self.token)?;
+        let give_up = begun + JOIN_TIMEOUT;
+        let client = loop {
+            let live = context.runtime.list().map_err(Failure::from)?.live;
+            match live.into_iter().find(|e| !before.contains(&e.pid)) {
+                Some(entry) => break Client::new(entry.socket),
+                None if Instant::now() > give_up => return Err(too_slow().into()),
+                None => tokio::time::sleep(POLL).await,
+            }
+        };
+        let status = loop {
+            let status = client.status().await?;
+            match status.overlay {
+                Some(_) if status.members.alive > 1 => break status,
+                _ if Instant::now() > give_up => return Err(too_slow().into()),
+                _ => tokio::time::sleep(POLL).await,
+            }
+        };
+        caught_up(&client, status, invite, begun).await
+    }
+}
+
+/// The running daemon, unless a data directory was named: then a daemon of its own is meant.
+fn find(context: &Context, has_data: bool) -> Result<Option<Client>, Failure> {
+    match choose::find(&context.global, &context.runtime) {
+        _ if has_data => Ok(None),
+        Ok(client) => Ok(client),
+        // `-n NAME` of nobody who runs: the daemon to start is to have that name.
+        Err(failure) if failure.kind == Kind::Unreachable => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Waits until the new member holds what its inviter held, or for [`CATCH_UP`].
+async fn caught_up(
+    client: &Client,
+    mut status: Status,
+    invite: &Invite,
+    begun: Instant,
+) -> Result<JoinReply, End> {
+    let joined = Instant::now();
+    while status.in_step.peers == 0 && joined.elapsed() < CATCH_UP {
+        tokio::time::sleep(POLL).await;
+        status = client.status().await?;
+    }
+    let members = client.members().await?;
+    let inviter = members.members.into_iter().find(|m| m.id == invite.inviter);
+    let through = match inviter {
+        Some(member) => Through { name: member.name, address: member.addresses.first().copied() },
+        None => Through { name: invite.inviter.short(), address: invite.addresses.first().copied() },
+    };
+    let overlay = status.overlay.ok_or_else(too_slow)?;
+    let after_ms = begun.elapsed().as_millis() as u64;
+    Ok(JoinReply { overlay, through, after_ms, members: status.members.alive, keys: status.keys })
+}
+
+fn mistyped(error: chinwag_base::InviteError) -> Failure {
+    Failure::new(Kind::InviteMistyped, error.to_string())
+        .hint("copy the whole line that `chinwag invite` printed")
+}
+
+fn too_slow() -> Failure {
+    Failure::new(Kind::Timeout, format!("the daemon has not joined within {} s", JOIN_TIMEOUT.as_secs()))
+        .because("it keeps trying in the background")
+        .hint("chinwag status")
+}
+
+/// `joined home through ada (192.168.1.20) in 0.4 s: 2 members, 14 keys`.
+fn told(reply: &JoinReply) -> String {
+    let address = reply.through.address.map(|a| format!(" ({})", a.socket.ip())).unwrap_or_default();
+    format!(
+        "joined {} through {}{address} in {:.1} s: {}, {}",
+        reply.overlay.name,
+        printable(&reply.through.name),
+        reply.after_ms as f64 / 1_000.0,
+        text::count(reply.members, "member"),
+        text::count(reply.keys, "key")
+    )
+}

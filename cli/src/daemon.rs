@@ -1,0 +1,50 @@
+//! The one place where the CLI meets the daemon's crate: to run a daemon, to prepare a home, to start one.
+
+use crate::End;
+use chinwag_api::{Exit, Failure, InitReply, Kind, Overlay};
+use chinwag_base::{Name, OverlayName};
+use chinwag_daemon::{Founded, home};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+pub(crate) use chinwag_daemon::DaemonArgs;
+
+/// Runs a daemon in this process until it ends, or starts one in the background.
+pub(crate) fn run(args: &DaemonArgs) -> ExitCode {
+    chinwag_daemon::run(args)
+}
+
+/// Makes an overlay in a data directory that no daemon uses. The name is the one that the daemon will take.
+pub(crate) fn found(
+    data: Option<&Path>,
+    name: Option<Name>,
+    overlay: OverlayName,
+) -> Result<InitReply, Failure> {
+    let data = data.map_or_else(home::default_dir, |dir| Ok(dir.to_owned()))?;
+    let Founded { papers, id } = chinwag_daemon::found(&data, overlay)?;
+    let overlay = Overlay { id: papers.overlay().into(), name: papers.name };
+    Ok(InitReply { overlay, name: name.unwrap_or_else(home::default_name).to_string(), id })
+}
+
+/// Starts a daemon in the background that joins an overlay. What it says goes to our standard error; when this
+/// returns, it runs.
+pub(crate) fn start_detached(data: Option<&Path>, name: Option<&Name>, token: &str) -> Result<(), End> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Kind::Permission, "the daemon cannot be started").because(error.to_string())
+    };
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(["up", "--detach", "--join", token]).stdin(Stdio::null()).stdout(Stdio::null());
+    if let Some(data) = data {
+        command.arg("--data").arg(data);
+    }
+    if let Some(name) = name {
+        command.args(["--name", name.as_str()]);
+    }
+    let status = command.status().map_err(failed)?;
+    match status.code() {
+        Some(0) => Ok(()),
+        // It has told why on our standard error.
+        Some(code) => Err(End::Told(u8::try_from(code).ok().and_then(Exit::from_code).unwrap_or(Exit::Bug))),
+        None => Err(Failure::new(Kind::Internal, format!("the daemon ended at its start: {status}")).into()),
+    }
+}

@@ -1,0 +1,1 @@
+//! Commands against a daemon that says what the test wants.
