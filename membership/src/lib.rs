@@ -64,6 +64,7 @@ mod exchange;
 mod investigation;
 mod member;
 mod membership;
+mod merging;
 mod message;
 mod news;
 mod observation;
