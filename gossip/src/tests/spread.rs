@@ -218,16 +218,22 @@ fn entries_too_large_for_a_gossip_frame_travel_by_anti_entropy() {
     let mut world = World::new(2, 11);
     world.run_for(500 * MS);
     let value = "x".repeat(60_000);
-    // A delete that names 10,000 dots.
+    // Both add the same elements at the same time, so that a delete names twice as many dots.
+    world.cut(0, 1);
     for batch in 0..10 {
-        let ops = (0..1_000).map(|i| add("large", &format!("{}", batch * 1_000 + i))).collect();
-        world.write(0, ops);
+        for node in 0..2 {
+            world.write(node, (0..1_000).map(|i| add("large", &format!("{}", batch * 1_000 + i))).collect());
+        }
+        world.run_for(50 * MS);
     }
+    world.connect(0, 1);
     world.write(0, vec![set("a", &value), set("b", &value), set("c", &value)]);
     world.run_until(2_000 * MS, "all is here", |w| w.is_settled());
     world.run_for(1_000 * MS);
+    let (pushes, pulled) = (world.traffic.by_name["push"], world.traffic.pulled);
     world.write(1, vec![delete("large")]);
     world.run_until(2_000 * MS, "the delete is here", |w| w.is_settled());
+    assert_eq!((world.traffic.by_name["push"], world.traffic.pulled), (pushes, pulled + 1));
     assert!(world.read(0, "large").is_none());
     assert_eq!(world.digests().len(), 1);
 }
