@@ -1,0 +1,225 @@
+//! Merging what is heard into the view.
+//!
+//! Records are believed if they are newer, within bounds and signed by their subject; claims if they speak of the
+//! very incarnation that is known; pointers never, they only say what to ask for.
+
+use crate::Event;
+use crate::membership::Membership;
+use crate::message::{Brief, Claim, Found, Message, Update};
+use crate::port::Output;
+use crate::record::{Record, RecordError};
+use crate::version::State;
+use crate::view::Unverified;
+use chinwag_base::limits::INCARNATION_STEP_MAX;
+use chinwag_base::{Lane, Moment, NodeId};
+use std::sync::Arc;
+
+impl Membership {
+    /// Merges news, and asks for what was only pointed to.
+    pub(crate) fn learn(&mut self, now: Moment, from: NodeId, updates: Vec<Update>) {
+        let mut wanted = Vec::new();
+        for update in updates {
+            let id = update.id();
+            let wants = match update {
+                Update::Record(record) => {
+                    self.learn_record(now, from, record);
+                    false
+                }
+                Update::Brief(brief) => self.learn_brief(now, from, brief),
+                Update::Claim(claim) => self.learn_claim(now, from, claim),
+            };
+            if wants && self.exchange.may_want(id, now) {
+                wanted.push(id);
+            }
+        }
+        if !wanted.is_empty() {
+            self.send(from, Lane::Gossip, Message::Want(wanted));
+        }
+    }
+
+    /// Believes a member's own words, if they are newer than what is known, and really its own.
+    pub(crate) fn learn_record(&mut self, now: Moment, from: NodeId, record: Arc<Record>) {
+        let id = record.id();
+        if id == self.id {
+            return self.learn_of_own_key(&record);
+        }
+        let version = record.version();
+        let known = self.view.get(&id);
+        if let Some(entry) = known
+            && version <= entry.version
+        {
+            // Somebody else vouches for one that we only remembered.
+            if entry.unverified == Some(Unverified::Remembered)
+                && version == entry.version
+                && record == entry.record
+            {
+                self.vouch(now, id);
+            }
+            return;
+        }
+        if known.is_none() && version.state == State::Left || self.view.is_ghost(&id, &version) {
+            return;
+        }
+        if let Err(why) = self.check_record(&record) {
+            return self.event(Event::RecordRefused { from, about: id, why });
+        }
+        self.believe_record(now, from, record);
+    }
+
+    fn check_record(&self, record: &Record) -> Result<(), RecordError> {
+        let version = record.version();
+        let known = self.view.get(&record.id());
+        if let Some(entry) = known
+            && entry.version.generation == version.generation
+            && version.incarnation.get() > entry.version.incarnation.get() + INCARNATION_STEP_MAX
+        {
+            return Err(RecordError::Jump);
+        }
+        if known.is_none() && self.view.is_full() {
+            return Err(RecordError::Full);
+        }
+        record.verify_knowing(self.config.overlay, known.map(|entry| entry.record.grant()))
+    }
+
+    fn believe_record(&mut self, now: Moment, from: NodeId, record: Arc<Record>) {
+        let (id, version) = (record.id(), record.version());
+        let known = self.view.get(&id);
+        let was_alive = known.is_some_and(|e| {
+            e.is_present() && e.version.state == State::Alive && e.version.generation == version.generation
+        });
+        let had_namesake = self.view.namesake(&id).is_some() && known.is_some();
+        let namesake = self.view.put(record.clone(), None, now);
+        self.rings_changed = true;
+        self.news.mark(id);
+        self.exchange.satisfied(&id);
+        self.close_investigation(id);
+        let name = record.statement().name.clone();
+        if version.state == State::Left {
+            self.dialer.drop_plan(&id);
+            return self.event(Event::Left { id, name });
+        }
+        self.emit(Output::Remember(record));
+        self.answer_verifications(id, Found::Life);
+        if !was_alive {
+            let (generation, incarnation) = (version.generation, version.incarnation);
+            self.event(Event::Alive { id, name: name.clone(), generation, incarnation });
+            self.plan_first_dial(now, id);
+        }
+        if let Some(second) = namesake
+            && !had_namesake
+        {
+            self.event(Event::NameConflict { name, first: id, second });
+        }
+        if from == id {
+            self.sign_of_life(now, id);
+        }
+    }
+
+    /// A pointer: returns whether the record behind it is wanted.
+    pub(crate) fn learn_brief(&mut self, now: Moment, from: NodeId, brief: Brief) -> bool {
+        let Brief { id, version } = brief;
+        if id == self.id {
+            return self.learn_of_ourselves(now, from, version);
+        }
+        let Some(entry) = self.view.get(&id) else {
+            return version.state.is_present() && !self.view.is_ghost(&id, &version);
+        };
+        let known = entry.version;
+        if version < known {
+            return false;
+        }
+        if version.is_same_incarnation(&known) {
+            if version.state.is_present() && entry.unverified == Some(Unverified::Remembered) {
+                self.vouch(now, id);
+            }
+            // Suspicion and death come with their claim, a goodbye with its signature.
+            return version.state > known.state && !self.disbelieve(now, from, id, version.state);
+        }
+        true
+    }
+
+    /// An accusation: returns whether the record that it speaks of is wanted.
+    fn learn_claim(&mut self, now: Moment, from: NodeId, claim: Claim) -> bool {
+        let (id, version) = (claim.id, claim.version());
+        if id == self.id {
+            return self.learn_of_ourselves(now, from, version);
+        }
+        let Some(entry) = self.view.get(&id) else {
+            return version.state.is_present() && !self.view.is_ghost(&id, &version);
+        };
+        let known = entry.version;
+        if !version.is_same_incarnation(&known) {
+            return version > known;
+        }
+        if version.state <= known.state || self.disbelieve(now, from, id, version.state) {
+            return false;
+        }
+        let phi = f64::from(claim.phi_tenths) / 10.0;
+        self.accuse(now, id, version.state, claim.by, phi);
+        if version.state == State::Suspect && self.subjects.contains(&id) {
+            self.open_investigation(now, id, now, 0);
+        }
+        false
+    }
+
+    /// An accusation of one whom we hear ourselves, right now, is not believed but passed on to the accused, who
+    /// refutes it for everybody.
+    fn disbelieve(&mut self, now: Moment, from: NodeId, id: NodeId, state: State) -> bool {
+        let fresh = (self.rto(&id) * 2).max(self.config.profile.stall_floor());
+        let hears = self
+            .links
+            .get(&id)
+            .is_some_and(|link| link.connected && link.heard.is_some_and(|heard| now.since(heard) < fresh));
+        if !hears || state == State::Left || from == id {
+            return false;
+        }
+        self.tell(now, id, Some(state));
+        true
+    }
+
+    /// Believes an accusation, of our own or of another.
+    pub(crate) fn accuse(&mut self, now: Moment, id: NodeId, state: State, by: NodeId, phi: f64) {
+        let Some(entry) = self.view.get(&id) else { return };
+        let (name, incarnation) = (entry.record.statement().name.clone(), entry.version.incarnation);
+        let was_lost = entry.is_lost();
+        self.view.accuse(&id, state, by, phi, now);
+        self.rings_changed = true;
+        self.news.mark(id);
+        if state == State::Suspect {
+            return self.event(Event::Suspect { id, name, incarnation, by, phi });
+        }
+        self.event(Event::Down { id, name, incarnation, by, phi, unverified: false });
+        self.lose(now, id);
+        if !was_lost {
+            self.plan_redial(now, id);
+        }
+    }
+
+    /// Stops all that we do with a member that is gone.
+    pub(crate) fn lose(&mut self, now: Moment, id: NodeId) {
+        self.close_investigation(id);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.unanswered.clear();
+        // A connection of a peer that is gone would be kept half-dead for minutes; one that speaks is kept.
+        let silent = link.heard.is_none_or(|heard| now.since(heard) > self.config.profile.period());
+        if link.connected && silent {
+            self.emit(Output::Close { peer: id });
+        }
+    }
+
+    /// One whom we only remembered is alive in somebody's view.
+    fn vouch(&mut self, now: Moment, id: NodeId) {
+        if self.view.set_unverified(&id, None, now) {
+            self.rings_changed = true;
+            self.show_alive(id);
+            self.plan_first_dial(now, id);
+        }
+    }
+
+    pub(crate) fn show_alive(&mut self, id: NodeId) {
+        let Some(entry) = self.view.get(&id) else { return };
+        let name = entry.record.statement().name.clone();
+        let (generation, incarnation) = (entry.version.generation, entry.version.incarnation);
+        self.event(Event::Alive { id, name, generation, incarnation });
+    }
+}
