@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) started: Moment,
     pub(crate) listeners: broadcast::Sender<Arc<Told>>,
     /// Empty while one engine makes room for another, and at the end.
-    pub(crate) engine: RwLock<Option<Engine>>,
+    pub(crate) engine: RwLock<Option<Arc<Engine>>>,
     claim: Option<Claim>,
     published: Mutex<Option<Entry>>,
     /// Where the engine listens. It lives on when one engine makes room for another.
@@ -79,7 +79,7 @@ impl Daemon {
             name,
             started: clock::now(),
             listeners,
-            engine: RwLock::new(Some(engine)),
+            engine: RwLock::new(Some(Arc::new(engine))),
             claim,
             published: Mutex::new(None),
             addresses,
@@ -107,7 +107,7 @@ impl Handle {
 
     /// The node.
     pub async fn id(&self) -> Result<NodeId, Failure> {
-        self.with_engine(|engine| Ok(engine.keypair.id())).await
+        Ok(self.shared.running().await?.keypair.id())
     }
 
     /// Where it listens, with concrete ports.
@@ -121,8 +121,7 @@ impl Handle {
     /// # Errors
     /// A refusal; nothing has been written then.
     pub async fn write(&self, ops: Vec<Op>, wait: Wait, timeout: Duration) -> Result<Written, Failure> {
-        let engine = self.shared.engine.read().await;
-        let engine = engine.as_ref().ok_or_else(leaving)?;
+        let engine = self.shared.running().await?;
         engine.write(ops, wait, timeout).await?.map_err(http::write_failure)
     }
 
@@ -132,9 +131,7 @@ impl Handle {
     /// Only if the daemon is stopping or overwhelmed.
     pub async fn get(&self, key: &Key) -> Result<Option<Read>, Failure> {
         let key = key.clone();
-        let engine = self.shared.engine.read().await;
-        let engine = engine.as_ref().ok_or_else(leaving)?;
-        Ok(engine.look(move |node, _, _| node.gossip().replica().get(&key)).await?)
+        Ok(self.shared.running().await?.look(move |node, _, _| node.gossip().replica().get(&key)).await?)
     }
 
     /// How many members are alive, suspected, down and gone, as this one sees it; it counts itself.
@@ -183,10 +180,6 @@ impl Handle {
             engine.leave().await;
         }
     }
-
-    async fn with_engine<T>(&self, f: impl FnOnce(&Engine) -> Result<T, Failure>) -> Result<T, Failure> {
-        f(self.shared.engine.read().await.as_ref().ok_or_else(leaving)?)
-    }
 }
 
 impl Drop for Handle {
@@ -222,8 +215,12 @@ impl Shared {
         });
     }
 
-    /// Stops the engine, changes the home by `change`, and starts an engine on what it is then. If that fails, the
-    /// old one starts again.
+    /// The engine, while there is one. A restart takes a moment, and this waits for it.
+    pub(crate) async fn running(&self) -> Result<Arc<Engine>, Failure> {
+        self.engine.read().await.clone().ok_or_else(leaving)
+    }
+
+    /// Stops the engine, keeps `papers`, and starts another engine. If that fails, the daemon stops.
     pub(crate) async fn restart(
         &self,
         papers: &Papers,
@@ -238,7 +235,7 @@ impl Shared {
         let (listeners, addresses) = (self.listeners.clone(), self.addresses.clone());
         match Engine::start(&self.home, &self.config, &self.name, seed, listeners, addresses).await {
             Ok(engine) => {
-                *slot = Some(engine);
+                *slot = Some(Arc::new(engine));
                 Ok(())
             }
             Err(failure) => {
@@ -380,10 +377,7 @@ async fn supervise(shared: Arc<Shared>) {
     loop {
         let stopped = {
             let engine = shared.engine.read().await;
-            match engine.as_ref() {
-                Some(engine) => Some(engine.watch_stopped()),
-                None => None,
-            }
+            engine.as_ref().map(|engine| engine.watch_stopped())
         };
         let Some(mut stopped) = stopped else { return };
         let how = stopped.wait_for(Option::is_some).await.map(|how| how.clone());

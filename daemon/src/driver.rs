@@ -33,12 +33,15 @@ pub(crate) enum Command {
     /// Answer when the write is visible here, or not in time.
     Await { token: Vec<Dot>, timeout: Duration, reply: oneshot::Sender<bool> },
     /// Look at the node. The closure runs on the driver's task and must be quick.
-    Look(Box<dyn FnOnce(&Node, &Observer, Moment) + Send>),
+    Look(Look),
     /// Somebody to dial.
     Seed { peer: NodeId, addresses: Vec<Address> },
     /// Say goodbye and stop.
     Leave,
 }
+
+/// A look at the node, on the driver's task.
+pub(crate) type Look = Box<dyn FnOnce(&Node, &Observer, Moment) + Send>;
 
 /// Why the driver stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,10 +210,11 @@ impl Driver {
 
     /// Clients that hung up want no answer.
     fn cancel_abandoned(&mut self, now: Moment, turn: &mut Turn) {
-        let writes = turn.writes.extract_if(.., |_, reply| reply.is_closed()).map(|(request, _)| request);
-        let mut gone: Vec<RequestId> = writes.collect();
-        gone.extend(turn.awaits.extract_if(.., |_, reply| reply.is_closed()).map(|(request, _)| request));
-        for request in gone {
+        let writes = turn.writes.iter().filter(|(_, reply)| reply.is_closed()).map(|(request, _)| *request);
+        let awaits = turn.awaits.iter().filter(|(_, reply)| reply.is_closed()).map(|(request, _)| *request);
+        for request in writes.chain(awaits).collect::<Vec<_>>() {
+            turn.writes.remove(&request);
+            turn.awaits.remove(&request);
             self.handle(now, Input::Cancel { request }, turn);
         }
     }

@@ -38,7 +38,7 @@ pub(crate) struct Engine {
     storage: Storage,
     commands: mpsc::Sender<Command>,
     stopped: watch::Receiver<Option<Stopped>>,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Why a request had no answer.
@@ -109,8 +109,16 @@ impl Engine {
             let how = driver.run().await;
             let _ = tell.send(Some(how));
         });
-        let engine =
-            Engine { keypair, papers, generation, gauges, storage, commands, stopped, writer: Some(writer) };
+        let engine = Engine {
+            keypair,
+            papers,
+            generation,
+            gauges,
+            storage,
+            commands,
+            stopped,
+            writer: Mutex::new(Some(writer)),
+        };
         if let Some((peer, addresses)) = seed {
             engine.seed(peer, addresses);
         }
@@ -173,10 +181,11 @@ impl Engine {
     }
 
     /// Says goodbye to everyone and returns when the store is closed.
-    pub(crate) async fn leave(mut self) -> Stopped {
+    pub(crate) async fn leave(&self) -> Stopped {
         let _ = self.commands.send(Command::Leave).await;
         let how = self.stopped().await;
-        if let Some(writer) = self.writer.take() {
+        let writer = self.writer.lock().expect(UNPOISONED).take();
+        if let Some(writer) = writer {
             let _ = tokio::task::spawn_blocking(move || writer.join()).await;
         }
         how

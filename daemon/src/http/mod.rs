@@ -10,8 +10,7 @@ mod write;
 pub(crate) use overlay::make_invite;
 pub(crate) use write::write_failure;
 
-use crate::daemon::{Shared, leaving};
-use crate::engine::Engine;
+use crate::daemon::Shared;
 use axum::Router;
 use axum::body::Bytes as Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -29,7 +28,6 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::RwLockReadGuard;
 
 /// Binds the API's socket.
 pub(crate) fn bind(path: &Path) -> Result<UnixListener, Failure> {
@@ -132,22 +130,9 @@ impl IntoResponse for Refused {
 
 type Answered<T> = Result<Reply<T>, Refused>;
 
-impl Shared {
-    /// The engine, while there is one. A restart takes a moment, and this waits for it.
-    async fn running(&self) -> Result<RwLockReadGuard<'_, Option<Engine>>, Failure> {
-        let engine = self.engine.read().await;
-        if engine.is_some() { Ok(engine) } else { Err(leaving()) }
-    }
-}
-
 /// Members by state.
 pub(crate) async fn members(shared: &Shared) -> Result<chinwag_api::Counts, Failure> {
     Ok(read::seen(shared).await?.members)
-}
-
-/// The engine behind a guard that [`Shared::running`] gave.
-fn engine<'a>(guard: &'a RwLockReadGuard<'_, Option<Engine>>) -> Result<&'a Engine, Failure> {
-    guard.as_ref().ok_or_else(leaving)
 }
 
 /// A request's body.

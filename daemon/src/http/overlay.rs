@@ -1,7 +1,7 @@
 //! Making, inviting to, joining and leaving an overlay.
 
 use super::read::{overlay, seen};
-use super::{Answered, Daemon, Reply, engine, parse};
+use super::{Answered, Daemon, Reply, parse};
 use crate::clock;
 use crate::daemon::{JOIN_WITHIN, Shared, ask, has_overlay};
 use crate::driver::Stopped;
@@ -30,11 +30,10 @@ pub(super) async fn init(State(daemon): Daemon, body: Body) -> Answered<InitRepl
     let request: InitRequest = parse(&body)?;
     let papers = daemon.home.found(request.name, clock::wall(), clock::entropy)?;
     daemon.restart(&papers, None).await?;
-    let guard = daemon.running().await?;
     Ok(Reply(InitReply {
         overlay: Overlay { name: papers.name.clone(), id: papers.overlay().into() },
         name: daemon.name.to_string(),
-        id: engine(&guard)?.keypair.id(),
+        id: daemon.running().await?.keypair.id(),
     }))
 }
 
@@ -72,8 +71,7 @@ pub(crate) async fn make_invite(
             format!("an invite lives between a second and {days} days"),
         ));
     }
-    let guard = daemon.running().await?;
-    let engine = engine(&guard)?;
+    let engine = daemon.running().await?;
     let papers = engine.papers.as_ref().ok_or_else(|| {
         Failure::new(Kind::NoOverlay, "this daemon belongs to no overlay yet")
             .hint("chinwag init NAME, to make one")
@@ -116,11 +114,8 @@ pub(super) async fn join(State(daemon): Daemon, body: Body) -> Answered<JoinRepl
     let request: JoinRequest = parse(&body)?;
     let started = Instant::now();
     let invite = crate::config::parse_invite(&request.token)?;
-    {
-        let guard = daemon.running().await?;
-        if let Some(papers) = &engine(&guard)?.papers {
-            return Err(has_overlay(papers).into());
-        }
+    if let Some(papers) = &daemon.running().await?.papers {
+        return Err(has_overlay(papers).into());
     }
     let keys = seen(&daemon).await?.keys;
     if keys > 0 && !request.merge {
@@ -136,12 +131,11 @@ pub(super) async fn join(State(daemon): Daemon, body: Body) -> Answered<JoinRepl
     meet(&daemon, &invite).await?;
 
     let seen = seen(&daemon).await?;
-    let guard = daemon.running().await?;
-    let engine = engine(&guard)?;
+    let engine = daemon.running().await?;
     let inviter = invite.inviter;
     let name = engine.look(move |_, observer, _| observer.name(&inviter)).await?;
     let overlay =
-        overlay(engine).ok_or_else(|| Failure::new(Kind::Internal, "joined, and yet no overlay"))?;
+        overlay(&engine).ok_or_else(|| Failure::new(Kind::Internal, "joined, and yet no overlay"))?;
     Ok(Reply(JoinReply {
         overlay,
         through: Through { name, address: invite.addresses.first().copied() },
@@ -156,14 +150,12 @@ async fn meet(daemon: &Shared, invite: &Invite) -> Result<(), Failure> {
     let by = Instant::now() + MEET_WITHIN;
     let inviter = invite.inviter;
     while Instant::now() < by {
+        let engine = daemon.running().await?;
+        if engine
+            .look(move |node, _, _| node.gossip().peers().any(|p| p.peer == inviter && p.in_step))
+            .await?
         {
-            let guard = daemon.running().await?;
-            let met = engine(&guard)?
-                .look(move |node, _, _| node.gossip().peers().any(|p| p.peer == inviter && p.in_step))
-                .await?;
-            if met {
-                return Ok(());
-            }
+            return Ok(());
         }
         sleep(Duration::from_millis(10)).await;
     }

@@ -1,6 +1,6 @@
 //! Looking: version, status, members, cells, keys.
 
-use super::{Answered, Daemon, Reply, engine, parse_query};
+use super::{Answered, Daemon, Reply, parse_query};
 use crate::clock;
 use crate::daemon::Shared;
 use crate::driver::Gauges;
@@ -36,8 +36,7 @@ pub(super) async fn version() -> Reply<Version> {
 }
 
 pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
-    let guard = daemon.running().await?;
-    let engine = engine(&guard)?;
+    let engine = daemon.running().await?;
     let gauges = engine.gauges();
     let problems = problems(&gauges);
     let seen = engine.look(|node, _, now| Seen::look(node, now)).await?;
@@ -45,7 +44,7 @@ pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
         name: daemon.name.to_string(),
         id: engine.keypair.id(),
         generation: engine.generation,
-        overlay: overlay(engine),
+        overlay: overlay(&engine),
         role: engine.papers.as_ref().map(|p| p.grant.role()),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -145,8 +144,7 @@ pub(super) async fn health(State(daemon): Daemon) -> Response {
 }
 
 pub(super) async fn members(State(daemon): Daemon) -> Answered<Members> {
-    let guard = daemon.running().await?;
-    let members = engine(&guard)?.look(list_members).await?;
+    let members = daemon.running().await?.look(list_members).await?;
     Ok(Reply(Members { members }))
 }
 
@@ -195,8 +193,7 @@ fn list_members(node: &Node, observer: &Observer, now: Moment) -> Vec<Member> {
 pub(super) async fn cell(State(daemon): Daemon, Path(key): Path<String>, uri: Uri) -> Answered<Cell> {
     let query: CellQuery = parse_query(&uri)?;
     let key = parse_key(&key)?;
-    let guard = daemon.running().await?;
-    let engine = engine(&guard)?;
+    let engine = daemon.running().await?;
     if let Some(token) = &query.after {
         let within = query.timeout_ms.map_or(AFTER_WITHIN, Duration::from_millis);
         if !engine.visible(dots(token)?, within).await? {
@@ -271,8 +268,8 @@ pub(super) async fn keys(State(daemon): Daemon, uri: Uri) -> Answered<Keys> {
     let pattern = query.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), parse_pattern)?;
     let limit = query.limit.unwrap_or(KEYS_PAGE_MAX).clamp(1, KEYS_PAGE_MAX) as usize;
     let after = query.after;
-    let guard = daemon.running().await?;
-    let keys = engine(&guard)?
+    let engine = daemon.running().await?;
+    let keys = engine
         .look(move |node, _, _| {
             let mut rows: Vec<KeyRow> = node
                 .gossip()
@@ -331,8 +328,7 @@ fn dots(token: &Token) -> Result<Vec<Dot>, Failure> {
 
 /// What `join` tells at its end.
 pub(super) async fn seen(daemon: &Shared) -> Result<Seen, Failure> {
-    let guard = daemon.running().await?;
-    Ok(engine(&guard)?.look(|node, _, now| Seen::look(node, now)).await?)
+    Ok(daemon.running().await?.look(|node, _, now| Seen::look(node, now)).await?)
 }
 
 /// A key, for the operations and the paths alike.

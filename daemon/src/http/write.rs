@@ -1,7 +1,7 @@
 //! Writing.
 
 use super::read::{nearest, parse_key, token};
-use super::{Answered, Daemon, Reply, engine, parse};
+use super::{Answered, Daemon, Reply, parse};
 use axum::body::Bytes as Body;
 use axum::extract::State;
 use chinwag_api::{CellKind, Count, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest};
@@ -18,8 +18,7 @@ const WAIT_WITHIN: Duration = Duration::from_secs(10);
 pub(super) async fn write(State(daemon): Daemon, body: Body) -> Answered<WriteReply> {
     let request: WriteRequest = parse(&body)?;
     let ops = operations(&request.ops)?;
-    let guard = daemon.running().await?;
-    let engine = engine(&guard)?;
+    let engine = daemon.running().await?;
     if engine.papers.as_ref().is_some_and(|p| p.grant.role() == Role::Reader) {
         return Err(
             Failure::new(Kind::ReadOnly, "this node is a reader: its grant does not let it write").into()
