@@ -435,7 +435,8 @@ fn reason_text(reason: &DisconnectReason) -> String {
 fn dial_failure(why: DialFailure) -> chinwag_membership::DialFailure {
     use chinwag_membership::DialFailure as To;
     match why {
-        DialFailure::Refused => To::Refused,
+        // A process that dies resets what its kernel had accepted; a stalled one does not.
+        DialFailure::Refused | DialFailure::Reset => To::Refused,
         DialFailure::TimedOut => To::TimedOut,
         DialFailure::Denied(reason) => To::Denied(reason.to_string()),
         DialFailure::WrongPeer(_) | DialFailure::NoAddress | DialFailure::Other(_) => To::Other,

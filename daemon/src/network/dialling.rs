@@ -2,8 +2,8 @@
 //!
 //! TCP first between addresses of one machine or one LAN, because it shows refusals and resets at once, which QUIC
 //! hides; QUIC first elsewhere. Each next address starts when all earlier ones have failed, or a quarter of a second
-//! after the one before it (Happy Eyeballs, RFC 8305), and the first connection wins. Where TCP was refused, nobody
-//! waits for QUIC at the same IP address: the process is gone.
+//! after the one before it (Happy Eyeballs, RFC 8305), and the first connection wins. Where TCP was refused or
+//! cut off, nobody waits for QUIC at the same IP address: the process is gone, or has no room.
 
 use super::address::{from_multiaddr, without_peer};
 use super::connection::lock;
@@ -56,10 +56,11 @@ pub(super) fn most_telling(failures: &[(Option<Address>, DialFailure)]) -> DialF
             DialFailure::Denied(_) => 0,
             _ if here && elsewhere => 9,
             DialFailure::Refused => 1,
-            DialFailure::TimedOut => 2,
-            DialFailure::WrongPeer(_) => 3,
-            DialFailure::Other(_) => 4,
-            DialFailure::NoAddress => 5,
+            DialFailure::Reset => 2,
+            DialFailure::TimedOut => 3,
+            DialFailure::WrongPeer(_) => 4,
+            DialFailure::Other(_) => 5,
+            DialFailure::NoAddress => 6,
         }
     };
     failures.iter().min_by_key(rank).map_or(DialFailure::NoAddress, |(_, failure)| failure.clone())
@@ -69,7 +70,8 @@ pub(super) fn most_telling(failures: &[(Option<Address>, DialFailure)]) -> DialF
 #[derive(Default, Clone)]
 struct Progress {
     failed: usize,
-    refused: Vec<IpAddr>,
+    /// Where TCP showed that nobody answers, and how.
+    gone: Vec<(IpAddr, DialFailure)>,
 }
 
 /// The place of one address in its dial.
@@ -115,15 +117,16 @@ impl Turn {
         let result = tokio::select! {
             // First, so that an attempt that would be in vain is not begun.
             biased;
-            () = turn.in_vain() => Err(DoorError::Failed(DialFailure::Refused)),
+            failure = turn.in_vain() => Err(DoorError::Failed(failure)),
             result = async { turn.wait().await; attempt.await } => result,
         };
         if let Err(error) = &result {
             turn.progress.send_modify(|progress| {
                 progress.failed += 1;
-                let refused = *error == DoorError::Failed(DialFailure::Refused);
-                if refused && turn.address.transport == Transport::Tcp {
-                    progress.refused.push(turn.address.socket.ip());
+                if let DoorError::Failed(failure @ (DialFailure::Refused | DialFailure::Reset)) = error
+                    && turn.address.transport == Transport::Tcp
+                {
+                    progress.gone.push((turn.address.socket.ip(), failure.clone()));
                 }
             });
         }
@@ -139,13 +142,24 @@ impl Turn {
         }
     }
 
-    /// Until it is known that nobody can answer here.
-    async fn in_vain(&self) {
+    /// Until it is known that nobody can answer here, and how that showed.
+    async fn in_vain(&self) -> DialFailure {
+        if self.address.transport == Transport::Tcp {
+            return std::future::pending().await;
+        }
         let ip = self.address.socket.ip();
+        let of = |progress: &Progress| {
+            progress.gone.iter().find(|(gone, _)| *gone == ip).map(|(_, how)| how.clone())
+        };
         let mut progress = self.progress.subscribe();
-        let vain = progress.wait_for(|progress| progress.refused.contains(&ip));
-        if self.address.transport == Transport::Tcp || vain.await.is_err() {
-            std::future::pending().await
+        let known = progress
+            .wait_for(|progress| of(progress).is_some())
+            .await
+            .ok()
+            .and_then(|progress| of(&progress));
+        match known {
+            Some(failure) => failure,
+            None => std::future::pending().await,
         }
     }
 }

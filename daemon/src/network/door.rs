@@ -104,6 +104,10 @@ pub(super) fn innermost_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a i
     let mut next = Some(error);
     while let Some(error) = next {
         next = error.source();
+        // Transparent: it shows the source of what it holds, but not that itself.
+        if let Some(noise::Error::Io(io)) = error.downcast_ref() {
+            return Some(innermost_io(io).unwrap_or(io));
+        }
         if let Some(io) = error.downcast_ref::<io::Error>() {
             match io.get_ref() {
                 Some(inner) => found = innermost_io(inner).or(found),
@@ -131,6 +135,12 @@ impl DoorError {
         DoorError::Failed(match innermost_io(error).map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => DialFailure::Refused,
             Some(io::ErrorKind::TimedOut) => DialFailure::TimedOut,
+            Some(
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof,
+            ) => DialFailure::Reset,
             _ => DialFailure::Other(error.to_string()),
         })
     }

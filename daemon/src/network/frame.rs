@@ -1,6 +1,7 @@
 //! Frames on a lane: four bytes of length, big-endian, and that many bytes. A length of zero says goodbye: nothing
 //! follows on this lane.
 
+use super::door::innermost_io;
 use chinwag_base::Lane;
 use futures::{AsyncRead, AsyncWrite};
 use std::io;
@@ -23,6 +24,8 @@ pub(super) enum Incoming {
 pub(super) enum ReadError {
     /// The stream ended without a goodbye.
     Ended,
+    /// Nothing came for too long, says the transport (QUIC's only sign that a process is gone).
+    TimedOut,
     /// It ended within a frame.
     Truncated,
     /// A longer frame was announced than the lane allows.
@@ -54,6 +57,7 @@ impl Reader {
                 at => &mut self.body[at - HEAD_BYTES..],
             };
             match ready!(Pin::new(&mut *stream).poll_read(cx, into)) {
+                Err(error) if is_timeout(&error) => return Poll::Ready(Err(ReadError::TimedOut)),
                 Ok(0) | Err(_) if self.read == 0 => return Poll::Ready(Err(ReadError::Ended)),
                 Ok(0) | Err(_) => return Poll::Ready(Err(ReadError::Truncated)),
                 Ok(n) => self.read += n,
@@ -74,6 +78,13 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether the transport gave up on a silent peer.
+pub(super) fn is_timeout(error: &io::Error) -> bool {
+    let kind = innermost_io(error).map(io::Error::kind);
+    // QUIC's own error is private to libp2p; this is quinn's text.
+    kind == Some(io::ErrorKind::TimedOut) || error.to_string() == "timed out"
 }
 
 /// Writes one lane's frames, several in one go.

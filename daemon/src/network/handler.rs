@@ -1,7 +1,7 @@
 //! One connection's task: it opens the lanes, writes what is queued and reads what comes.
 
 use super::connection::{Connection, Leaving, Peer};
-use super::frame::{Incoming, ReadError, Reader, Writer};
+use super::frame::{Incoming, ReadError, Reader, Writer, is_timeout};
 use super::inbox::FrameSenders;
 use super::{DisconnectReason, LANES_MS_MAX, LEAVE_MS_MAX, RETIRE_MS};
 use chinwag_base::Lane;
@@ -20,6 +20,9 @@ use tokio::time::{Sleep, sleep};
 
 /// Frames read in one go before others get their turn.
 const FRAMES_PER_POLL_MAX: usize = 64;
+
+/// What is said of a frame that did not arrive whole.
+pub(super) const CUT_SHORT: &str = "a frame was cut short";
 
 /// The protocol of a lane.
 pub(super) const fn protocol(lane: Lane) -> StreamProtocol {
@@ -197,8 +200,9 @@ impl Handler {
             let Some(open) = open else { continue };
             // After a goodbye the queue stays untouched; it is a new connection's turn.
             let next = || self.connection.pop(lane);
-            if let Poll::Ready(Err(_)) = open.writer.poll(&mut open.stream, cx, next) {
-                return Err(DisconnectReason::Reset);
+            if let Poll::Ready(Err(error)) = open.writer.poll(&mut open.stream, cx, next) {
+                let timed_out = is_timeout(&error);
+                return Err(if timed_out { DisconnectReason::TimedOut } else { DisconnectReason::Reset });
             }
         }
         Ok(())
@@ -227,9 +231,10 @@ impl Handler {
                         ));
                     }
                     Poll::Ready(Err(ReadError::Truncated)) => {
-                        return Err(DisconnectReason::Misbehaved("a frame was cut short"));
+                        return Err(DisconnectReason::Misbehaved(CUT_SHORT));
                     }
                     Poll::Ready(Err(ReadError::Ended)) => return Err(DisconnectReason::Reset),
+                    Poll::Ready(Err(ReadError::TimedOut)) => return Err(DisconnectReason::TimedOut),
                 }
                 budget -= 1;
                 if budget == 0 {

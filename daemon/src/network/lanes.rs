@@ -11,7 +11,8 @@ use super::connection::{Connection, Leaving, Peer, lock};
 use super::dialling::{in_order, most_telling};
 use super::door::{DoorError, Shared};
 use super::exchange::Introduced;
-use super::handler::{FromHandler, Handler};
+use super::frame::is_timeout;
+use super::handler::{CUT_SHORT, FromHandler, Handler};
 use super::inbox::{FrameSenders, Told};
 use super::{CONNECTIONS_INBOUND_MAX, Routes, SIMULTANEOUS_MS};
 use super::{DialFailure, DisconnectReason, Happening};
@@ -298,22 +299,19 @@ impl Apart for Instant {
 fn reason_of(link: &Link, cause: Option<&ConnectionError>) -> DisconnectReason {
     let by_transport = match cause {
         Some(ConnectionError::KeepAliveTimeout) => Some(DisconnectReason::TimedOut),
-        Some(ConnectionError::IO(error)) if timed_out(error) => Some(DisconnectReason::TimedOut),
+        Some(ConnectionError::IO(error)) if is_timeout(error) => Some(DisconnectReason::TimedOut),
         Some(ConnectionError::IO(_)) => Some(DisconnectReason::Reset),
         None => None,
     };
     match (link.connection.verdict(), by_transport) {
-        // A frame that was cut short by the end of the whole connection is nobody's fault.
-        (Some(DisconnectReason::Misbehaved(_)) | None, Some(reason)) => reason,
+        // A frame that was cut short by the end of the whole connection is nobody's fault, and of a lane's end the
+        // transport knows the reason better.
+        (Some(DisconnectReason::Misbehaved(CUT_SHORT) | DisconnectReason::Reset) | None, Some(reason)) => {
+            reason
+        }
         (Some(reason), _) => reason,
         (None, None) => DisconnectReason::ClosedByUs,
     }
-}
-
-fn timed_out(error: &io::Error) -> bool {
-    let kind = super::door::innermost_io(error).map(io::Error::kind);
-    // QUIC's own error is private to libp2p; this is quinn's text.
-    kind == Some(io::ErrorKind::TimedOut) || error.to_string() == "timed out"
 }
 
 fn failure_of(error: &DialError) -> DialFailure {

@@ -145,6 +145,8 @@ pub enum DisconnectReason {
 pub enum DialFailure {
     /// The operating system at the other end refused: nobody listens there.
     Refused,
+    /// The connection was cut before it was one: the process is just dying, or has too many at its door.
+    Reset,
     /// No answer in time.
     TimedOut,
     /// The peer answered, and one side did not admit the other.

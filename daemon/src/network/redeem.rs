@@ -43,6 +43,7 @@ pub enum RedeemError {
 fn describe(failure: &DialFailure) -> String {
     match failure {
         DialFailure::Refused => "nobody listens at its addresses".to_owned(),
+        DialFailure::Reset => "it hung up; it may be busy".to_owned(),
         DialFailure::TimedOut => "no answer in time".to_owned(),
         DialFailure::NoAddress => "the invite names no address".to_owned(),
         DialFailure::Denied(why) => why.to_string(),

@@ -2,6 +2,7 @@
 
 use super::harness::*;
 use crate::network::{DialFailure, DisconnectReason, Happening, NetworkError, free_port, start};
+use chinwag_base::address::Transport as Kind;
 use chinwag_base::{Address, Lane};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -87,6 +88,11 @@ async fn a_killed_peer_is_reset_at_once_and_then_refuses() {
     assert_eq!(happening, Happening::Disconnected { peer: b_id, reason: DisconnectReason::Reset });
     assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
     drop(b);
+    // A runtime takes its time to close everything; a kernel does not.
+    let listener = addresses.iter().find(|address| address.transport == Kind::Tcp).unwrap().socket;
+    while tokio::net::TcpStream::connect(listener).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let redialled = Instant::now();
     a.network.dial(b_id, addresses);
     let happening = a.next().await;
@@ -183,7 +189,7 @@ async fn tcp_is_preferred_on_this_machine() {
             _ => None,
         })
         .await;
-    assert_eq!(address.transport, chinwag_base::address::Transport::Tcp);
+    assert_eq!(address.transport, Kind::Tcp);
     a.until_connected(b.id).await;
     // A second dial has nothing to do.
     b.dial(&a);
@@ -211,4 +217,32 @@ async fn an_idle_connection_stays() {
         b.frame().await;
     };
     tokio::join!(stays(TCP), stays(QUIC));
+}
+
+#[tokio::test]
+async fn a_peer_that_vanishes_behind_quic_times_out() {
+    let mut a = Node::start(1, &[]).await;
+    let (runtime, mut b) = mortal(2, &[QUIC]).await;
+    let b_id = b.id;
+    connect(&mut a, &mut b).await;
+    let killed = Instant::now();
+    runtime.shutdown_background();
+    let Happening::Disconnected { peer, reason } = a.next().await else { panic!("the connection is lost") };
+    assert_eq!((peer, reason), (b_id, DisconnectReason::TimedOut));
+    assert!(killed.elapsed() < Duration::from_secs(12), "{:?}", killed.elapsed());
+}
+
+#[tokio::test]
+async fn a_dial_that_is_hung_up_on_is_told_at_once() {
+    let rude = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = rude.local_addr().unwrap().port();
+    tokio::spawn(async move { while rude.accept().await.is_ok() {} });
+    let tcp = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+    let quic = format!("/ip4/127.0.0.1/udp/{port}/quic-v1").parse().unwrap();
+    let mut node = Node::start(1, &[]).await;
+    let begun = Instant::now();
+    node.network.dial(key(2).id(), vec![quic, tcp]);
+    let why = DialFailure::Reset;
+    assert_eq!(node.next().await, Happening::DialFailed { peer: key(2).id(), why });
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
