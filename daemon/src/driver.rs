@@ -435,10 +435,12 @@ fn reason_text(reason: &DisconnectReason) -> String {
 fn dial_failure(why: DialFailure) -> chinwag_membership::DialFailure {
     use chinwag_membership::DialFailure as To;
     match why {
-        // A process that dies resets what its kernel had accepted; a stalled one does not.
-        DialFailure::Refused | DialFailure::Reset => To::Refused,
+        DialFailure::Refused => To::Refused,
         DialFailure::TimedOut => To::TimedOut,
         DialFailure::Denied(reason) => To::Denied(reason.to_string()),
-        DialFailure::WrongPeer(_) | DialFailure::NoAddress | DialFailure::Other(_) => To::Other,
+        // A reset may also come from a door with too many before it, so it proves no death; the next dial will.
+        DialFailure::Reset | DialFailure::WrongPeer(_) | DialFailure::NoAddress | DialFailure::Other(_) => {
+            To::Other
+        }
     }
 }
