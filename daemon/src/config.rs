@@ -40,7 +40,7 @@ pub struct DaemonArgs {
     /// Read settings from this file [default: config.toml in the data directory]
     #[arg(long, value_name = "FILE", env = "CHINWAG_CONFIG")]
     pub config: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, trace, or a filter such as membership=debug
+    /// What to log: error, warn, info, debug, trace, or a filter such as chinwag=debug,libp2p_swarm=info
     #[arg(long, value_name = "FILTER", env = "CHINWAG_LOG")]
     pub log: Option<String>,
     /// How to log

@@ -110,6 +110,14 @@ impl Handle {
         Ok(self.shared.running().await?.keypair.id())
     }
 
+    /// The overlay that it belongs to, if it does.
+    ///
+    /// # Errors
+    /// Only if the daemon is stopping.
+    pub async fn overlay(&self) -> Result<Option<Papers>, Failure> {
+        Ok(self.shared.running().await?.papers.clone())
+    }
+
     /// Where it listens, with concrete ports.
     pub fn addresses(&self) -> Vec<Address> {
         self.shared.addresses()

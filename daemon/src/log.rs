@@ -85,6 +85,10 @@ impl Visit for Parts {
         }
     }
 
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.fields.insert(field.name().to_owned(), value.into());
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
         match (field.name(), serde_json::from_str::<Map<String, Value>>(&text)) {

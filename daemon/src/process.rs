@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::config::{Config, DaemonArgs, Logging};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Handle};
 use crate::home::{Home, Papers};
 use crate::log;
 use chinwag_api::runtime::Runtime;
@@ -95,6 +95,7 @@ async fn serve(config: Config, logging: &Logging, stop_on_stdin_close: bool) -> 
         // Waiting for an invite can take for ever.
         _ = stop.recv() => return Ok(()),
     };
+    announce(&daemon).await;
     let stopped = tokio::select! {
         stopped = daemon.stopped() => stopped,
         _ = stop.recv() => Ok(()),
@@ -105,6 +106,22 @@ async fn serve(config: Config, logging: &Logging, stop_on_stdin_close: bool) -> 
         _ = stop.recv() => {}
     }
     stopped
+}
+
+/// One line of the log at the start: whoever runs a daemon in a terminal sees that it runs, and what comes next.
+async fn announce(daemon: &Handle) {
+    let overlay = daemon.overlay().await.ok().flatten();
+    let overlay = overlay.map_or_else(|| "none".to_owned(), |papers| papers.name.to_string());
+    let next = if overlay == "none" { "chinwag init NAME, or chinwag join TOKEN" } else { "chinwag status" };
+    tracing::info!(
+        target: "chinwag",
+        event = "daemon.started",
+        name = daemon.name().as_str(),
+        overlay,
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        next,
+    );
 }
 
 /// A message for each reason to stop.
