@@ -7,6 +7,8 @@
 //! $ cargo run --release --example embed
 //! ```
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
 use chinwag_daemon::config::{JoinBy, Listen};
 use chinwag_daemon::{Config, Daemon, Op, Read, Wait};
 use std::error::Error;
@@ -51,7 +53,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ada.write(visit(), Wait::All, PATIENCE), //
         bob.write(visit(), Wait::All, PATIENCE)
     );
-    (a?, b?);
+    a?;
+    b?;
     match ada.get(&"visits".parse()?).await? {
         Some(Read::Counter(2)) => println!("ada counts 2 visits"),
         other => return Err(format!("ada counts {other:?}").into()),
