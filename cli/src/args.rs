@@ -159,6 +159,7 @@ mod tests {
         let Command::Up(up) = cli.command else { panic!("{:?}", cli.command) };
         assert_eq!(up.daemon.name.unwrap().as_str(), "ada");
         assert!(up.daemon.detach);
+        assert!(parse("chinwag -n bob up --name ada").is_ok());
     }
 
     #[test]

@@ -28,12 +28,21 @@ pub(crate) fn found(
 
 /// Starts a daemon in the background that joins an overlay. What it says goes to our standard error; when this
 /// returns, it runs.
-pub(crate) fn start_detached(data: Option<&Path>, name: Option<&Name>, token: &str) -> Result<(), End> {
+pub(crate) fn start_detached(
+    data: Option<&Path>,
+    name: Option<&Name>,
+    token: &str,
+    merge: bool,
+) -> Result<(), End> {
     let failed = |error: std::io::Error| {
         Failure::new(Kind::Permission, "the daemon cannot be started").because(error.to_string())
     };
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-    command.args(["up", "--detach", "--join", token]).stdin(Stdio::null()).stdout(Stdio::null());
+    // By the environment, which other users cannot read, unlike a command line.
+    command.args(["up", "--detach"]).env("CHINWAG_JOIN", token).stdin(Stdio::null()).stdout(Stdio::null());
+    if merge {
+        command.arg("--merge");
+    }
     if let Some(data) = data {
         command.arg("--data").arg(data);
     }

@@ -32,8 +32,11 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<Listen>,
     /// Join an overlay first: an invite, or @FILE to wait for a file that holds one
-    #[arg(long, value_name = "INVITE")]
+    #[arg(long, value_name = "INVITE", env = "CHINWAG_JOIN", hide_env_values = true)]
     pub join: Option<String>,
+    /// With --join: bring the keys that this data directory holds along
+    #[arg(long)]
+    pub merge: bool,
     /// How fast failures are detected
     #[arg(long, value_enum, value_name = "PROFILE")]
     pub profile: Option<ProfileName>,
@@ -143,6 +146,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// The overlay to join first.
     pub join: Option<JoinBy>,
+    /// Join even if there are keys already, which the overlay then gets.
+    pub merge: bool,
     /// How fast failures are detected.
     pub profile: ProfileName,
     /// Where daemons of this machine find each other; `None` keeps this one to itself, without an API socket.
@@ -160,6 +165,7 @@ impl Config {
             name,
             listen: Vec::new(),
             join: None,
+            merge: false,
             profile: ProfileName::default(),
             runtime_dir: None,
             leave_within: Duration::from_secs(2),
@@ -190,6 +196,7 @@ impl Config {
                 args.listen.clone()
             },
             join,
+            merge: args.merge,
             profile: args.profile.or(file.profile).unwrap_or_default(),
             runtime_dir: Some(Runtime::of_user().path().to_owned()),
             ..Config::new(data, home::default_name())

@@ -9,6 +9,7 @@ use crate::http;
 use crate::network::admission::RefusalReason;
 use crate::network::{RedeemError, redeem};
 use crate::observe::Told;
+use crate::storage;
 use chinwag_api::runtime::{Claim, Entry, Runtime};
 use chinwag_api::{Failure, Kind};
 use chinwag_base::limits::WATCH_QUEUE_MAX;
@@ -68,7 +69,7 @@ impl Daemon {
         let (stop, _) = watch::channel(None);
         let (addresses, _) = watch::channel(Vec::new());
         let seed = match &config.join {
-            Some(join) => enter(&home, join).await?,
+            Some(join) => enter(&home, join, config.merge).await?,
             None => None,
         };
         let engine = Engine::start(&home, &config, &name, seed, listeners.clone(), addresses.clone()).await?;
@@ -299,7 +300,7 @@ impl Shared {
 
 /// Joins by an invite if the home has no overlay yet. A home that has this very overlay is left as it is, so that a
 /// daemon can be started with the same command again.
-async fn enter(home: &Home, join: &JoinBy) -> Result<Option<(NodeId, Vec<Address>)>, Failure> {
+async fn enter(home: &Home, join: &JoinBy, merge: bool) -> Result<Option<(NodeId, Vec<Address>)>, Failure> {
     if let (JoinBy::File(_), Some(_)) = (join, home.papers()?) {
         return Ok(None);
     }
@@ -312,6 +313,10 @@ async fn enter(home: &Home, join: &JoinBy) -> Result<Option<(NodeId, Vec<Address
             return Ok(None);
         }
         return Err(has_overlay(&papers));
+    }
+    let keys = storage::live_keys(&home.store_path())?;
+    if keys > 0 && !merge {
+        return Err(has_keys(keys));
     }
     let grant = ask(home, &invite, JOIN_WITHIN).await?;
     home.keep(&Papers { name: invite.overlay_name.clone(), grant })?;
@@ -338,6 +343,12 @@ async fn wait_for_invite(path: &std::path::Path) -> Result<Invite, Failure> {
 pub(crate) fn has_overlay(papers: &Papers) -> Failure {
     Failure::new(Kind::HasOverlay, format!("this daemon already belongs to overlay {}", papers.name))
         .hint("a daemon with a data directory of its own: --data DIR")
+}
+
+pub(crate) fn has_keys(keys: usize) -> Failure {
+    Failure::new(Kind::HasKeys, format!("this daemon holds {keys} keys of its own"))
+        .because("joining would mix them with the overlay's")
+        .hint("--merge, to bring them along")
 }
 
 /// Shows the invite to the inviter and gets a grant for it.

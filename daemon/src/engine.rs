@@ -184,6 +184,8 @@ impl Engine {
     pub(crate) async fn leave(&self) -> Stopped {
         let _ = self.commands.send(Command::Leave).await;
         let how = self.stopped().await;
+        // The driver has done so already, unless it panicked.
+        self.storage.close();
         let writer = self.writer.lock().expect(UNPOISONED).take();
         if let Some(writer) = writer {
             let _ = tokio::task::spawn_blocking(move || writer.join()).await;

@@ -6,31 +6,63 @@ use chinwag_api::{Failure, Kind};
 use chinwag_base::key::printable;
 use serde_json::{Map, Value, json};
 use std::fmt;
+use std::io::{self, Write};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Sends the log to standard error. The first call in a process decides.
+/// Lines that wait for a reader that is slow, such as a paused terminal. Beyond it lines are dropped: a daemon that
+/// waited for its log would look dead to the others.
+const LINES_MAX: usize = 8_192;
+
+/// Writes what still waits when it is dropped.
+#[must_use = "the last lines are written when it is dropped"]
+pub struct Guard(#[expect(dead_code, reason = "held for its Drop")] WorkerGuard);
+
+/// Sends the log to standard error, through a thread of its own. The first call in a process decides.
 ///
 /// # Errors
 /// A filter that does not parse.
-pub fn install(logging: &Logging) -> Result<(), Failure> {
+pub fn install(logging: &Logging) -> Result<Guard, Failure> {
     let filter = EnvFilter::builder().parse(&logging.filter).map_err(|e| {
         Failure::new(Kind::BadRequest, format!("`{}` is not a log filter", logging.filter))
             .because(e.to_string())
             .hint("--log info    or: --log debug    or: --log chinwag=debug,libp2p_swarm=info")
     })?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_MAX)
+        .lossy(true)
+        .thread_name("log")
+        .finish(Deaf(std::io::stderr()));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
+        // It would tell of its own failure on the very stream that failed, and panic.
+        .log_internal_errors(false)
         .event_format(Lines { format: logging.format })
         .finish();
     // A program that embeds a daemon may have a subscriber of its own, which then stays.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    Ok(())
+    Ok(Guard(guard))
+}
+
+/// A writer whose failures nobody hears: when the reader of the log is gone, the daemon goes on.
+struct Deaf<W>(W);
+
+impl<W: Write> Write for Deaf<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
 }
 
 struct Lines {
@@ -133,6 +165,6 @@ mod tests {
     #[test]
     fn a_filter_that_does_not_parse_is_told() {
         let logging = Logging { filter: "chinwag=loud".into(), format: LogFormat::Text };
-        assert!(install(&logging).unwrap_err().message.contains("not a log filter"));
+        assert!(install(&logging).err().unwrap().message.contains("not a log filter"));
     }
 }

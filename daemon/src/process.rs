@@ -88,7 +88,7 @@ fn try_run(args: &DaemonArgs) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config, logging: &Logging, stop_on_stdin_close: bool) -> Result<(), Failure> {
-    log::install(logging)?;
+    let _log = log::install(logging)?;
     let mut stop = stop_signals(stop_on_stdin_close)?;
     let daemon = tokio::select! {
         daemon = Daemon::start(config) => daemon?,
@@ -190,16 +190,29 @@ fn detach(config: &Config) -> Result<(), Failure> {
             let _ = log
                 .seek(SeekFrom::Start(start))
                 .and_then(|_| (&log).take(16 * 1024).read_to_string(&mut said));
-            let mut failure = Failure::new(kind_of_exit(status.code()), "the daemon did not start");
-            for line in said.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev() {
-                failure = failure.because(line.trim());
-            }
+            let failure = told_at_start(&said, status.code());
             return Err(failure);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     Err(Failure::new(Kind::Timeout, "the daemon does not answer yet")
         .because(format!("see {}", path.display())))
+}
+
+/// The error that a daemon in the background has left in its log, as if it had been told here.
+fn told_at_start(said: &str, code: Option<i32>) -> Failure {
+    let lines: Vec<&str> = said.lines().collect();
+    let Some(at) = lines.iter().rposition(|line| line.starts_with("error: ")) else {
+        let failure = Failure::new(kind_of_exit(code), "the daemon ended at its start without a word");
+        return lines.last().map_or(failure.clone(), |last| failure.because(*last));
+    };
+    let message = lines[at].trim_start_matches("error: ");
+    lines[at + 1..].iter().fold(Failure::new(kind_of_exit(code), message), |failure, line| {
+        match line.trim().strip_prefix("try: ") {
+            Some(hint) => failure.hint(hint),
+            None => failure.because(line.trim()),
+        }
+    })
 }
 
 fn kind_of_exit(code: Option<i32>) -> Kind {
@@ -218,7 +231,7 @@ fn print_failure(failure: &Failure) {
     for why in &failure.because {
         let _ = writeln!(err, "  {}", printable(why));
     }
-    for hint in &failure.tries {
-        let _ = writeln!(err, "  try: {}", printable(hint));
+    if !failure.tries.is_empty() {
+        let _ = writeln!(err, "  try: {}", printable(&failure.tries.join("    or: ")));
     }
 }

@@ -55,7 +55,7 @@ impl JoinArgs {
         let name: Option<&Name> = context.global.name.as_ref();
         let before: Vec<u32> =
             context.runtime.list().map_err(Failure::from)?.live.iter().map(|e| e.pid).collect();
-        daemon::start_detached(self.data.as_deref(), name, &self.token)?;
+        daemon::start_detached(self.data.as_deref(), name, &self.token, self.merge)?;
         let give_up = begun + JOIN_TIMEOUT;
         let client = loop {
             let live = context.runtime.list().map_err(Failure::from)?.live;

@@ -3,7 +3,7 @@
 use super::read::{overlay, seen};
 use super::{Answered, Daemon, Reply, parse};
 use crate::clock;
-use crate::daemon::{JOIN_WITHIN, Shared, ask, has_overlay};
+use crate::daemon::{JOIN_WITHIN, Shared, ask, has_keys, has_overlay};
 use crate::driver::Stopped;
 use crate::home::Papers;
 use axum::body::Bytes as Body;
@@ -119,10 +119,7 @@ pub(super) async fn join(State(daemon): Daemon, body: Body) -> Answered<JoinRepl
     }
     let keys = seen(&daemon).await?.keys;
     if keys > 0 && !request.merge {
-        return Err(Failure::new(Kind::HasKeys, format!("this daemon holds {keys} keys of its own"))
-            .because("joining would mix them with the overlay's")
-            .hint("chinwag join --merge TOKEN, to bring them along")
-            .into());
+        return Err(has_keys(keys as usize).into());
     }
     let within = request.timeout_ms.map_or(JOIN_WITHIN, Duration::from_millis);
     let grant = ask(&daemon.home, &invite, within).await?;

@@ -8,6 +8,7 @@ use super::admission::{Admission, RefusalReason};
 use super::connection::lock;
 use super::dialling::{Plans, Turn};
 use super::exchange::{self, ExchangeError, Introduced, Outcome};
+use super::hasty::Hasty;
 use super::inbox::{EventSender, Told};
 use super::queue::Queue;
 use super::{CONNECTIONS_INBOUND_MAX, QUIC_CONNECTION_WINDOW_BYTES, QUIC_STREAM_WINDOW_BYTES, STREAMS_MAX};
@@ -246,7 +247,7 @@ impl Shared {
         let refused = match timeout(limit, exchange).await {
             Ok(Ok((Outcome::Admitted(introduced), _stream))) => {
                 self.keep((peer, false, without_peer(&from)), introduced);
-                return Ok((peer, muxer));
+                return Ok((peer, Hasty::wrap(muxer)));
             }
             Ok(Ok((Outcome::Refused(why), stream))) => {
                 self.linger(muxer, stream);
@@ -289,7 +290,7 @@ impl Shared {
         match exchange::dial(&mut muxer, node, &*self.admission, self.instance).await {
             Ok(introduced) => {
                 self.keep((peer, true, without_peer(&to)), introduced);
-                Ok((peer, muxer))
+                Ok((peer, Hasty::wrap(muxer)))
             }
             Err(ExchangeError::Refused(why)) => Err(DoorError::Failed(DialFailure::Denied(why))),
             Err(ExchangeError::Io(error)) => Err(DoorError::of_io(&error)),

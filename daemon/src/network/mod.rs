@@ -25,6 +25,7 @@ mod door;
 mod exchange;
 mod frame;
 mod handler;
+mod hasty;
 mod inbox;
 mod lanes;
 mod queue;

@@ -24,8 +24,8 @@ pub(crate) use invites::{OpenInvite, Redeemed};
 pub(crate) use writer::{Storage, Stored};
 
 use chinwag_api::{Failure, Kind};
-use chinwag_base::{Generation, WallTime};
-use chinwag_crdt::Entry;
+use chinwag_base::{Generation, NodeId, ReplicaId, WallTime};
+use chinwag_crdt::{Entry, Replica};
 use chinwag_membership::Record;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -94,6 +94,31 @@ pub(crate) fn open(path: &Path, now: WallTime, entropy: u32) -> Result<Opened, F
     };
     opened.begin(now, entropy).map_err(failed)?;
     Ok(opened)
+}
+
+/// How many live keys the store at `path` holds; none if it is not there. The store must not be open.
+pub(crate) fn live_keys(path: &Path) -> Result<usize, Failure> {
+    if !path.exists() {
+        return Ok(0);
+    }
+    let (db, _) = open_database(path)?;
+    check_format(&db, path)?;
+    let read = || -> Result<usize, redb::Error> {
+        let nobody = ReplicaId { node: NodeId::from_bytes([0; 32]), generation: Generation::default() };
+        let mut replica = Replica::new(nobody);
+        let log = match db.begin_read()?.open_table(LOG) {
+            Ok(log) => log,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        };
+        for row in log.iter()? {
+            if let Ok(entry) = Entry::from_row(row?.1.value()) {
+                replica.recover(entry);
+            }
+        }
+        Ok(replica.len())
+    };
+    read().map_err(|e| unreadable(path, &e.to_string()))
 }
 
 fn open_database(path: &Path) -> Result<(Database, bool), Failure> {

@@ -244,9 +244,11 @@ impl Lab {
         loop {
             tokio::select! {
                 line = self.log.next() => {
-                    let source = self.children.iter().position(|c| c.name() == line.source).unwrap_or(0);
+                    // By the name that answers to `-n`, which may have a suffix that its directory has not.
+                    let number = self.children.iter().position(|c| c.label() == line.source).unwrap_or(0);
+                    let name = self.children.get(number).map_or(line.source.as_str(), Child::name);
                     let width = self.children.iter().map(|c| c.name().len()).max().unwrap_or(0);
-                    let source = context.out.paint_prose(Tone::Source(source), &format!("{:<width$}", line.source));
+                    let source = context.out.paint_prose(Tone::Source(number), &format!("{name:<width$}"));
                     context.out.prose(&format!("{source}  {}", printable(&line.text)))?;
                 }
                 _ = check.tick() => {
