@@ -117,7 +117,7 @@ impl Ground {
 
     fn chinwagd(&self, name: &str) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_chinwagd"));
-        command.arg("--data").arg(self.data(name)).args(["--name", name, "--stop-on-stdin-close"]);
+        command.env("CHINWAG_DATA", self.data(name)).args(["--name", name, "--stop-on-stdin-close"]);
         command
     }
 
@@ -137,6 +137,13 @@ impl Ground {
     pub(crate) async fn chinwagd_ends(&self, name: &str, flags: &[&str]) -> Told {
         let mut command = self.chinwagd(name);
         command.args(flags);
+        finish(command).await
+    }
+
+    /// The same, with no flag but its home: its name is to come from elsewhere.
+    pub(crate) async fn chinwagd_ends_unnamed(&self, home: &str) -> Told {
+        let mut command = self.command(env!("CARGO_BIN_EXE_chinwagd"));
+        command.arg("--data").arg(self.data(home)).arg("--stop-on-stdin-close");
         finish(command).await
     }
 
@@ -192,8 +199,13 @@ async fn finish(mut command: Command) -> Told {
     let begun = Instant::now();
     command.stdin(Stdio::piped());
     let mut command = tokio::process::Command::from(command);
-    let output = tokio::time::timeout(2 * PATIENCE, command.kill_on_drop(true).output());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    // Held open, because a daemon leaves when it closes.
+    let stdin = child.stdin.take();
+    let output = tokio::time::timeout(2 * PATIENCE, child.wait_with_output());
     let output = output.await.unwrap_or_else(|_| panic!("it does not end: {command:?}")).unwrap();
+    drop(stdin);
     Told {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
