@@ -32,7 +32,7 @@ async fn keys_of_ones_own_are_not_mixed_unless_somebody_says_so() {
     let token = alpha.invite().await;
 
     let told = ground.cli(["-n", "solo", "join", &token]).await.exits(4);
-    told.says("this daemon holds 3 keys of its own").says("chinwag join --merge TOKEN, to bring them along");
+    told.says("this daemon holds 3 keys of its own").says("try: --merge, to bring them along");
     assert_eq!(solo.status().await.overlay, None, "nothing has happened");
 
     // The refusal has not used the invite up.

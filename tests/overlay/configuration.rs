@@ -43,7 +43,7 @@ async fn a_bad_setting_is_told_with_its_place() {
         ("profile = 3\n", "1:11", ""),
         ("profile = \"quick\"\n", "1:11", "unknown variant `quick`"),
         ("name = \"a b\"\n", "1:8", "a name has"),
-        ("listen = [\"nowhere\"]\n", "1:11", "expected PORT, IP"),
+        ("listen = [\"nowhere\"]\n", "1:10", "expected PORT, IP"),
         ("name = \"x\nlisten = []\n", "1:8", ""),
     ] {
         std::fs::write(&file, text).unwrap();

@@ -158,13 +158,29 @@ impl Ground {
         self.start_with(name, &["--listen", LOOPBACK], &[]).await
     }
 
+    /// Starts a daemon that may refuse to.
+    pub(crate) async fn try_start(&self, name: &str) -> Result<Daemon, Told> {
+        // A refusal is quick and changes nothing, so it is asked for its words by a start of its own.
+        let mut daemon = self.spawn(name, &["--listen", LOOPBACK], &[]);
+        match daemon.answers().await {
+            Ok(()) => Ok(daemon),
+            Err(_) => Err(self.chinwagd_ends(name, &[]).await),
+        }
+    }
+
     /// Starts a daemon: with `flags` whenever it starts, with `once` only now.
     pub(crate) async fn start_with(&self, name: &str, flags: &[&str], once: &[&str]) -> Daemon {
+        let mut daemon = self.spawn(name, flags, once);
+        daemon.must_answer().await;
+        daemon
+    }
+
+    fn spawn(&self, name: &str, flags: &[&str], once: &[&str]) -> Daemon {
         let mut command = self.chinwagd(name);
         command.args(["--log-format", "json", "--log", "warn,chinwag=debug"]).args(flags);
         let log = self.path().join(format!("{name}.log"));
-        let child = spawn(&mut command, &log, once);
-        let mut daemon = Daemon {
+        let child = spawn(&command, &log, once);
+        Daemon {
             name: name.to_owned(),
             data: self.data(name),
             client: Client::new(self.runtime.join("nobody.sock")),
@@ -172,9 +188,7 @@ impl Ground {
             command,
             log,
             child,
-        };
-        daemon.answers().await;
-        daemon
+        }
     }
 
     /// An overlay of daemons with these names. The first founds it; all agree when this returns.
@@ -214,7 +228,7 @@ async fn finish(mut command: Command) -> Told {
     }
 }
 
-fn spawn(command: &mut Command, log: &Path, once: &[&str]) -> Child {
+fn spawn(command: &Command, log: &Path, once: &[&str]) -> Child {
     let log = File::options().create(true).append(true).open(log).unwrap();
     // Arguments cannot be taken back, so the one start that has more of them has a command of its own.
     let mut this = Command::new(command.get_program());
@@ -254,8 +268,14 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Waits until it has announced itself and answers.
-    async fn answers(&mut self) {
+    async fn must_answer(&mut self) {
+        if let Err(status) = self.answers().await {
+            panic!("{} did not start: {status}", self.name);
+        }
+    }
+
+    /// Waits until it has announced itself and answers, or has ended.
+    async fn answers(&mut self) -> Result<(), ExitStatus> {
         let runtime = Runtime::at(&self.runtime);
         let begun = Instant::now();
         loop {
@@ -263,11 +283,11 @@ impl Daemon {
             if let Some(entry) = entry {
                 self.client = Client::new(entry.socket);
                 if self.client.status().await.is_ok() {
-                    return;
+                    return Ok(());
                 }
             }
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("{} did not start: {status}", self.name);
+                return Err(status);
             }
             assert!(begun.elapsed() < PATIENCE, "{} does not answer", self.name);
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -277,8 +297,8 @@ impl Daemon {
     /// Starts it again on the same home, once it has ended.
     pub(crate) async fn start_again(&mut self) {
         self.child.wait().unwrap();
-        self.child = spawn(&mut self.command, &self.log, &[]);
-        self.answers().await;
+        self.child = spawn(&self.command, &self.log, &[]);
+        self.must_answer().await;
     }
 
     fn signal(&self, signal: Signal) {
