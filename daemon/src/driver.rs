@@ -4,6 +4,7 @@
 //! waited, and only then does a timer run. Otherwise a laptop that wakes up would accuse everyone.
 
 use crate::clock;
+use crate::gauges::Gauges;
 use crate::network::{DialFailure, DisconnectReason, Happening, Inbox, Network, SendError};
 use crate::observe::{Observer, Row};
 use crate::storage::{Storage, Stored};
@@ -50,35 +51,6 @@ pub(crate) enum Stopped {
     Left,
     /// It cannot go on.
     Failed(String),
-}
-
-/// What the API tells of traffic, and what is not well.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Gauges {
-    pub(crate) rounds: u64,
-    pub(crate) in_bytes: u64,
-    pub(crate) out_bytes: u64,
-    /// Why the last write failed, until one succeeds.
-    pub(crate) storage_fault: Option<String>,
-    /// Per second over the last few seconds: rounds, bytes in, bytes out.
-    pub(crate) rates: Option<[f64; 3]>,
-    samples: Vec<(Moment, [u64; 3])>,
-}
-
-/// Samples that rates are taken over.
-const SAMPLES: usize = 6;
-
-impl Gauges {
-    fn sample(&mut self, now: Moment) {
-        self.samples.push((now, [self.rounds, self.in_bytes, self.out_bytes]));
-        if self.samples.len() > SAMPLES {
-            self.samples.remove(0);
-        }
-        if let [(then, old), .., (_, new)] = self.samples.as_slice() {
-            let seconds = now.since(*then).as_secs_f64().max(0.001);
-            self.rates = Some(std::array::from_fn(|i| (new[i] - old[i]) as f64 / seconds));
-        }
-    }
 }
 
 /// Everything that the driver's task owns.

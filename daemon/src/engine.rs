@@ -5,7 +5,8 @@
 use crate::admit::Door;
 use crate::clock;
 use crate::config::{Config, Listen, PORT, ProfileName};
-use crate::driver::{Command, Driver, Gauges, Stopped, UNPOISONED};
+use crate::driver::{Command, Driver, Stopped, UNPOISONED};
+use crate::gauges::Gauges;
 use crate::home::{Home, Papers};
 use crate::network::{self, Network, NetworkConfig, NetworkError};
 use crate::observe::{Observer, Row, Told};

@@ -3,9 +3,10 @@
 use super::read::{overlay, seen};
 use super::{Answered, Daemon, Reply, parse};
 use crate::clock;
-use crate::daemon::{JOIN_WITHIN, Shared, ask, has_keys, has_overlay};
+use crate::daemon::Shared;
 use crate::driver::Stopped;
 use crate::home::Papers;
+use crate::join::{JOIN_WITHIN, ask, has_keys, has_overlay};
 use axum::body::Bytes as Body;
 use axum::extract::State;
 use chinwag_api::{

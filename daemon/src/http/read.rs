@@ -3,8 +3,8 @@
 use super::{Answered, Daemon, Reply, parse_query};
 use crate::clock;
 use crate::daemon::Shared;
-use crate::driver::Gauges;
 use crate::engine::Engine;
+use crate::gauges::Gauges;
 use crate::observe::Observer;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
