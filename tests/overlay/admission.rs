@@ -56,7 +56,8 @@ async fn every_bad_invite_is_told_apart() {
     let last = if token.ends_with('Z') { "Y" } else { "Z" };
     let typo = format!("{}{last}", &token[..token.len() - 1]);
     let told = join("beta", &typo).await.exits(2);
-    told.says("error: the invite is mistyped or cut short: its checksum does not fit").says("try: copy the whole");
+    told.says("error: the invite is mistyped or cut short: its checksum does not fit")
+        .says("try: copy the whole");
     join("beta", &token[..token.len() - 6]).await.exits(2).says("mistyped or cut short");
     join("beta", "hello").await.exits(2).says("not an invite: a token starts with cw1");
     join("beta", &token.replacen("cw1", "cw9", 1)).await.exits(2).says("made by a newer chinwag");
@@ -69,7 +70,11 @@ async fn every_bad_invite_is_told_apart() {
         so(now > Duration::from_millis(short.expires_unix_ms + 50), || "not yet".into())
     })
     .await;
-    join("beta", &short.token).await.exits(4).says("the invite has expired").says("try: ask for a new invite");
+    join("beta", &short.token)
+        .await
+        .exits(4)
+        .says("the invite has expired")
+        .says("try: ask for a new invite");
 
     // Unknown to the inviter: a secret that it never gave out.
     let mut unknown: Invite = token.parse().unwrap();
@@ -81,7 +86,8 @@ async fn every_bad_invite_is_told_apart() {
     join("beta", &token).await.exits(0);
     join("gamma", &token).await.exits(4).says("the invite has been used already");
     let told = join("beta", &alpha.invite().await).await.exits(4);
-    told.says("this daemon already belongs to overlay home").says("try: a daemon with a data directory of its own");
+    told.says("this daemon already belongs to overlay home")
+        .says("try: a daemon with a data directory of its own");
 
     // Nobody there.
     let away = alpha.invite().await;
@@ -121,7 +127,9 @@ async fn only_an_admin_invites_and_a_reader_does_not_write() {
     let ground = Ground::new();
     let [alpha, beta] = ground.overlay(["alpha", "beta"]).await;
     let told = ground.type_in("-n beta invite").await.exits(4);
-    told.says("error: this node is a member of home").says("only an admin").says("try: run `chinwag invite` on");
+    told.says("error: this node is a member of home")
+        .says("only an admin")
+        .says("try: run `chinwag invite` on");
 
     let request = InviteRequest { role: Some(Role::Reader), ..InviteRequest::default() };
     let token = alpha.client.invite(&request).await.unwrap().token;

@@ -44,7 +44,8 @@ async fn keys_of_ones_own_are_not_mixed_unless_somebody_says_so() {
         assert_eq!(daemon.get("n").await, Ok(Content::Counter { count: Count(3) }));
         // Neither had seen the other: both are there, and one is shown.
         let query = CellQuery { siblings: true, ..CellQuery::default() };
-        let Content::Register { siblings, .. } = daemon.client.cell("k", &query).await.unwrap().content else {
+        let Content::Register { siblings, .. } = daemon.client.cell("k", &query).await.unwrap().content
+        else {
             panic!("a register");
         };
         let mut values: Vec<_> = siblings.iter().filter_map(|s| s.value.as_text()).collect();

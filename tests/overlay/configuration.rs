@@ -44,7 +44,7 @@ async fn a_bad_setting_is_told_with_its_place() {
         ("profile = \"quick\"\n", "1:11", "unknown variant `quick`"),
         ("name = \"a b\"\n", "1:8", "a name has"),
         ("listen = [\"nowhere\"]\n", "1:10", "expected PORT, IP"),
-        ("name = \"x\nlisten = []\n", "1:8", ""),
+        ("name = \"x\nlisten = []\n", "1:10", ""),
     ] {
         std::fs::write(&file, text).unwrap();
         let told = ground.chinwagd_ends_unnamed("alpha").await.exits(2);
@@ -55,6 +55,7 @@ async fn a_bad_setting_is_told_with_its_place() {
     }
     std::fs::write(&file, [0xff, 0xfe]).unwrap();
     ground.chinwagd_ends_unnamed("alpha").await.exits(2).says("config.toml");
+    std::fs::remove_file(&file).unwrap();
     let told = ground.chinwagd_ends("alpha", &["--config", "missing.toml"]).await.exits(2);
     told.says("there is no file missing.toml");
     ground.chinwagd_ends("alpha", &["--listen", "nowhere"]).await.exits(2).says("expected PORT, IP");
@@ -66,7 +67,8 @@ async fn a_bad_setting_is_told_with_its_place() {
 async fn a_setting_is_taken_from_the_flag_before_the_file() {
     let ground = Ground::new();
     std::fs::create_dir(ground.data("alpha")).unwrap();
-    std::fs::write(ground.data("alpha").join("config.toml"), "name = \"filed\"\nprofile = \"fast\"\n").unwrap();
+    std::fs::write(ground.data("alpha").join("config.toml"), "name = \"filed\"\nprofile = \"fast\"\n")
+        .unwrap();
     let alpha = ground.start("alpha").await;
     assert_eq!(alpha.status().await.name, "alpha");
 }

@@ -77,7 +77,9 @@ impl History {
         let sets = self.elements.keys().map(|(key, _)| key);
         let known: BTreeSet<&String> =
             self.registers.keys().chain(sets).chain(self.increments.keys()).collect();
-        wrong.extend(state.keys().filter(|key| !known.contains(key)).map(|key| format!("{key}: from nowhere")));
+        wrong.extend(
+            state.keys().filter(|key| !known.contains(key)).map(|key| format!("{key}: from nowhere")),
+        );
         wrong.extend(invented(&self.elements, state));
         wrong
     }

@@ -26,7 +26,8 @@ async fn a_terminated_member_is_known_to_have_left_and_may_return() {
     is_seen_to_leave("gamma", &[&alpha, &beta]).await;
     let counts = alpha.status().await.members;
     assert_eq!((counts.alive, counts.left), (2, 1));
-    let files: Vec<_> = std::fs::read_dir(ground.runtime()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(ground.runtime()).unwrap().map(|f| f.unwrap().file_name()).collect();
     assert!(!files.iter().any(|f| f == "gamma.json" || f == "gamma.sock"), "it cleans up: {files:?}");
 
     gamma.start_again().await;

@@ -127,7 +127,7 @@ async fn state(daemon: &Daemon) -> BTreeMap<String, Content> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_under_a_mixed_load_with_a_kill_and_a_pause() {
     let size = Size::asked();
     let ground = Ground::new();

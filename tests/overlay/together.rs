@@ -94,7 +94,8 @@ async fn a_write_waits_for_as_many_members_as_it_is_told() {
     // More than there are: an honest no, and the write is done all the same.
     let told = ground.type_in("-n alpha set k w --wait 5 --timeout 0.3").await.exits(1);
     assert!(told.out.starts_with("k = \"w\" · on "), "{told:?}");
-    told.says("the write is safe here, but 5 members did not confirm it in time").says("try: chinwag members");
+    told.says("the write is safe here, but 5 members did not confirm it in time")
+        .says("try: chinwag members");
     assert_eq!(alpha.get("k").await, Ok(register("w")));
 
     // All that are alive, or a majority of all: one that does not run is told apart.
