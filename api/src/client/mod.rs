@@ -9,7 +9,7 @@ mod request;
 pub mod sse;
 mod stream;
 
-pub use stream::{Events, Stream, Watch};
+pub use stream::{Events, Heard, Stream, Watch};
 
 use crate::cell::{Cell, CellQuery, Keys, KeysQuery};
 use crate::failure::{Failure, Kind};

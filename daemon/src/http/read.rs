@@ -6,6 +6,7 @@ use crate::daemon::Shared;
 use crate::engine::Engine;
 use crate::gauges::Gauges;
 use crate::observe::Observer;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -190,7 +191,13 @@ fn list_members(node: &Node, observer: &Observer, now: Moment) -> Vec<Member> {
     members
 }
 
-pub(super) async fn cell(State(daemon): Daemon, Path(key): Path<String>, uri: Uri) -> Answered<Cell> {
+pub(super) async fn cell(
+    State(daemon): Daemon,
+    key: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Answered<Cell> {
+    let Path(key) =
+        key.map_err(|e| Failure::new(Kind::BadRequest, "the path is not understood").because(e.body_text()))?;
     let query: CellQuery = parse_query(&uri)?;
     let key = parse_key(&key)?;
     let engine = daemon.running().await?;

@@ -50,7 +50,7 @@ pub(super) async fn write(State(daemon): Daemon, body: Body) -> Answered<WriteRe
                 }
                 None => None,
             };
-            return Err(near.map_or(failure.clone(), |near| failure.hint(format!("the key {near}"))).into());
+            return Err(near.map_or(failure.clone(), |near| failure.hint(format!("chinwag del {near}"))).into());
         }
     };
     let results = engine
@@ -154,7 +154,11 @@ fn outcome(node: &Node, op: &WriteOp, before: &[Value]) -> Outcome {
 
 /// Why a write was refused, for people.
 pub(crate) fn write_failure(error: WriteError) -> Failure {
-    let message = error.to_string();
+    let message = match &error {
+        // In the words of a read that misses.
+        WriteError::Op(OpError::NoSuchKey { key }) => format!("no such key: {key}"),
+        other => other.to_string(),
+    };
     let kind = match &error {
         WriteError::Op(op) => match op {
             OpError::WrongKind { .. } | OpError::KindNotLive { .. } => Kind::WrongKind,

@@ -1,0 +1,28 @@
+//! Real daemons as processes of their own, on this machine's loopback: what no unit test and no simulation shows.
+//!
+//! Each test has a directory, a runtime directory and ports of its own, so that tests run beside each other and
+//! beside a developer's own daemons. Daemons get a pipe as standard input and leave when it closes, and each is
+//! killed by its own process id when its test ends, however it ends. Tests wait for conditions, never for time; how
+//! long things took is printed, not asserted, because a busy machine is slow and not wrong.
+//!
+//! `CHINWAG_LONG=1` makes the mixed load the long one: 20,000 writes, and a pause of 20 seconds in their middle.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "this is all test, helpers too")]
+
+mod addresses;
+mod admission;
+mod alone;
+mod configuration;
+mod examples;
+mod failures;
+mod full_disk;
+mod harness;
+mod history;
+mod hostile;
+mod leaving;
+mod load;
+mod requests;
+mod store;
+mod together;
+mod transcript;
+mod transcripts;
