@@ -104,8 +104,9 @@ pub const EXPIRY_TOLERANCE_MS: u64 = 5 * 60 * 1_000;
 pub const API_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Requests that wait for the driver; beyond it the API answers "busy".
 pub const API_QUEUE_MAX: usize = 1_024;
-/// Events that a slow watcher may fall behind before it is told so and starts over.
-pub const WATCH_QUEUE_MAX: usize = 8_192;
+/// Events that a slow watcher may fall behind before it is told so and starts over. A reader that stands still pins
+/// them all: 128 MiB if each has a value of the largest size.
+pub const WATCH_QUEUE_MAX: usize = 2_048;
 /// The bytes of a Unix socket's path that every system takes.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 

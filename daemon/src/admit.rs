@@ -11,13 +11,16 @@ use futures::future::BoxFuture;
 /// The door of a daemon that belongs to an overlay.
 pub(crate) struct Door {
     keypair: Keypair,
+    /// The overlay's root key, where it was founded: it alone can make admins.
+    root: Option<Keypair>,
     grant: Grant,
     storage: Storage,
 }
 
 impl Door {
-    pub(crate) fn new(keypair: Keypair, grant: Grant, storage: Storage) -> Self {
-        Door { keypair, grant, storage }
+    pub(crate) fn new(keypair: Keypair, root: Option<Keypair>, grant: Grant, storage: Storage) -> Self {
+        let root = root.filter(|root| OverlayId::of_root(&root.id()) == grant.overlay());
+        Door { keypair, root, grant, storage }
     }
 }
 
@@ -43,6 +46,7 @@ impl Admission for Door {
                 std::future::ready(admitted.map_err(RefusalReason::from)).boxed()
             }
             Proof::Invite(secret) => {
+                let root = self.root.clone();
                 let (keypair, own, storage) =
                     (self.keypair.clone(), self.grant.clone(), self.storage.clone());
                 async move {
@@ -52,6 +56,11 @@ impl Admission for Door {
                         RefusalReason::Busy
                     })?;
                     match redeemed {
+                        Redeemed::Admitted(Role::Admin) => {
+                            let root = root.ok_or(RefusalReason::NotGranted)?;
+                            let grant = Grant::by_root(&root, peer, Role::Admin, now.plus_ms(GRANT_LIFE_MS));
+                            Ok(Admitted { role: Role::Admin, issued: Some(grant) })
+                        }
                         Redeemed::Admitted(role) => issue(&keypair, &own, peer, role, now),
                         Redeemed::Unknown => Err(RefusalReason::InviteUnknown),
                         Redeemed::Expired => Err(RefusalReason::InviteExpired),

@@ -41,9 +41,11 @@ pub(crate) struct Shared {
     pub(crate) name: Name,
     pub(crate) started: Moment,
     pub(crate) listeners: broadcast::Sender<Arc<Told>>,
+    /// Held by whoever founds or joins an overlay, so that two do not at once.
+    pub(crate) entering: tokio::sync::Mutex<()>,
     /// Empty while one engine makes room for another, and at the end.
     pub(crate) engine: RwLock<Option<Arc<Engine>>>,
-    claim: Option<Claim>,
+    claim: Mutex<Option<Claim>>,
     published: Mutex<Option<Entry>>,
     /// Where the engine listens. It lives on when one engine makes room for another.
     addresses: watch::Sender<Vec<Address>>,
@@ -69,15 +71,22 @@ impl Daemon {
             None => None,
         };
         let engine = Engine::start(&home, &config, &name, seed, listeners.clone(), addresses.clone()).await?;
-        let socket = claim.as_ref().map(|claim| http::bind(claim.socket())).transpose()?;
+        let socket = match claim.as_ref().map(|claim| http::bind(claim.socket())).transpose() {
+            Ok(socket) => socket,
+            Err(failure) => {
+                engine.leave().await;
+                return Err(failure);
+            }
+        };
         let shared = Arc::new(Shared {
             config,
             home,
             name,
             started: clock::now(),
             listeners,
+            entering: tokio::sync::Mutex::new(()),
             engine: RwLock::new(Some(Arc::new(engine))),
-            claim,
+            claim: Mutex::new(claim),
             published: Mutex::new(None),
             addresses,
             stop,
@@ -184,6 +193,9 @@ impl Handle {
         if let Some(engine) = engine {
             engine.leave().await;
         }
+        // An API connection that is still open keeps `shared`, but neither the name nor the home.
+        self.shared.claim.lock().expect(UNPOISONED).take();
+        self.shared.home.release();
     }
 }
 
@@ -225,17 +237,27 @@ impl Shared {
         self.engine.read().await.clone().ok_or_else(leaving)
     }
 
-    /// Stops the engine, keeps `papers`, and starts another engine. If that fails, the daemon stops.
+    /// Keeps `papers`, stops the engine and starts another. If the disk does not take the papers nothing changes; if
+    /// the new engine does not start, the daemon stops and says why. A client that hangs up does not interrupt it.
     pub(crate) async fn restart(
-        &self,
+        self: &Arc<Self>,
         papers: &Papers,
         seed: Option<(NodeId, Vec<Address>)>,
     ) -> Result<(), Failure> {
+        self.home.keep(papers)?;
+        let shared = self.clone();
+        let restarted = tokio::spawn(async move { shared.exchange_engines(seed).await }).await;
+        restarted.unwrap_or_else(|e| {
+            self.stop(Stopped::Failed(e.to_string()));
+            Err(Failure::new(Kind::Internal, "the restart ended by a bug").because(e.to_string()))
+        })
+    }
+
+    async fn exchange_engines(&self, seed: Option<(NodeId, Vec<Address>)>) -> Result<(), Failure> {
         let mut slot = self.engine.write().await;
         if let Some(old) = slot.take() {
             old.leave().await;
         }
-        self.home.keep(papers)?;
         self.addresses.send_replace(Vec::new());
         let (listeners, addresses) = (self.listeners.clone(), self.addresses.clone());
         match Engine::start(&self.home, &self.config, &self.name, seed, listeners, addresses).await {
@@ -255,7 +277,8 @@ impl Shared {
         // With an overlay, the entry appears once the addresses are known.
         let entry = engine.as_ref().and_then(|engine| self.entry(engine));
         let entry = entry.filter(|e| e.overlay.is_none() || !e.addresses.is_empty());
-        let (Some(claim), Some(entry)) = (&self.claim, entry) else { return };
+        let claim = self.claim.lock().expect(UNPOISONED);
+        let (Some(claim), Some(entry)) = (claim.as_ref(), entry) else { return };
         let mut published = self.published.lock().expect(UNPOISONED);
         if published.as_ref() == Some(&entry) {
             return;
@@ -276,7 +299,8 @@ impl Shared {
     }
 
     fn entry(&self, engine: &Engine) -> Option<Entry> {
-        let claim = self.claim.as_ref()?;
+        let claim = self.claim.lock().expect(UNPOISONED);
+        let claim = claim.as_ref()?;
         Some(Entry {
             name: self.name.clone(),
             pid: std::process::id(),
@@ -290,7 +314,7 @@ impl Shared {
 
     /// The socket of the API.
     pub(crate) fn socket(&self) -> std::path::PathBuf {
-        self.claim.as_ref().map(|c| c.socket().to_owned()).unwrap_or_default()
+        self.claim.lock().expect(UNPOISONED).as_ref().map(|c| c.socket().to_owned()).unwrap_or_default()
     }
 }
 

@@ -9,7 +9,8 @@ use crate::network::{DialFailure, DisconnectReason, Happening, Inbox, Network, S
 use crate::observe::{Observer, Row};
 use crate::storage::{Storage, Stored};
 use chinwag_api::event::Level;
-use chinwag_base::{Address, Lane, Moment, NodeId};
+use chinwag_base::limits::EXPIRY_TOLERANCE_MS;
+use chinwag_base::{Address, Lane, Moment, NodeId, WallTime};
 use chinwag_crdt::{Dot, Op};
 use chinwag_gossip::{RequestId, Wait, WriteError, Written};
 use chinwag_membership::Lost;
@@ -72,6 +73,8 @@ struct Turn {
     next_request: u64,
     writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
     awaits: BTreeMap<RequestId, oneshot::Sender<bool>>,
+    /// Until when each connected peer's grant lasts.
+    grants: BTreeMap<NodeId, WallTime>,
     departed: bool,
     leave_by: Option<Moment>,
     failed: Option<String>,
@@ -82,6 +85,7 @@ enum Woken {
     Network(Happening),
     NetworkEnded,
     Stored(Stored),
+    StorageEnded,
     Command(Command),
     Abandoned,
     Time,
@@ -99,6 +103,7 @@ impl Driver {
                 self.handle(now, Input::Wall(clock::wall()), &mut turn);
                 self.gauges.lock().expect(UNPOISONED).sample(now);
                 self.cancel_abandoned(now, &mut turn);
+                self.close_expired(clock::wall(), &mut turn);
                 next_wall = now + WALL_EVERY;
             }
             let deadline = self.node.next_deadline().map_or(next_wall, |d| d.min(next_wall));
@@ -144,7 +149,7 @@ impl Driver {
         tokio::select! {
             biased;
             woken = network => woken,
-            Some(stored) = self.stored.recv() => Woken::Stored(stored),
+            stored = self.stored.recv() => stored.map_or(Woken::StorageEnded, Woken::Stored),
             command = self.commands.recv() => command.map_or(Woken::Abandoned, Woken::Command),
             () = sleep(nap) => Woken::Time,
         }
@@ -155,6 +160,7 @@ impl Driver {
             Woken::Network(happening) => self.happening(happening, turn),
             Woken::NetworkEnded => turn.failed = Some("the network has stopped".into()),
             Woken::Stored(stored) => self.stored(stored, turn),
+            Woken::StorageEnded => turn.failed = Some("the storage thread has ended by a bug".into()),
             Woken::Command(command) => self.command(command, turn),
             // Every handle is gone: nobody can ask for anything any more.
             Woken::Abandoned => self.leave(turn),
@@ -191,6 +197,18 @@ impl Driver {
         }
     }
 
+    /// The door lets nobody in whose grant has ended; nor does anybody stay.
+    fn close_expired(&self, wall: WallTime, turn: &mut Turn) {
+        let Some((network, _)) = &self.network else { return };
+        turn.grants.retain(|peer, not_after| {
+            let lasts = not_after.plus_ms(EXPIRY_TOLERANCE_MS) >= wall;
+            if !lasts {
+                network.close(*peer);
+            }
+            lasts
+        });
+    }
+
     fn note_stall(&mut self, lasted: Duration, turn: &mut Turn) {
         if lasted >= STALL_MIN {
             self.handle(clock::now(), Input::Stalled { lasted }, turn);
@@ -204,7 +222,8 @@ impl Driver {
                 self.gauges.lock().expect(UNPOISONED).in_bytes += bytes.len() as u64;
                 self.handle(now, Input::Frame { from: peer, lane, bytes }, turn);
             }
-            Happening::Connected { peer, address, dialled, .. } => {
+            Happening::Connected { peer, address, dialled, grant, .. } => {
+                turn.grants.insert(peer, grant.not_after());
                 self.observer.tell(
                     clock::wall(),
                     Row::new(Level::Debug, "connection.opened")
@@ -216,6 +235,7 @@ impl Driver {
                 self.handle(now, Input::Connected { peer }, turn);
             }
             Happening::Disconnected { peer, reason } => {
+                turn.grants.remove(&peer);
                 self.observer.tell(
                     clock::wall(),
                     Row::new(Level::Debug, "connection.closed")

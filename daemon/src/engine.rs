@@ -283,7 +283,7 @@ async fn listen(
             keypair: keypair.clone(),
             listen,
             agent: concat!("chinwag/", env!("CARGO_PKG_VERSION")).to_owned(),
-            admission: Arc::new(Door::new(keypair.clone(), grant.clone(), storage.clone())),
+            admission: Arc::new(Door::new(keypair.clone(), home.root()?, grant.clone(), storage.clone())),
         };
         match network::start(network).await {
             Ok(started) => return Ok(started),

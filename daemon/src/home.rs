@@ -12,6 +12,7 @@
 //!
 //! Every file is written beside its name, made durable and then renamed, so that a crash leaves the old or the new.
 
+use crate::driver::UNPOISONED;
 use chinwag_api::{Failure, Kind};
 use chinwag_base::codec;
 use chinwag_base::limits::GRANT_LIFE_MS;
@@ -21,6 +22,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// A grant in the file is under a kilobyte; a larger file is not one of ours.
 const PAPERS_BYTES_MAX: u64 = 64 * 1024;
@@ -29,8 +31,8 @@ const PAPERS_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Home {
     dir: PathBuf,
-    // Held, never read: the lock ends with the process, however it ends.
-    _lock: File,
+    /// The lock ends with the process, however it ends.
+    lock: Mutex<Option<File>>,
 }
 
 /// What a node has of its overlay: its name, and the grant that admits the node.
@@ -134,7 +136,12 @@ impl Home {
         }
         // For the message above only, so a failure to write it costs no more than a less helpful message.
         let _ = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
-        Ok(Home { dir, _lock: lock })
+        Ok(Home { dir, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Lets another process use the directory. This one must not write to it any more.
+    pub(crate) fn release(&self) {
+        self.lock.lock().expect(UNPOISONED).take();
     }
 
     /// The directory.
@@ -160,6 +167,14 @@ impl Home {
                 Ok(key)
             }
         }
+    }
+
+    /// The overlay's root key, if it was founded here.
+    ///
+    /// # Errors
+    /// If the file is there but cannot be used.
+    pub fn root(&self) -> Result<Option<Keypair>, Failure> {
+        self.read_key("root.key")
     }
 
     /// What this node has of its overlay; `None` before `init` and `join`.
@@ -202,15 +217,13 @@ impl Home {
             .hint("another directory for another overlay: --data DIR"));
         }
         let key = self.keypair(&mut entropy)?;
-        let root = match self.read_key("root.key")? {
-            // A crash between the two files: the root is used by nobody yet.
-            Some(root) => root,
-            None => {
-                let root = Keypair::from_secret(entropy());
-                self.write_key("root.key", &root)?;
-                root
-            }
-        };
+        if let Some(old) = self.read_key("root.key")? {
+            // Of an overlay whose papers somebody removed, or of a crash between the two files. A new overlay needs a
+            // root of its own, or all grants of the old one would hold in it.
+            self.write_key(&format!("root-{}.key", OverlayId::of_root(&old.id())), &old)?;
+        }
+        let root = Keypair::from_secret(entropy());
+        self.write_key("root.key", &root)?;
         let grant = Grant::by_root(&root, key.id(), Role::Admin, now.plus_ms(GRANT_LIFE_MS));
         let papers = Papers { name, grant };
         self.keep(&papers)?;

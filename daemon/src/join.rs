@@ -33,7 +33,8 @@ pub(crate) async fn enter(
     };
     if let Some(papers) = home.papers()? {
         if papers.overlay() == invite.overlay {
-            return Ok(None);
+            // A member already, which may have lost its way: the invite says where the others are.
+            return Ok(Some((invite.inviter, invite.addresses)));
         }
         return Err(has_overlay(&papers));
     }

@@ -27,11 +27,24 @@ pub struct Told {
 pub(crate) struct Observer {
     names: BTreeMap<NodeId, Name>,
     listeners: broadcast::Sender<Arc<Told>>,
+    /// Warnings of each name, since when and how many: a peer must not choose how long the log is.
+    warnings: BTreeMap<&'static str, Warnings>,
 }
+
+/// Warnings of one name within the present second.
+#[derive(Debug, Default)]
+struct Warnings {
+    since: WallTime,
+    count: u64,
+    unsaid: u64,
+}
+
+/// Warnings of one name that are told within a second. The next one that is told says how many were not.
+const WARNINGS_PER_SECOND: u64 = 5;
 
 impl Observer {
     pub(crate) fn new(me: NodeId, name: Name, listeners: broadcast::Sender<Arc<Told>>) -> Self {
-        Observer { names: BTreeMap::from([(me, name)]), listeners }
+        Observer { names: BTreeMap::from([(me, name)]), listeners, warnings: BTreeMap::new() }
     }
 
     /// Learns a name from the address book.
@@ -58,12 +71,34 @@ impl Observer {
     }
 
     /// Tells of something outside the node: the network, the disk.
-    pub(crate) fn tell(&self, at: WallTime, row: Row, change: Option<Change>) {
+    pub(crate) fn tell(&mut self, at: WallTime, row: Row, change: Option<Change>) {
+        let Some(row) = self.within_reason(at, row) else { return };
         log(&row);
         let Row { level, event, fields } = row;
         let event = NodeEvent { at_unix_ms: at.unix_ms(), level, event: event.to_owned(), fields };
         // An error means that nobody listens.
         let _ = self.listeners.send(Arc::new(Told { event, change }));
+    }
+
+    /// Drops warnings of which there are too many.
+    fn within_reason(&mut self, at: WallTime, row: Row) -> Option<Row> {
+        if row.level != Level::Warn {
+            return Some(row);
+        }
+        let seen = self.warnings.entry(row.event).or_default();
+        if at < seen.since || at >= seen.since.plus_ms(1_000) {
+            seen.since = at;
+            seen.count = 0;
+        }
+        seen.count += 1;
+        if seen.count > WARNINGS_PER_SECOND {
+            seen.unsaid += 1;
+            return None;
+        }
+        match std::mem::take(&mut seen.unsaid) {
+            0 => Some(row),
+            unsaid => Some(row.with("unsaid", unsaid)),
+        }
     }
 
     fn row(&self, event: &Event) -> Row {
@@ -283,4 +318,26 @@ fn tenths(phi: f64) -> Value {
 
 fn millis(d: &std::time::Duration) -> Value {
     json!((d.as_secs_f64() * 10_000.0).round() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chinwag_base::Keypair;
+
+    #[test]
+    fn a_flood_of_warnings_is_counted_rather_than_told() {
+        let (listeners, mut told) = broadcast::channel(64);
+        let id = Keypair::from_secret([1; 32]).id();
+        let mut observer = Observer::new(id, "alpha".parse().unwrap(), listeners);
+        let at = WallTime::from_unix_ms(1_000_000);
+        let warn = || Row::new(Level::Warn, "grant.refused");
+        (0..100).for_each(|_| observer.tell(at, warn(), None));
+        observer.tell(at, Row::new(Level::Warn, "clock.ahead"), None);
+        observer.tell(at, Row::new(Level::Info, "member.alive"), None);
+        observer.tell(at.plus_ms(1_000), warn(), None);
+        let rows: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).collect();
+        assert_eq!(rows.len() as u64, WARNINGS_PER_SECOND + 3);
+        assert_eq!(rows.last().unwrap().event.fields["unsaid"], 95);
+    }
 }

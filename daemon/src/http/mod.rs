@@ -13,7 +13,7 @@ pub(crate) use write::write_failure;
 use crate::daemon::Shared;
 use axum::Router;
 use axum::body::Bytes as Body;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -135,7 +135,22 @@ pub(crate) async fn members(shared: &Shared) -> Result<chinwag_api::Counts, Fail
     Ok(read::seen(shared).await?.members)
 }
 
-/// A request's body.
+/// A request's body, whole. One that is too large is refused in the API's own words.
+struct Text(Body);
+
+impl<S: Send + Sync> FromRequest<S> for Text {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
+        Body::from_request(request, state).await.map(Text).map_err(|rejection| {
+            let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+            let kind = if too_large { Kind::TooLarge } else { Kind::BadRequest };
+            Failure::new(kind, "the request's body is refused").because(rejection.body_text()).into()
+        })
+    }
+}
+
+/// Parses a request's body.
 fn parse<T: DeserializeOwned>(body: &Body) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|e| {
         Failure::new(Kind::BadRequest, "the request's body is not understood").because(e.to_string())

@@ -1,13 +1,12 @@
 //! Making, inviting to, joining and leaving an overlay.
 
 use super::read::{overlay, seen};
-use super::{Answered, Daemon, Reply, parse};
+use super::{Answered, Daemon, Reply, Text, parse};
 use crate::clock;
 use crate::daemon::Shared;
 use crate::driver::Stopped;
 use crate::home::Papers;
 use crate::join::{JOIN_WITHIN, ask, has_keys, has_overlay};
-use axum::body::Bytes as Body;
 use axum::extract::State;
 use chinwag_api::{
     Failure, InitReply, InitRequest, InviteReply, InviteRequest, JoinReply, JoinRequest, Kind, LeaveReply,
@@ -27,8 +26,9 @@ const INVITE_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How long a join waits until it has met its inviter's state, once it is admitted.
 const MEET_WITHIN: Duration = Duration::from_secs(10);
 
-pub(super) async fn init(State(daemon): Daemon, body: Body) -> Answered<InitReply> {
+pub(super) async fn init(State(daemon): Daemon, Text(body): Text) -> Answered<InitReply> {
     let request: InitRequest = parse(&body)?;
+    let _alone = daemon.entering.lock().await;
     let papers = daemon.home.found(request.name, clock::wall(), clock::entropy)?;
     daemon.restart(&papers, None).await?;
     Ok(Reply(InitReply {
@@ -38,7 +38,7 @@ pub(super) async fn init(State(daemon): Daemon, body: Body) -> Answered<InitRepl
     }))
 }
 
-pub(super) async fn invite(State(daemon): Daemon, body: Body) -> Answered<InviteReply> {
+pub(super) async fn invite(State(daemon): Daemon, Text(body): Text) -> Answered<InviteReply> {
     let request: InviteRequest = parse(&body)?;
     let uses = request.uses.unwrap_or(1);
     let life = request.expires_s.map_or(INVITE_LIFE, Duration::from_secs);
@@ -86,6 +86,14 @@ pub(crate) async fn make_invite(
         .because("only an admin whose grant the overlay's root signed can invite")
         .hint("run `chinwag invite` on the daemon that made the overlay"));
     }
+    if role == Role::Admin && daemon.home.root()?.is_none() {
+        return Err(Failure::new(
+            Kind::NotAdmin,
+            "only the daemon that made the overlay can invite an admin",
+        )
+        .because("an admin's grant must be signed by the overlay's root key, which is not here")
+        .hint("run `chinwag invite --role admin` there"));
+    }
     let secret = Secret::from_bytes(rand::random());
     let not_after = clock::wall().plus_ms(life.as_millis() as u64);
     let added = engine.add_invite(secret, role, uses, not_after).await;
@@ -111,24 +119,44 @@ pub(crate) async fn make_invite(
     })
 }
 
-pub(super) async fn join(State(daemon): Daemon, body: Body) -> Answered<JoinReply> {
+pub(super) async fn join(State(daemon): Daemon, Text(body): Text) -> Answered<JoinReply> {
     let request: JoinRequest = parse(&body)?;
     let started = Instant::now();
     let invite = crate::config::parse_invite(&request.token)?;
+    let _alone = daemon.entering.lock().await;
     if let Some(papers) = &daemon.running().await?.papers {
-        return Err(has_overlay(papers).into());
+        if papers.overlay() != invite.overlay {
+            return Err(has_overlay(papers).into());
+        }
+        // A member already, which may have lost its way: the invite says where the others are.
+        return rejoin(&daemon, &invite, started).await;
     }
-    let keys = seen(&daemon).await?.keys;
-    if keys > 0 && !request.merge {
-        return Err(has_keys(keys as usize).into());
-    }
+    refuse_keys(&daemon, request.merge).await?;
     let within = request.timeout_ms.map_or(JOIN_WITHIN, Duration::from_millis);
     let grant = ask(&daemon.home, &invite, within).await?;
+    // Clients may have written while the inviter was asked.
+    refuse_keys(&daemon, request.merge).await?;
     let papers = Papers { name: invite.overlay_name.clone(), grant };
     daemon.restart(&papers, Some((invite.inviter, invite.addresses.clone()))).await?;
-    meet(&daemon, &invite).await?;
+    joined(&daemon, &invite, started).await
+}
 
-    let seen = seen(&daemon).await?;
+async fn refuse_keys(daemon: &Shared, merge: bool) -> Result<(), Failure> {
+    match seen(daemon).await?.keys {
+        0 => Ok(()),
+        _ if merge => Ok(()),
+        keys => Err(has_keys(keys as usize)),
+    }
+}
+
+async fn rejoin(daemon: &Arc<Shared>, invite: &Invite, started: Instant) -> Answered<JoinReply> {
+    daemon.running().await?.seed(invite.inviter, invite.addresses.clone());
+    joined(daemon, invite, started).await
+}
+
+async fn joined(daemon: &Arc<Shared>, invite: &Invite, started: Instant) -> Answered<JoinReply> {
+    meet(daemon, invite).await?;
+    let seen = seen(daemon).await?;
     let engine = daemon.running().await?;
     let inviter = invite.inviter;
     let name = engine.look(move |_, observer, _| observer.name(&inviter)).await?;

@@ -219,13 +219,14 @@ pub(super) async fn cell(
             let replica = node.gossip().replica();
             match replica.get(&wanted) {
                 Some(read) => Ok(content(&read, siblings, observer)),
-                None => Err(nearest(wanted.as_str(), replica.keys().map(|(key, _)| key.as_str()))),
+                None => Err(some_keys(node)),
             }
         })
         .await?;
     match found {
         Ok(content) => Ok(Reply(Cell { key: key.to_string(), content })),
-        Err(near) => {
+        Err(keys) => {
+            let near = nearest(key.as_str(), &keys);
             let failure = Failure::new(Kind::NoSuchKey, format!("no such key: {key}"));
             Err(match near {
                 Some(near) => failure.hint(format!("chinwag get {near}")),
@@ -239,13 +240,18 @@ pub(super) async fn cell(
 /// Keys that are looked at for a suggestion: an answer must not take longer the more keys there are.
 const SUGGESTION_KEYS_MAX: usize = 10_000;
 
+/// Keys that a suggestion can be made from. They are compared elsewhere than on the driver's task.
+pub(super) fn some_keys(node: &Node) -> Vec<Key> {
+    node.gossip().replica().keys().take(SUGGESTION_KEYS_MAX).map(|(key, _)| key.clone()).collect()
+}
+
 /// The key that was probably meant.
-pub(super) fn nearest<'a>(wanted: &str, keys: impl Iterator<Item = &'a str>) -> Option<String> {
-    keys.take(SUGGESTION_KEYS_MAX)
-        .map(|key| (strsim::jaro_winkler(key, wanted), key))
+pub(super) fn nearest(wanted: &str, keys: &[Key]) -> Option<String> {
+    keys.iter()
+        .map(|key| (strsim::jaro_winkler(key.as_str(), wanted), key))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, key)| key.to_owned())
+        .map(|(_, key)| key.to_string())
 }
 
 fn content(read: &Read, siblings: bool, observer: &Observer) -> Content {

@@ -1,8 +1,7 @@
 //! Writing.
 
-use super::read::{nearest, parse_key, token};
-use super::{Answered, Daemon, Reply, parse};
-use axum::body::Bytes as Body;
+use super::read::{nearest, parse_key, some_keys, token};
+use super::{Answered, Daemon, Reply, Text, parse};
 use axum::extract::State;
 use chinwag_api::{CellKind, Count, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest};
 use chinwag_base::limits::BATCH_OPS_MAX;
@@ -15,7 +14,7 @@ use std::time::Duration;
 /// How long a wait for other members lasts, unless the client says.
 const WAIT_WITHIN: Duration = Duration::from_secs(10);
 
-pub(super) async fn write(State(daemon): Daemon, body: Body) -> Answered<WriteReply> {
+pub(super) async fn write(State(daemon): Daemon, Text(body): Text) -> Answered<WriteReply> {
     let request: WriteRequest = parse(&body)?;
     let ops = operations(&request.ops)?;
     let engine = daemon.running().await?;
@@ -42,15 +41,12 @@ pub(super) async fn write(State(daemon): Daemon, body: Body) -> Answered<WriteRe
             let failure = write_failure(error);
             let near = (failure.kind == Kind::NoSuchKey).then(|| asked[0].key().to_owned());
             let near = match near {
-                Some(key) => {
-                    let keys = move |node: &Node| {
-                        nearest(&key, node.gossip().replica().keys().map(|(key, _)| key.as_str()))
-                    };
-                    engine.look(move |node, _, _| keys(node)).await?
-                }
+                Some(key) => nearest(&key, &engine.look(|node, _, _| some_keys(node)).await?),
                 None => None,
             };
-            return Err(near.map_or(failure.clone(), |near| failure.hint(format!("chinwag del {near}"))).into());
+            return Err(near
+                .map_or(failure.clone(), |near| failure.hint(format!("chinwag del {near}")))
+                .into());
         }
     };
     let results = engine
@@ -171,6 +167,7 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
         WriteError::Busy { .. } | WriteError::TooManyWaits { .. } => Kind::Busy,
         WriteError::TooManyOps { .. } => Kind::TooLarge,
         WriteError::NoOps => Kind::BadRequest,
+        WriteError::ReadOnly => Kind::ReadOnly,
         WriteError::Storage(_) => Kind::Storage,
     };
     let failure = Failure::new(kind, message);

@@ -46,18 +46,23 @@ pub(super) fn in_order(addresses: &[Address], own: &[Address]) -> Vec<Address> {
     order
 }
 
-/// The one failure that says most about the peer. A refusal by *our* loopback says nothing about a peer that was to
-/// be found elsewhere too.
-pub(super) fn most_telling(failures: &[(Option<Address>, DialFailure)]) -> DialFailure {
-    let elsewhere = failures.iter().any(|(address, _)| address.is_some_and(|address| !address.is_loopback()));
+/// The one failure that says most about the peer. What happened on *this* machine (its loopback, its bridges: `own`
+/// are our addresses) says nothing about a peer that was to be found elsewhere too. And where one address refused and
+/// another was silent, the peer was silent: a refusal counts as proof of death, and an old address may be somebody
+/// else's today.
+pub(super) fn most_telling(failures: &[(Option<Address>, DialFailure)], own: &[Address]) -> DialFailure {
+    let is_here = |address: &Address| {
+        address.is_loopback() || own.iter().any(|own| own.socket.ip() == address.socket.ip())
+    };
+    let elsewhere = failures.iter().any(|(address, _)| address.is_some_and(|address| !is_here(&address)));
     let rank = |(address, failure): &&(Option<Address>, DialFailure)| {
-        let here = address.is_some_and(|address| address.is_loopback());
+        let here = address.is_some_and(|address| is_here(&address));
         match failure {
             DialFailure::Denied(_) => 0,
             _ if here && elsewhere => 9,
-            DialFailure::Refused => 1,
-            DialFailure::Reset => 2,
-            DialFailure::TimedOut => 3,
+            DialFailure::TimedOut => 1,
+            DialFailure::Refused => 2,
+            DialFailure::Reset => 3,
             DialFailure::WrongPeer(_) => 4,
             DialFailure::Other(_) => 5,
             DialFailure::NoAddress => 6,
@@ -187,12 +192,22 @@ mod tests {
     fn our_own_loopback_does_not_speak_for_a_peer_elsewhere() {
         let here = Some(address("/ip4/127.0.0.1/tcp/1"));
         let there = Some(address("/ip4/10.0.0.1/tcp/1"));
-        assert_eq!(most_telling(&[(here, DialFailure::Refused)]), DialFailure::Refused);
+        assert_eq!(most_telling(&[(here, DialFailure::Refused)], &[]), DialFailure::Refused);
         let both = [(here, DialFailure::Refused), (there, DialFailure::TimedOut)];
-        assert_eq!(most_telling(&both), DialFailure::TimedOut);
+        assert_eq!(most_telling(&both, &[]), DialFailure::TimedOut);
         let denied = DialFailure::Denied(super::super::admission::RefusalReason::Expired);
-        assert_eq!(most_telling(&[(there, DialFailure::Refused), (here, denied.clone())]), denied);
-        assert_eq!(most_telling(&[]), DialFailure::NoAddress);
+        assert_eq!(most_telling(&[(there, DialFailure::Refused), (here, denied.clone())], &[]), denied);
+        let old = Some(address("/ip4/10.0.0.9/tcp/1"));
+        let silent = [(old, DialFailure::Refused), (there, DialFailure::TimedOut)];
+        assert_eq!(
+            most_telling(&silent, &[]),
+            DialFailure::TimedOut,
+            "a stalled peer is not proved dead by another host"
+        );
+        let bridge = [address("/ip4/10.0.0.9/tcp/7")];
+        let ours = [(old, DialFailure::Refused), (there, DialFailure::Reset)];
+        assert_eq!(most_telling(&ours, &bridge), DialFailure::Reset, "our own bridge speaks for nobody");
+        assert_eq!(most_telling(&[], &[]), DialFailure::NoAddress);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! opens its first substream with multistream-select, whose first bytes read as a length of 300 MB: it gets no answer.
 
 use super::admission::{Admission, Proof, RefusalReason};
+use chinwag_base::codec;
 use chinwag_base::limits::ADMISSION_BYTES_MAX;
 use chinwag_base::{Grant, NodeId, OverlayId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Role};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -88,8 +89,7 @@ fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4];
     bytes.extend_from_slice(MAGIC);
     bytes.push(EXCHANGE_VERSION);
-    bincode::serde::encode_into_std_write(message, &mut bytes, bincode::config::standard())
-        .map_err(io::Error::other)?;
+    bytes.extend_from_slice(&codec::encode(message));
     let len = u32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
     bytes[..4].copy_from_slice(&len.to_be_bytes());
     Ok(bytes)
@@ -110,11 +110,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Undecodable> {
     if *version != EXCHANGE_VERSION {
         return Err(if *version > EXCHANGE_VERSION { Undecodable::Newer } else { Undecodable::Malformed });
     }
-    let config = bincode::config::standard().with_limit::<ADMISSION_BYTES_MAX>();
-    match bincode::serde::decode_from_slice(rest, config) {
-        Ok((message, read)) if read == rest.len() => Ok(message),
-        _ => Err(Undecodable::Malformed),
-    }
+    codec::decode::<ADMISSION_BYTES_MAX, T>(rest).map_err(|_| Undecodable::Malformed)
 }
 
 async fn write<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), message: &T) -> io::Result<()> {

@@ -247,7 +247,7 @@ impl Lanes {
     fn dial_failed(&mut self, peer_id: Option<PeerId>, error: &DialError) {
         let Some(peer) = peer_id.as_ref().and_then(to_node) else { return };
         if let Some(failure) = self.dials.get_mut(&peer) {
-            *failure = Some(failure_of(error));
+            *failure = Some(failure_of(error, &self.own));
             self.answer_dial(peer);
         }
     }
@@ -314,14 +314,14 @@ fn reason_of(link: &Link, cause: Option<&ConnectionError>) -> DisconnectReason {
     }
 }
 
-fn failure_of(error: &DialError) -> DialFailure {
+fn failure_of(error: &DialError, own: &[Address]) -> DialFailure {
     match error {
         DialError::Transport(failures) => {
             let failures: Vec<_> = failures
                 .iter()
                 .map(|(address, error)| (from_multiaddr(address), failure_of_transport(error)))
                 .collect();
-            most_telling(&failures)
+            most_telling(&failures, own)
         }
         DialError::WrongPeerId { obtained, .. } => {
             to_node(obtained).map_or_else(|| DialFailure::Other(error.to_string()), DialFailure::WrongPeer)

@@ -83,7 +83,7 @@ pub async fn redeem(
                 answer => return answer,
             }
         }
-        Err(match most_telling(&failures) {
+        Err(match most_telling(&failures, &[]) {
             DialFailure::WrongPeer(node) => RedeemError::NotTheInviter(node),
             failure => RedeemError::Unreachable(failure),
         })

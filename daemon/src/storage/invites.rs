@@ -6,7 +6,7 @@ use super::rows::Row;
 use chinwag_base::invite::Secret;
 use chinwag_base::limits::INVITES_MAX;
 use chinwag_base::{NodeId, Role, WallTime};
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 /// An invite to be written into the book.
@@ -54,6 +54,11 @@ pub(super) fn add(
     }
     table.insert(secret.hash().as_slice(), invite.to_row().as_slice())?;
     Ok(true)
+}
+
+/// Whether an invite with this secret is in the book.
+pub(super) fn knows(txn: &ReadTransaction, secret: &Secret) -> Result<bool, redb::Error> {
+    Ok(txn.open_table(INVITES)?.get(secret.hash().as_slice())?.is_some())
 }
 
 pub(super) fn redeem(

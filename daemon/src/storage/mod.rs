@@ -12,9 +12,9 @@
 //! its entries add up to, so a row that is lost leaves an explicit gap in the clock, which peers fill. A commit is
 //! one fsync for all that waited, and nothing is acknowledged before it.
 //!
-//! A commit that fails is one of two things. If the database can be opened again and does *not* hold the batch, the
-//! batch is known not to have happened (a full disk): its clients are told, and the daemon goes on. Anything else is
-//! a crash, because after a failed fsync nobody knows what the disk holds.
+//! A commit that fails is one of two things. If it failed for want of room, and the database can be opened again and
+//! does *not* hold the batch, the batch is known not to have happened: its clients are told, and the daemon goes on.
+//! Anything else is a crash, because after a failed fsync nobody knows what the disk holds.
 
 mod invites;
 mod rows;
@@ -92,7 +92,7 @@ pub(crate) fn open(path: &Path, now: WallTime, entropy: u32) -> Result<Opened, F
         members: Vec::new(),
         bad_rows: Vec::new(),
     };
-    opened.begin(now, entropy).map_err(failed)?;
+    guarded(path, || opened.begin(now, entropy).map_err(failed))?;
     Ok(opened)
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn live_keys(path: &Path) -> Result<usize, Failure> {
         }
         Ok(replica.len())
     };
-    read().map_err(|e| unreadable(path, &e.to_string()))
+    guarded(path, || read().map_err(|e| unreadable(path, &e.to_string())))
 }
 
 fn open_database(path: &Path) -> Result<(Database, bool), Failure> {
@@ -131,16 +131,17 @@ fn open_database(path: &Path) -> Result<(Database, bool), Failure> {
         .open(path)
         .map_err(|e| unreadable(path, &e.to_string()))?;
     let is_new = file.metadata().map(|m| m.len() == 0).unwrap_or(false);
-    // redb checks its own pages; what it finds wrong with a file that is not one of its own may also be a panic.
     let create = || -> Result<Database, redb::DatabaseError> {
         redb::Builder::new().create_with_backend(FileBackend::new(file)?)
     };
-    let opened = std::panic::catch_unwind(create);
-    match opened {
-        Ok(Ok(db)) => Ok((db, is_new)),
-        Ok(Err(error)) => Err(unreadable(path, &error.to_string())),
-        Err(_) => Err(unreadable(path, "its pages contradict each other")),
-    }
+    guarded(path, || create().map_err(|e| unreadable(path, &e.to_string()))).map(|db| (db, is_new))
+}
+
+/// Reads from a database whose pages may contradict each other, which redb may answer with a panic.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    // What a panic leaves behind is dropped with the whole store.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(unreadable(path, "its pages contradict each other")))
 }
 
 fn unreadable(path: &Path, why: &str) -> Failure {

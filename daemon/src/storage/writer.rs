@@ -3,6 +3,7 @@
 use super::invites::{self, OpenInvite, Redeemed};
 use super::rows::Row;
 use super::{LOG, MEMBERS, Store, open_database};
+use crate::driver::UNPOISONED;
 use chinwag_base::invite::Secret;
 use chinwag_base::limits::COMMIT_ENTRIES_MAX;
 use chinwag_base::{NodeId, WallTime};
@@ -10,8 +11,9 @@ use chinwag_crdt::Entry;
 use chinwag_gossip::BatchId;
 use chinwag_membership::Record;
 use redb::ReadableDatabase;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,10 +29,18 @@ pub(crate) enum Stored {
 }
 
 /// A handle on the writer thread.
+///
+/// What waits for the thread is bounded without a bound on the channel: the node has one batch at the disk at a time,
+/// the address book keeps only the newest word on each member, and invites are limited by the API's queue and by the
+/// strangers that are let into the admission exchange.
 #[derive(Debug, Clone)]
 pub(crate) struct Storage {
     jobs: Sender<Job>,
+    book: Arc<Mutex<Book>>,
 }
+
+/// What the address book is to become, by member: a new record, or none.
+type Book = BTreeMap<NodeId, Option<Box<Record>>>;
 
 #[derive(Debug)]
 enum Job {
@@ -38,8 +48,7 @@ enum Job {
         batch: BatchId,
         entries: Vec<Arc<Entry>>,
     },
-    Remember(Box<Record>),
-    Forget(NodeId),
+    Book,
     Close,
     AddInvite {
         secret: Secret,
@@ -65,9 +74,10 @@ impl Storage {
         stored: mpsc::UnboundedSender<Stored>,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = channel();
-        let writer = Writer { store, stored };
+        let book = Arc::new(Mutex::new(Book::new()));
+        let writer = Writer { store, stored, book: book.clone(), pages: Book::new() };
         let thread = std::thread::Builder::new().name("storage".into()).spawn(move || writer.run(&queue))?;
-        Ok((Storage { jobs }, thread))
+        Ok((Storage { jobs, book }, thread))
     }
 
     /// Makes a batch of log entries durable. The answer is a [`Stored`].
@@ -77,12 +87,21 @@ impl Storage {
 
     /// Keeps a member in the address book.
     pub(crate) fn remember(&self, record: Record) {
-        self.send(Job::Remember(Box::new(record)));
+        self.turn_page(record.id(), Some(Box::new(record)));
     }
 
     /// Removes a member from the address book.
     pub(crate) fn forget(&self, id: NodeId) {
-        self.send(Job::Forget(id));
+        self.turn_page(id, None);
+    }
+
+    fn turn_page(&self, id: NodeId, page: Option<Box<Record>>) {
+        let mut book = self.book.lock().expect(UNPOISONED);
+        let first = book.is_empty();
+        book.insert(id, page);
+        if first {
+            self.send(Job::Book);
+        }
     }
 
     /// Opens an invite. `Ok(false)`: too many are open.
@@ -129,6 +148,9 @@ impl Storage {
 struct Writer {
     store: Store,
     stored: mpsc::UnboundedSender<Stored>,
+    book: Arc<Mutex<Book>>,
+    /// Taken from the book and not durable yet.
+    pages: Book,
 }
 
 /// A client's answer that waits for the commit.
@@ -144,6 +166,12 @@ impl Writer {
                 jobs.push(job);
             }
             let close = jobs.iter().any(|job| matches!(job, Job::Close));
+            // A page that could not be written waits here for the next turn of the book.
+            self.pages.append(&mut self.book.lock().expect(UNPOISONED));
+            let jobs = self.without_strangers(jobs);
+            if jobs.is_empty() {
+                continue;
+            }
             if let Err(broken) = self.write(jobs) {
                 let _ = self.stored.send(Stored::Broken(broken));
                 return;
@@ -154,24 +182,53 @@ impl Writer {
         }
     }
 
+    /// Answers those who show a secret that nobody made, without a commit: strangers must not make the disk work.
+    fn without_strangers(&self, jobs: Vec<Job>) -> Vec<Job> {
+        jobs.into_iter()
+            .filter_map(|job| match job {
+                Job::Redeem { secret, reply, .. } if matches!(self.knows(&secret), Ok(false)) => {
+                    let _ = reply.send(Ok(Redeemed::Unknown));
+                    None
+                }
+                job => Some(job),
+            })
+            .collect()
+    }
+
+    fn knows(&self, secret: &Secret) -> Result<bool, redb::Error> {
+        invites::knows(&self.store.db.begin_read()?, secret)
+    }
+
     /// One transaction for all `jobs`. An error means that the disk cannot be trusted any more.
+    ///
+    /// A commit that failed for want of room, and whose first row is not there when the database is opened again, is
+    /// known not to have happened. After any other failure, a failed fsync above all, what can be read back proves
+    /// nothing about what a power cut would leave.
     fn write(&mut self, jobs: Vec<Job>) -> Result<(), String> {
         let mut answers: Vec<Answer> = Vec::new();
         let mut batches = Vec::new();
         let first_row = self.store.next_row;
+        let turned = jobs.iter().any(|job| matches!(job, Job::Book));
         let result = self.transaction(jobs, &mut answers, &mut batches);
         let failure = match result {
             Ok(()) => None,
             Err(error) => {
                 let why = error.to_string();
+                if !is_for_want_of_room(&error) {
+                    return Err(why);
+                }
                 self.reopen(&why)?;
                 self.store.next_row = first_row;
-                // The only commit that may be on the disk in spite of an error is the whole transaction.
-                (batches.is_empty() || !self.holds(first_row).map_err(|e| format!("{why}; then {e}"))?)
-                    .then_some(why)
+                if self.holds(first_row).map_err(|e| format!("{why}; then {e}"))? {
+                    return Err(why);
+                }
+                Some(why)
             }
         };
         if failure.is_none() {
+            if turned {
+                self.pages.clear();
+            }
             self.store.next_row = first_row + batches.iter().map(|(_, n)| *n as u64).sum::<u64>();
         }
         for answer in answers {
@@ -235,16 +292,19 @@ impl Writer {
                     self.store.next_row += 1;
                 }
             }
-            Job::Remember(record) => {
+            Job::Book => {
                 let Some(txn) = txn else { return Ok(()) };
-                txn.open_table(MEMBERS)?
-                    .insert(record.id().as_bytes().as_slice(), record.to_row().as_slice())?;
+                let mut members = txn.open_table(MEMBERS)?;
+                for (id, page) in &self.pages {
+                    match page {
+                        Some(record) => {
+                            members.insert(id.as_bytes().as_slice(), record.to_row().as_slice())?
+                        }
+                        None => members.remove(id.as_bytes().as_slice())?,
+                    };
+                }
             }
             Job::Close => {}
-            Job::Forget(id) => {
-                let Some(txn) = txn else { return Ok(()) };
-                txn.open_table(MEMBERS)?.remove(id.as_bytes().as_slice())?;
-            }
             Job::AddInvite { secret, invite, now, reply } => {
                 let added = txn.map(|txn| invites::add(txn, &secret, &invite, now)).transpose();
                 let value = *added.as_ref().ok().and_then(Option::as_ref).unwrap_or(&false);
@@ -280,6 +340,11 @@ impl Writer {
         let log = txn.open_table(LOG)?;
         Ok(log.get(row)?.is_some())
     }
+}
+
+fn is_for_want_of_room(error: &redb::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error, redb::Error::Io(e) if matches!(e.kind(), StorageFull | QuotaExceeded))
 }
 
 /// Takes the store out so that its file can be closed before it is opened again.

@@ -7,8 +7,8 @@ use super::{Context, Lab, POLL, STEP_TIMEOUT, child};
 use crate::output::Tone;
 use crate::{End, text};
 use chinwag_api::{
-    Bytes, CellQuery, Client, Content, Count, Exit, Failure, Kind, Member, MemberState, Schema, WriteOp,
-    WriteRequest,
+    Bytes, CellQuery, Client, Content, Count, Exit, Failure, Kind, Member, MemberState, Outcome, Schema,
+    WriteOp, WriteRequest,
 };
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -277,7 +277,10 @@ impl Check<'_> {
         // What it has missed.
         let missed = WriteOp::Incr { key: "check/counter".into(), by: 1 };
         let writer = self.lab.children[0].client()?;
-        writer.write(&WriteRequest { ops: vec![missed], ..WriteRequest::default() }).await?;
+        let written = writer.write(&WriteRequest { ops: vec![missed], ..WriteRequest::default() }).await?;
+        let Some(Outcome::Incr { count: expected, .. }) = written.results.first() else {
+            return Err(Failure::new(Kind::Internal, "an increment was answered without its sum"));
+        };
         let begun = Instant::now();
         let mut child = self.lab.spawn(&label, None)?;
         child.wait_until_up(&self.lab.ground.runtime, STEP_TIMEOUT).await?;
@@ -286,7 +289,7 @@ impl Check<'_> {
         let took = begun.elapsed();
         let cell = self.lab.children[victim].client()?.cell("check/counter", &CellQuery::default()).await?;
         match cell.content {
-            Content::Counter { count } if count.0 >= 43 => {}
+            Content::Counter { count } if count == *expected => {}
             other => {
                 return Err(Failure::new(Kind::CheckFailed, format!("{label} lacks what it missed"))
                     .because(format!("it reads {other:?}")));

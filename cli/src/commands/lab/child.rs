@@ -19,7 +19,7 @@ pub(super) const END_TIMEOUT: Duration = Duration::from_secs(3);
 /// Log lines that wait to be shown; what a daemon logs beyond waits in its pipe.
 const LOG_LINES_MAX: usize = 4_096;
 /// Settings of the user's own daemon that a lab's daemons must not take for theirs.
-const NOT_INHERITED: [&str; 3] = ["CHINWAG_NAME", "CHINWAG_DATA", "CHINWAG_CONFIG"];
+const NOT_INHERITED: [&str; 4] = ["CHINWAG_NAME", "CHINWAG_DATA", "CHINWAG_CONFIG", "CHINWAG_JOIN"];
 
 /// A daemon.
 pub(super) struct Child {
@@ -45,8 +45,9 @@ impl Child {
         let failed = |error: std::io::Error| {
             Failure::new(Kind::Permission, format!("cannot start {name}")).because(error.to_string())
         };
+        ground.keep_settings(name)?;
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        command.args(["up", "--name", name, "--listen", "127.0.0.1:0", "--stop-on-stdin-close", "--data"]);
+        command.args(["up", "--stop-on-stdin-close", "--data"]);
         command.arg(ground.data(name)).env(RUNTIME_DIR_ENV, ground.runtime.path());
         if let Some(invite) = invite.filter(|_| !ground.has_papers(name)) {
             command.arg("--join").arg(format!("@{}", invite.display()));

@@ -59,6 +59,22 @@ impl Ground {
         daemon::found(Some(&self.data(name)), name.parse().ok(), overlay).map(|_| ())
     }
 
+    /// Writes a daemon's settings into its data directory, so that `chinwagd --data DIR/NAME` runs that very daemon
+    /// again. Settings that are there already stay.
+    pub(super) fn keep_settings(&self, name: &str) -> Result<(), Failure> {
+        let data = self.data(name);
+        let path = data.join("config.toml");
+        let write = || -> io::Result<()> {
+            DirBuilder::new().recursive(true).mode(0o700).create(&data)?;
+            let mut file = match OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+                opened => opened?,
+            };
+            writeln!(file, "name = \"{name}\"\nlisten = [\"127.0.0.1:0\"]")
+        };
+        write().map_err(|e| failed("write", &path, &e))
+    }
+
     /// Writes the invite to a file that only this user can read: what stands on a command line, everybody can.
     pub(super) fn keep_invite(&self, token: &str) -> Result<PathBuf, Failure> {
         let path = self.dir.join("invite");
@@ -119,6 +135,18 @@ mod tests {
         assert_eq!(other.runtime, runtime);
         drop(ground);
         assert!(!dir.exists());
+    }
+
+    #[test]
+    fn settings_are_kept_once_and_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let ground = Ground::new(Some(dir.path()), true, &Runtime::at("/nowhere")).unwrap();
+        ground.keep_settings("alpha").unwrap();
+        let path = ground.data("alpha").join("config.toml");
+        assert!(fs::read_to_string(&path).unwrap().starts_with("name = \"alpha\"\nlisten = "));
+        fs::write(&path, "name = \"mine\"").unwrap();
+        ground.keep_settings("alpha").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "name = \"mine\"");
     }
 
     #[test]
