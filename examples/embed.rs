@@ -7,6 +7,9 @@
 //! $ cargo run --release --example embed
 //! ```
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+use chinwag_base::Key;
 use chinwag_daemon::config::{JoinBy, Listen};
 use chinwag_daemon::{Config, Daemon, Op, Read, Wait};
 use std::error::Error;
@@ -46,13 +49,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // Both increment at the same time, and nothing is lost.
-    let visit = || vec![Op::Increment { key: "visits".parse().expect("a key, because it is a plain word"), by: 1 }];
+    let visits: Key = "visits".parse()?;
+    let visit = || vec![Op::Increment { key: visits.clone(), by: 1 }];
     let (a, b) = tokio::join!(
         ada.write(visit(), Wait::All, PATIENCE), //
         bob.write(visit(), Wait::All, PATIENCE)
     );
-    (a?, b?);
-    match ada.get(&"visits".parse()?).await? {
+    a?;
+    b?;
+    match ada.get(&visits).await? {
         Some(Read::Counter(2)) => println!("ada counts 2 visits"),
         other => return Err(format!("ada counts {other:?}").into()),
     }

@@ -44,7 +44,7 @@ impl Exit {
     }
 }
 
-/// Why something was not done. The kind decides the exit code and the HTTP status, in [`Kind::row`] and nowhere else.
+/// Why something was not done. The kind decides the exit code and the HTTP status, in one table and nowhere else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {

@@ -110,9 +110,9 @@ pub struct InStep {
 /// Anti-entropy and pushes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Gossip {
-    /// Frames that wait, over all peers.
+    /// Writes and received entries that wait for the disk.
     pub queue: u64,
-    /// Frames that may wait for one peer before the oldest is dropped.
+    /// How many may wait before writes are refused.
     pub queue_max: u64,
     /// Anti-entropy rounds a second, lately.
     #[serde(default)]

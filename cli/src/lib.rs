@@ -1,7 +1,7 @@
 //! The peer CLI: what a person types, and what they read.
 //!
-//! A command is one file in [`commands`]: its arguments' doc comments are its help, its `run` asks a daemon through
-//! [`chinwag_api::Client`] and writes through [`output::Output`]. Data goes to standard output and prose to standard
+//! A command is one file in `commands`: its arguments' doc comments are its help, its `run` asks a daemon through
+//! [`chinwag_api::Client`] and writes through `output::Output`. Data goes to standard output and prose to standard
 //! error; with `--json` standard output is one object and an error is one object on standard error, so that whoever
 //! reads standard output never has to tell the two apart. Nothing that came from another member reaches a terminal
 //! before what could steer it has been escaped.

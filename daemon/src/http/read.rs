@@ -16,7 +16,7 @@ use chinwag_api::{
     KeysQuery, Kind, Member, MemberState, Members, Overlay, Pattern, Phi, Problem, Sibling, Status, Token,
     Version,
 };
-use chinwag_base::limits::GOSSIP_QUEUE_FRAMES_MAX;
+use chinwag_base::limits::STAGED_ENTRIES_MAX;
 use chinwag_base::{Key, Moment, NodeId, OverlayId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 use chinwag_crdt::{Dot, Read};
 use chinwag_gossip::PeerView;
@@ -60,7 +60,7 @@ pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
         in_step: seen.in_step,
         gossip: Gossip {
             queue: seen.queue,
-            queue_max: GOSSIP_QUEUE_FRAMES_MAX as u64,
+            queue_max: STAGED_ENTRIES_MAX as u64,
             rounds_per_s: gauges.rates.map(|r| r[0]),
             in_bytes_per_s: gauges.rates.map(|r| r[1]),
             out_bytes_per_s: gauges.rates.map(|r| r[2]),
