@@ -83,7 +83,7 @@ async fn a_lone_daemon_in_text() {
         alpha    healthy · up [..] · no overlay · chinwagd 0.1.0, protocol 1
         members  1 alive · 0 suspect · 0 down
         state    3 keys · digest [..] · nobody to be in step with
-        gossip   [..]queue 0/256
+        gossip   [..]queue 0/8192
         address  it does not listen for members
         "#,
     )
@@ -135,7 +135,7 @@ async fn a_lone_daemon_in_json() {
         $ chinwag --json members
         {"schema":"chinwag.members/1","members":[{"name":"alpha","id":"12D3KooW[..]","self":true,"state":"alive","phi":null,"incarnation":1,"generation":"[..]","rtt_ms":null,"heard_ms":null,"behind":0,"digest":"[..]","addresses":[],"suspected_by":[],"down_in_ms":null}]}
         $ chinwag --json status
-        {"schema":"chinwag.status/1","name":"alpha","id":"12D3KooW[..]","generation":"[..]","overlay":null,"role":null,"pid":[..],"version":"0.1.0","protocol":1,"uptime_ms":[..],"healthy":true,"problems":[],"members":{"alive":1,"suspect":0,"down":0,"left":0},"phi_highest":null,"keys":2,"digest":"[..]","in_step":{"peers":0,"of":0},"gossip":{"queue":0,"queue_max":256,"rounds_per_s":[..],"in_bytes_per_s":[..],"out_bytes_per_s":[..]},"addresses":[],"socket":"[..]/run/alpha.sock","data":"[..]/alpha"}
+        {"schema":"chinwag.status/1","name":"alpha","id":"12D3KooW[..]","generation":"[..]","overlay":null,"role":null,"pid":[..],"version":"0.1.0","protocol":1,"uptime_ms":[..],"healthy":true,"problems":[],"members":{"alive":1,"suspect":0,"down":0,"left":0},"phi_highest":null,"keys":2,"digest":"[..]","in_step":{"peers":0,"of":0},"gossip":{"queue":0,"queue_max":8192,"rounds_per_s":[..],"in_bytes_per_s":[..],"out_bytes_per_s":[..]},"addresses":[],"socket":"[..]/run/alpha.sock","data":"[..]/alpha"}
         $ chinwag --json invite
         ! {"schema":"chinwag.error/1","kind":"no_overlay","message":"this daemon belongs to no overlay yet","because":[],"try":["chinwag init NAME, to make one","chinwag join TOKEN, to enter one"],"exit":4}
         ? 4
@@ -175,7 +175,7 @@ async fn three_members_in_text() {
         beta     healthy · up [..] · overlay home · chinwagd 0.1.0, protocol 1
         members  3 alive · 0 suspect · 0 down[..]
         state    1 key · digest [..] · in step with [..] of 2 peers
-        gossip   [..]queue 0/256
+        gossip   [..]queue 0/8192
         address  /ip4/127.0.0.1/tcp/[..]  /ip4/127.0.0.1/udp/[..]/quic-v1
         $ chinwag -n beta members
         NAME    STATE    φ  INC    RTT   HEARD  BEHIND  DIGEST     ADDRESS
