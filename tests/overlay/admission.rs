@@ -2,7 +2,7 @@
 
 use crate::harness::{Ground, agree, eventually, register, set, so};
 use chinwag_api::runtime::{Entry, Runtime};
-use chinwag_api::{InitRequest, InviteRequest, JoinRequest, Kind};
+use chinwag_api::{InviteRequest, JoinRequest, Kind};
 use chinwag_base::{Invite, Role};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -96,18 +96,6 @@ async fn every_bad_invite_is_told_apart() {
     let status = gamma.status().await;
     assert_eq!((status.overlay, status.members.alive), (None, 1), "after all that gamma is as it was");
     drop(beta);
-}
-
-/// As a program asks, which is faster than a person: the sockets of the new overlay may not be open yet.
-#[tokio::test]
-async fn an_invite_made_at_once_names_an_address() {
-    for _ in 0..5 {
-        let ground = Ground::new();
-        let alpha = ground.start("alpha").await;
-        alpha.client.init(&InitRequest { name: "home".parse().unwrap() }).await.unwrap();
-        let invite = alpha.client.invite(&InviteRequest::default()).await.unwrap();
-        assert!(!invite.addresses.is_empty(), "{invite:?}");
-    }
 }
 
 #[tokio::test]
