@@ -50,7 +50,9 @@ pub(super) async fn write(State(daemon): Daemon, body: Body) -> Answered<WriteRe
                 }
                 None => None,
             };
-            return Err(near.map_or(failure.clone(), |near| failure.hint(format!("chinwag del {near}"))).into());
+            return Err(near
+                .map_or(failure.clone(), |near| failure.hint(format!("chinwag del {near}")))
+                .into());
         }
     };
     let results = engine
