@@ -19,8 +19,10 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::{RwLock, broadcast, watch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+/// How long the sockets of an engine that has just started may take to open.
+const LISTEN_WITHIN: Duration = Duration::from_secs(2);
 /// How often the runtime directory is read for daemons of the same overlay.
 const DISCOVER_EVERY: Duration = Duration::from_secs(5);
 
@@ -296,6 +298,13 @@ impl Shared {
     /// Where it listens, with concrete ports.
     pub(crate) fn addresses(&self) -> Vec<Address> {
         self.addresses.borrow().clone()
+    }
+
+    /// The same once the sockets are open, which takes a moment after a start; empty if they do not open.
+    pub(crate) async fn addresses_opened(&self) -> Vec<Address> {
+        let mut addresses = self.addresses.subscribe();
+        let opened = timeout(LISTEN_WITHIN, addresses.wait_for(|known| !known.is_empty())).await;
+        opened.ok().and_then(Result::ok).map(|known| known.clone()).unwrap_or_default()
     }
 
     fn entry(&self, engine: &Engine) -> Option<Entry> {

@@ -126,7 +126,10 @@ impl Membership {
     /// A belief about ourselves. Returns whether its holder needs our record.
     fn hear_belief(&mut self, now: Moment, from: NodeId, belief: Option<Version>) -> bool {
         let Some(belief) = belief else { return true };
-        self.learn_of_ourselves(now, from, belief);
+        if self.learn_of_ourselves(now, from, belief) && self.exchange.may_want(self.id, now) {
+            // Another process has our key, and began later. Its own signature must say so before we believe it.
+            self.send(from, Lane::Gossip, Message::Want(vec![self.id]));
+        }
         let own = self.record().version();
         belief < own
     }

@@ -13,7 +13,7 @@ async fn a_lone_daemon_keeps_its_keys_and_listens_to_nobody() {
         solo.kill_9();
         solo.start_again().await;
         let status = solo.status().await;
-        assert_eq!((status.keys, status.digest), (3, digest.clone()));
+        assert_eq!((status.keys, status.digest), (3, digest));
         assert_eq!((status.overlay, status.addresses), (None, vec![]));
         assert_eq!(solo.get("k").await, Ok(register("v")));
     }

@@ -1,8 +1,17 @@
 //! The examples do what they say.
 
-use crate::harness::PATIENCE;
+use crate::harness::{Ground, PATIENCE};
 use std::path::Path;
 use std::process::Stdio;
+
+/// The smoke test that a reader of the README runs.
+#[tokio::test]
+async fn lab_checks_itself() {
+    let ground = Ground::new();
+    let told = ground.type_in("lab 3 --check").await;
+    eprintln!("{}", told.out);
+    told.exits(0);
+}
 
 #[tokio::test]
 async fn embed_runs_two_members_in_one_program() {

@@ -1,9 +1,11 @@
 //! Members that die, and members that only pause.
 
 use crate::harness::{Ground, add, agree, eventually, incr, register, set, so};
+use crate::history::{Answer, History};
 use chinwag_api::client::{Events, Heard};
-use chinwag_api::{Content, Count, MemberState};
-use std::time::Instant;
+use chinwag_api::{Content, Count, MemberState, WriteRequest};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Names of the members that `events` tells of, until `name` is told to be down.
 async fn accused_until_down(events: &mut Events, name: &str) -> Vec<(String, String)> {
@@ -101,6 +103,55 @@ async fn a_paused_member_is_suspected_catches_up_and_accuses_nobody() {
     let seen = alpha.sees("gamma").await.unwrap();
     assert!(seen.incarnation > incarnation, "it has refuted: {seen:?}");
     assert!(!gamma.told("self.stalled").is_empty(), "it knows that it slept");
+}
+
+/// A lone daemon is ended at whatever instruction it is, again and again, also while it starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_at_any_moment_loses_nothing_that_was_acknowledged() {
+    const LIVES: u64 = 12;
+    let ground = Ground::new();
+    let mut solo = ground.start("solo").await;
+    let mut history = History::default();
+    for life in 0..LIVES {
+        let client = solo.client.clone();
+        let writer = tokio::spawn(async move {
+            let mut history = History::default();
+            for n in 0u64.. {
+                let ops = vec![incr("n", 1 << (n % 3)), set("k", &format!("{life}-{n}"))];
+                let answer = match client.write(&WriteRequest { ops, ..WriteRequest::default() }).await {
+                    Ok(_) => Answer::Acknowledged,
+                    Err(_) => Answer::None,
+                };
+                history.incremented("n", 1 << (n % 3), answer);
+                history.wrote("k", Some(&format!("{life}-{n}")), answer);
+                if answer == Answer::None {
+                    break;
+                }
+            }
+            history
+        });
+        // Lives of many lengths, none of which is special.
+        tokio::time::sleep(Duration::from_millis(5 + life * life * 7 % 61)).await;
+        solo.kill_9();
+        history.follow(writer.await.unwrap());
+
+        // One that is ended while it starts is nothing but late.
+        let mut unborn = ground.spawn("solo", &[], &[]);
+        tokio::time::sleep(Duration::from_millis(life * 3)).await;
+        unborn.kill_9();
+        solo.start_again().await;
+        let mut state = BTreeMap::new();
+        for key in ["n", "k"] {
+            if let Ok(content) = solo.get(key).await {
+                state.insert(key.to_owned(), content);
+            }
+        }
+        let violations = history.violations(&state);
+        assert!(violations.is_empty(), "after life {life}: {violations:?}");
+    }
+    let [yes, none] = [Answer::Acknowledged, Answer::None].map(|answer| history.count(answer));
+    eprintln!("{yes} acknowledged and {none} unanswered in {LIVES} lives");
+    assert!(yes > 0);
 }
 
 /// The longest silence of all: the dead do not return to two members that restart as well.

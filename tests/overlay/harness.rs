@@ -175,7 +175,8 @@ impl Ground {
         daemon
     }
 
-    fn spawn(&self, name: &str, flags: &[&str], once: &[&str]) -> Daemon {
+    /// Starts a daemon and does not wait for it.
+    pub(crate) fn spawn(&self, name: &str, flags: &[&str], once: &[&str]) -> Daemon {
         let mut command = self.chinwagd(name);
         command.args(["--log-format", "json", "--log", "warn,chinwag=debug"]).args(flags);
         let log = self.path().join(format!("{name}.log"));
@@ -329,6 +330,11 @@ impl Daemon {
         self.signal(Signal::TERM);
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let name = self.name.clone();
@@ -379,9 +385,14 @@ impl Daemon {
         self.client.cell(key, &CellQuery::default()).await.map(|Cell { content, .. }| content)
     }
 
+    /// All that it said on standard output and standard error, over all its starts.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
     /// The rows of its log that tell of this event, over all its starts.
     pub(crate) fn told(&self, event: &str) -> Vec<Row> {
-        let log = std::fs::read_to_string(&self.log).unwrap();
+        let log = self.log();
         let rows = log.lines().filter_map(|line| serde_json::from_str::<Row>(line).ok());
         rows.filter(|row| row.event == event).collect()
     }

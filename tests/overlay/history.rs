@@ -51,11 +51,15 @@ impl History {
         self.increments.entry(key.into()).or_default().push((by, answer));
     }
 
-    /// Adds what another writer did.
-    pub(crate) fn merge(&mut self, other: History) {
-        self.registers.extend(other.registers);
-        self.elements.extend(other.elements);
-        for (key, increments) in other.increments {
+    /// Adds what the same writer did afterwards, or what another one did, whose registers and elements are others.
+    pub(crate) fn follow(&mut self, later: History) {
+        for (key, writes) in later.registers {
+            self.registers.entry(key).or_default().extend(writes);
+        }
+        for (at, touches) in later.elements {
+            self.elements.entry(at).or_default().extend(touches);
+        }
+        for (key, increments) in later.increments {
             self.increments.entry(key).or_default().extend(increments);
         }
     }

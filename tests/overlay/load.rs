@@ -44,7 +44,7 @@ impl Writer {
             // A few keys each, so that a write mostly replaces one; small and unequal increments, so that a sum
             // tells which of them it has.
             match n % 8 {
-                0 | 1 | 2 => {
+                0..=2 => {
                     let (key, value) = (format!("r/{name}/{}", n % 5), n.to_string());
                     let answer = self.write(set(&key, &value)).await;
                     self.history.wrote(&key, Some(&value), answer);
@@ -158,7 +158,7 @@ async fn nothing_acknowledged_is_lost_under_a_mixed_load_with_a_kill_and_a_pause
     assert!(during > 0, "the others went on while beta was paused");
     let mut history = History::default();
     for task in tasks {
-        history.merge(task.await.unwrap());
+        history.follow(task.await.unwrap());
     }
     let quiet = Instant::now();
     agree(&[&alpha, &beta, &gamma]).await;

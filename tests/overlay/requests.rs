@@ -1,6 +1,7 @@
 //! Commands that cannot be done, and requests that no client of ours would send.
 
 use crate::harness::{Ground, PATIENCE, eventually, incr, set};
+use chinwag_api::{Count, Watched, What};
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -114,6 +115,33 @@ async fn a_watch_ends_with_an_error_when_its_daemon_is_killed() {
     watch.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     assert_eq!(status.code(), Some(3), "{err}");
     assert!(err.contains(r#""kind":"gone""#) && err.contains("chinwagd went away"), "{err}");
+}
+
+/// One that listens and never reads is told what it has missed, and holds nobody up.
+#[tokio::test]
+async fn a_watcher_that_does_not_read_misses_changes_and_is_told_so() {
+    let ground = Ground::new();
+    let alpha = ground.start("alpha").await;
+    let mut watch = alpha.client.watch(None).await.unwrap();
+    for _ in 0..24 {
+        alpha.write((0..1_000).map(|_| incr("n", 1)).collect()).await.unwrap();
+    }
+    let (mut changes, mut resets, mut count) = (0, 0, Count(0));
+    while count < Count(24_000) {
+        match tokio::time::timeout(PATIENCE, watch.next()).await.expect("more is told").unwrap() {
+            Watched::Ready(_) => {}
+            Watched::Change(change) => {
+                changes += 1;
+                let What::Incr { count: now, .. } = change.what else { panic!("{change:?}") };
+                assert!(now > count, "in order: {} after {}", now.0, count.0);
+                count = now;
+            }
+            Watched::Reset(_) => resets += 1,
+        }
+    }
+    eprintln!("{changes} of 24,000 changes were told, with {resets} gaps");
+    assert!(changes == 24_000 || resets > 0, "{changes} changes and no word of the others");
+    assert_eq!(alpha.status().await.keys, 1);
 }
 
 /// Sends a request to the API's socket and reads all that comes back.

@@ -1,6 +1,7 @@
 //! Stores that somebody or something has damaged.
 
-use crate::harness::{Ground, Told, agree, register, set};
+use crate::harness::{Ground, Told, add, agree, eventually, incr, register, rm, set};
+use chinwag_api::{Content, Count};
 use std::path::Path;
 
 /// A home whose store holds some keys, with its daemon ended.
@@ -24,7 +25,7 @@ async fn a_store_that_cannot_be_read_is_told() {
     use std::os::unix::fs::PermissionsExt as _;
     let ground = Ground::new();
     let store = home(&ground).await;
-    std::fs::set_permissions(&store, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&store, std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::File::open(&store).is_err() {
         is_refused(&ground, &store).await.says("Permission denied");
     } else {
@@ -124,6 +125,67 @@ async fn a_damaged_row_is_set_aside_and_comes_back_from_the_others() {
     gamma.start_again().await;
     agree(&[&alpha, &beta, &gamma]).await;
     assert_eq!(gamma.told("store.row_quarantined").len(), quarantined);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+/// A machine that is restored from a backup: what it wrote since then is elsewhere, and what it writes now is new.
+#[tokio::test]
+async fn a_disk_that_went_back_in_time_loses_and_confuses_nothing() {
+    let ground = Ground::new();
+    let [alpha, mut beta] = ground.overlay(["alpha", "beta"]).await;
+    beta.write_everywhere(vec![set("k", "1"), incr("n", 1), add("s", &["old", "kept"])]).await;
+    beta.kill_9();
+    let backup = ground.path().join("backup");
+    copy(&beta.data, &backup);
+
+    beta.start_again().await;
+    agree(&[&alpha, &beta]).await;
+    let ops = vec![set("k", "2"), set("new", "v"), incr("n", 10), add("s", &["later"]), rm("s", &["old"])];
+    beta.write_everywhere(ops).await;
+    beta.kill_9();
+    std::fs::remove_dir_all(&beta.data).unwrap();
+    copy(&backup, &beta.data);
+
+    beta.start_again().await;
+    beta.write(vec![set("first", "v"), incr("n", 100)]).await.unwrap();
+    agree(&[&alpha, &beta]).await;
+    for daemon in [&alpha, &beta] {
+        assert_eq!(daemon.get("k").await, Ok(register("2")), "{}", daemon.name);
+        assert_eq!(daemon.get("new").await, Ok(register("v")));
+        assert_eq!(daemon.get("first").await, Ok(register("v")));
+        assert_eq!(daemon.get("n").await, Ok(Content::Counter { count: Count(111) }));
+        assert_eq!(daemon.get("s").await, Ok(Content::Set { elements: vec!["kept".into(), "later".into()] }));
+    }
+}
+
+/// Two processes with one key would write one history twice. At least one of them has to notice and stop.
+#[tokio::test]
+async fn a_copied_data_directory_does_not_run_twice() {
+    let ground = Ground::new();
+    let [alpha, mut beta] = ground.overlay(["alpha", "beta"]).await;
+    beta.write_everywhere(vec![set("k", "v")]).await;
+    beta.kill_9();
+    copy(&ground.data("beta"), &ground.data("twin"));
+    beta.start_again().await;
+    agree(&[&alpha, &beta]).await;
+    let mut twin = ground.spawn("twin", &["--listen", "127.0.0.1:0"], &[]);
+    let ended = eventually("one of the two stops", async || match (beta.has_ended(), twin.has_ended()) {
+        (None, None) => Err("both run".to_owned()),
+        ended => Ok(ended),
+    })
+    .await;
+    let loser = if ended.0.is_some() { &beta } else { &twin };
+    assert_eq!(ended.0.or(ended.1).and_then(|status| status.code()), Some(4), "{ended:?}");
+    assert!(loser.log().contains("another live process has this node's key"), "{}", loser.log());
+    assert!(!loser.told("self.conflict").is_empty());
+    let status = alpha.status().await;
+    assert!(status.healthy, "{status:?}");
 }
 
 #[tokio::test]

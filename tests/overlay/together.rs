@@ -2,6 +2,7 @@
 
 use crate::harness::{Ground, PATIENCE, add, agree, del, eventually, incr, register, rm, set, so};
 use chinwag_api::{CellQuery, Content, Count, Kind, Wait, WriteRequest};
+use std::time::Instant;
 
 #[tokio::test]
 async fn three_daemons_meet_by_invite_and_hold_one_state() {
@@ -105,6 +106,32 @@ async fn a_write_waits_for_as_many_members_as_it_is_told() {
     assert!(reply.met && reply.holders >= 2 && reply.of == 3, "{reply:?}");
     let reply = beta.client.write(&write(Wait::Members(3), 300)).await.unwrap();
     assert!(!reply.met && reply.holders == 2, "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_newcomer_takes_over_everything_there_is() {
+    let ground = Ground::new();
+    let [alpha] = ground.overlay(["alpha"]).await;
+    for batch in 0..5 {
+        let ops = (0..1_000).map(|n| set(format!("{batch}/{n}"), &format!("value {n}"))).collect();
+        alpha.write(ops).await.unwrap();
+    }
+    // Values of the largest size there is, and a set as large as people make them.
+    let large = "x".repeat(64 * 1024);
+    alpha.write((0..40).map(|n| set(format!("large/{n}"), &large)).collect()).await.unwrap();
+    let elements: Vec<String> = (0..1_000).map(|n| format!("element {n}")).collect();
+    alpha.write(vec![add("s", &elements.iter().map(String::as_str).collect::<Vec<_>>())]).await.unwrap();
+
+    let token = alpha.invite().await;
+    let begun = Instant::now();
+    let beta = ground.start_with("beta", &["--listen", "127.0.0.1:0"], &["--join", &token]).await;
+    agree(&[&alpha, &beta]).await;
+    eprintln!("the newcomer had 5,041 keys {:?} after its start", begun.elapsed());
+    assert_eq!(beta.status().await.keys, 5_041);
+    assert_eq!(beta.get("large/39").await, Ok(register(&large)));
+    let Ok(Content::Set { elements }) = beta.get("s").await else { panic!("a set") };
+    assert_eq!(elements.len(), 1_000);
+    assert_eq!((alpha.accused(), beta.accused()), (vec![], vec![]));
 }
 
 #[tokio::test]

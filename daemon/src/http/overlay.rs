@@ -94,6 +94,11 @@ pub(crate) async fn make_invite(
         .because("an admin's grant must be signed by the overlay's root key, which is not here")
         .hint("run `chinwag invite --role admin` there"));
     }
+    // An invite without an address leads nowhere.
+    let mut addresses = daemon.addresses_opened().await;
+    if addresses.is_empty() {
+        return Err(Failure::new(Kind::Busy, "this daemon does not listen yet").hint("again in a moment"));
+    }
     let secret = Secret::from_bytes(rand::random());
     let not_after = clock::wall().plus_ms(life.as_millis() as u64);
     let added = engine.add_invite(secret, role, uses, not_after).await;
@@ -105,7 +110,6 @@ pub(crate) async fn make_invite(
         }
         Err(why) => return Err(Failure::new(Kind::Storage, "the invite could not be stored").because(why)),
     }
-    let mut addresses = daemon.addresses();
     // Those that work from elsewhere first; loopback only helps on this machine.
     addresses.sort_by_key(chinwag_base::Address::is_loopback);
     addresses.truncate(ADDRESSES_MAX);
