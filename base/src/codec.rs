@@ -35,21 +35,34 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
         .expect("a value encodes, because none of our types refuses to")
 }
 
-/// Decodes a value that fills `bytes` exactly. It allocates in proportion to `bytes`, never by what they claim.
+/// Decodes a value that fills `bytes` exactly, which are at most `LIMIT`. It allocates in proportion to their number (a
+/// small multiple, and 8 KiB at least), never by what they claim.
 ///
 /// # Errors
-/// [`DecodeError`], with nothing allocated beyond `LIMIT` bytes.
+/// [`DecodeError`].
 pub fn decode<const LIMIT: usize, T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     if bytes.len() > LIMIT {
         return Err(DecodeError::TooLong { len: bytes.len(), max: LIMIT });
     }
-    let config = bincode::config::standard().with_limit::<LIMIT>();
-    let (value, read) = bincode::serde::decode_from_slice(bytes, config)
-        .map_err(|e| DecodeError::Malformed(short(&e.to_string())))?;
+    // bincode counts what a value takes in memory, where a number of eight bytes may have come as one: so a frame that
+    // keeps to its limit may count eight times as much. A ladder, because the limit is part of the type.
+    let (value, read) = match bytes.len() {
+        0..=1_024 => bounded::<{ 8 * 1_024 }, T>(bytes),
+        1_025..=16_384 => bounded::<{ 8 * 16_384 }, T>(bytes),
+        16_385..=262_144 => bounded::<{ 8 * 262_144 }, T>(bytes),
+        _ => bounded::<{ 8 * 4_194_304 }, T>(bytes),
+    }
+    .map_err(|e| DecodeError::Malformed(short(&e.to_string())))?;
     if read != bytes.len() {
         return Err(DecodeError::Trailing(bytes.len() - read));
     }
     Ok(value)
+}
+
+fn bounded<const MEMORY: usize, T: DeserializeOwned>(
+    bytes: &[u8],
+) -> Result<(T, usize), bincode::error::DecodeError> {
+    bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<MEMORY>())
 }
 
 /// Error texts go to logs, and a peer must not choose how long they are.
@@ -80,6 +93,17 @@ mod tests {
         assert!(matches!(decode::<1_024, Nested>(&claim), Err(DecodeError::Malformed(_))));
         assert_eq!(decode::<4, u8>(&[1, 2]), Err(DecodeError::Trailing(1)));
         assert_eq!(decode::<1, u8>(&[1, 2]), Err(DecodeError::TooLong { len: 2, max: 1 }));
+    }
+
+    /// Small numbers and short texts take more memory than bytes: a full frame of them must pass all the same.
+    #[test]
+    fn a_full_frame_of_small_values_decodes() {
+        let numbers = vec![1u64; 1_190];
+        assert_eq!(decode::<1_200, Vec<u64>>(&encode(&numbers)), Ok(numbers));
+        let texts: Vec<(String, Option<u64>)> = vec![(String::new(), Some(7)); 390];
+        assert_eq!(decode::<1_200, _>(&encode(&texts)), Ok(texts));
+        let many = vec![3u64; 1_000_000];
+        assert_eq!(decode::<1_048_576, Vec<u64>>(&encode(&many)), Ok(many));
     }
 
     proptest! {
