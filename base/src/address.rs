@@ -35,6 +35,15 @@ impl Address {
         Address { transport, socket }
     }
 
+    /// Whether it means nothing on another machine, nor on this one without saying by which interface: IPv6 link-local
+    /// addresses carry no interface here.
+    pub fn is_link_local(&self) -> bool {
+        match self.socket.ip() {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        }
+    }
+
     /// Whether it names this machine only.
     pub fn is_loopback(&self) -> bool {
         self.socket.ip().is_loopback()

@@ -3,12 +3,13 @@
 //! `cw1` + overlay name + `-` + groups of four characters (Crockford's base 32, which has no I, L, O or U) + a
 //! checksum of four. Case and further dashes do not matter.
 
-use crate::address::Address;
+use crate::address::{Address, Transport};
 use crate::codec;
 use crate::identity::{NodeId, OverlayId};
 use crate::limits::ADDRESSES_MAX;
 use crate::name::OverlayName;
 use crate::time::WallTime;
+use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -64,7 +65,41 @@ struct Payload {
     inviter: NodeId,
     secret: Secret,
     not_after: WallTime,
-    addresses: Vec<Address>,
+    places: Vec<Place>,
+}
+
+/// Where the inviter listens: an IP address is told once for both transports, because people may have to type it.
+#[derive(Serialize, Deserialize)]
+struct Place {
+    socket: SocketAddr,
+    tcp: bool,
+    quic: bool,
+}
+
+fn to_places(addresses: &[Address]) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::new();
+    for address in addresses.iter().take(ADDRESSES_MAX) {
+        let (tcp, quic) = (address.transport == Transport::Tcp, address.transport == Transport::Quic);
+        match places.iter_mut().find(|place| place.socket == address.socket) {
+            Some(place) => {
+                place.tcp |= tcp;
+                place.quic |= quic;
+            }
+            None => places.push(Place { socket: address.socket, tcp, quic }),
+        }
+    }
+    places
+}
+
+fn from_places(places: &[Place]) -> Vec<Address> {
+    let transports = |place: &Place| [(Transport::Tcp, place.tcp), (Transport::Quic, place.quic)];
+    places
+        .iter()
+        .flat_map(|place| {
+            transports(place).map(|(transport, has)| (has, Address::new(transport, place.socket)))
+        })
+        .filter_map(|(has, address)| has.then_some(address))
+        .collect()
 }
 
 /// Why a text is not an invite.
@@ -74,7 +109,7 @@ pub enum InviteError {
     #[error("not an invite: a token starts with {PREFIX} and the overlay's name")]
     NotAToken,
     /// The version is not ours.
-    #[error("this invite was made by a newer chinwag")]
+    #[error("this invite was made by a newer chinwag, and this one cannot read it")]
     Version,
     /// It looks like a token, but the checksum is wrong.
     #[error("the invite is mistyped or cut short: its checksum does not fit")]
@@ -88,7 +123,7 @@ impl fmt::Display for Invite {
             inviter: self.inviter,
             secret: self.secret,
             not_after: self.not_after,
-            addresses: self.addresses.iter().take(ADDRESSES_MAX).copied().collect(),
+            places: to_places(&self.addresses),
         };
         let bytes = codec::encode(&payload);
         let mut text = base32(&bytes);
@@ -107,7 +142,12 @@ impl FromStr for Invite {
         if s.len() > TOKEN_BYTES_MAX {
             return Err(InviteError::NotAToken);
         }
-        let (head, body) = s.split_once('-').ok_or(InviteError::NotAToken)?;
+        // Dashes do not matter, but for the first, which ends the overlay's name.
+        let cut_short = || {
+            let looks_right = s.get(..PREFIX.len()).is_some_and(|head| head.eq_ignore_ascii_case(PREFIX));
+            if looks_right { InviteError::Mistyped } else { InviteError::NotAToken }
+        };
+        let (head, body) = s.split_once('-').ok_or_else(cut_short)?;
         let head = head.to_ascii_lowercase();
         let Some(name) = head.strip_prefix(PREFIX) else {
             let newer =
@@ -127,10 +167,11 @@ impl FromStr for Invite {
         let bytes = unbase32(text).ok_or(InviteError::Mistyped)?;
         let payload: Payload =
             codec::decode::<TOKEN_BYTES_MAX, _>(&bytes).map_err(|_| InviteError::Mistyped)?;
-        if payload.addresses.len() > ADDRESSES_MAX {
+        if payload.places.len() > ADDRESSES_MAX {
             return Err(InviteError::Mistyped);
         }
-        let Payload { overlay, inviter, secret, not_after, addresses } = payload;
+        let Payload { overlay, inviter, secret, not_after, places } = payload;
+        let addresses = from_places(&places);
         Ok(Invite { overlay_name, overlay, inviter, secret, not_after, addresses })
     }
 }
@@ -196,7 +237,11 @@ mod tests {
             inviter,
             secret: Secret::from_bytes([5; 16]),
             not_after: WallTime::from_unix_ms(1_700_000_000_000),
-            addresses: vec!["/ip4/192.168.1.20/tcp/7171".parse().unwrap()],
+            addresses: vec![
+                "/ip4/192.168.1.20/tcp/7171".parse().unwrap(),
+                "/ip4/192.168.1.20/udp/7171/quic-v1".parse().unwrap(),
+                "/ip6/fd00::2/udp/7171/quic-v1".parse().unwrap(),
+            ],
         }
     }
 
@@ -214,6 +259,8 @@ mod tests {
         let token = invite().to_string();
         assert_eq!("hello".parse::<Invite>(), Err(InviteError::NotAToken));
         assert_eq!("".parse::<Invite>(), Err(InviteError::NotAToken));
+        assert_eq!(token.replace('-', "").parse::<Invite>(), Err(InviteError::Mistyped));
+        assert_eq!("CW1".parse::<Invite>(), Err(InviteError::Mistyped));
         assert_eq!(token.replacen("cw1", "cw2", 1).parse::<Invite>(), Err(InviteError::Version));
         assert_eq!(token[..token.len() - 1].parse::<Invite>(), Err(InviteError::Mistyped));
         assert_eq!("cw1home-ÄÖÜÄÖÜ".parse::<Invite>(), Err(InviteError::Mistyped));

@@ -34,10 +34,18 @@ pub const COMMIT_ENTRIES_MAX: usize = 4_096;
 pub const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Operations in one client request.
 pub const BATCH_OPS_MAX: usize = 1_024;
-/// Explicit gaps that a decoded clock may list for one replica; beyond it the clock is rounded down (see `crdt::clock`).
+/// Explicit gaps that a clock has for one replica. An entry that would open a further one is not taken before others
+/// have closed; a decoded clock, and what is remembered of a peer's, is rounded down (see `crdt::clock`).
 pub const CLOCK_GAPS_MAX: usize = 4_096;
-/// Replicas (node, generation) that a decoded clock may list.
+/// Replicas (node, generation) that a decoded clock may list; and of those that are not known here, how many are
+/// remembered of one peer's clock at a time. Larger clocks travel in parts, and are met piece by piece.
 pub const CLOCK_REPLICAS_MAX: usize = 16_384;
+/// Generations of one node whose writes are taken. Each process life that writes is one, costs some 100 bytes in every
+/// clock for ever, and a crash loop makes them by itself; a daemon that is restarted daily needs eleven years for these.
+pub const GENERATIONS_PER_NODE_MAX: usize = 4_096;
+/// Removed dots that a replica remembers because what they name has not come. An entry that would exceed it waits until
+/// what it removes is here. More than the largest entry names, so that an entry alone always fits.
+pub const DOOMED_DOTS_MAX: usize = 65_536;
 /// A hybrid logical clock this far ahead of local time is kept but flagged, and does not drag the local one past it.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 500;
 /// Clients whose `--wait` is still open. Each costs a row and a scan per acknowledgement.
@@ -139,6 +147,9 @@ pub const CHUNKS_PER_PEER_MAX: usize = 2;
 pub const PULL_ENTRIES_MAX: usize = 4_096;
 /// Bytes of one part of a clock; a larger clock travels in several parts.
 pub const CLOCK_PART_BYTES_MAX: usize = 256 * 1024;
+/// Parts of one report of a clock: half of what waits for a slow peer's bulk lane, and some 70,000 replicas. A larger
+/// clock is told in turns, a slice in each exchange.
+pub const REPORT_PARTS_MAX: usize = BULK_QUEUE_FRAMES_MAX / 2;
 /// Bytes of one acknowledgement's clock, which shares a gossip frame.
 pub const ACK_BYTES_MAX: usize = 64 * 1024;
 /// Runs of dots that were refused and are not asked for again for a while.

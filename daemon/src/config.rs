@@ -224,8 +224,11 @@ impl JoinBy {
 /// A usage error that tells a mistyped invite from what is none.
 pub fn parse_invite(text: &str) -> Result<Invite, Failure> {
     text.parse().map_err(|e: chinwag_base::InviteError| {
-        Failure::new(Kind::InviteMistyped, e.to_string())
-            .hint("copy the whole line that `chinwag invite` printed")
+        let hint = match e {
+            chinwag_base::InviteError::Version => "upgrade this chinwag",
+            _ => "copy the whole token that `chinwag invite` printed",
+        };
+        Failure::new(Kind::InviteMistyped, e.to_string()).hint(hint)
     })
 }
 

@@ -66,12 +66,22 @@ impl Engine {
         if let Some(papers) = &papers {
             check_grant(papers, keypair.id())?;
         }
+        let is_new = !home.store_path().exists();
         let opened = storage::open(&home.store_path(), clock::wall(), rand::random())?;
         let Opened { store, generation, entries, members, bad_rows } = opened;
 
         let mut observer = Observer::new(keypair.id(), name.clone(), listeners);
         for record in &members {
             observer.knows(record.id(), &record.statement().name);
+        }
+        if is_new && papers.is_some() && home.last_port().is_some() {
+            let row = Row::new(Level::Warn, "store.missing")
+                .with("path", home.store_path().display().to_string())
+                .with(
+                    "why",
+                    "this daemon has run before, and its store is gone; it starts with what others send it",
+                );
+            observer.tell(clock::wall(), row, None);
         }
         for bad in &bad_rows {
             let row = Row::new(Level::Error, "store.row_quarantined")

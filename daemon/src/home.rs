@@ -23,7 +23,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
+/// How long a process that was killed may take until the system has closed its files.
+const ENDING_MAX: Duration = Duration::from_millis(400);
 /// A grant in the file is under a kilobyte; a larger file is not one of ours.
 const PAPERS_BYTES_MAX: u64 = 64 * 1024;
 
@@ -118,7 +121,7 @@ impl Home {
             .mode(0o600)
             .open(dir.join("lock"))
             .map_err(|e| failed("write to", e))?;
-        match lock.try_lock() {
+        match try_lock_patiently(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -130,7 +133,7 @@ impl Home {
                 return Err(Failure::new(Kind::Taken, format!("{} is in use by {holder}", dir.display()))
                     .because("two daemons on one data directory would write one history twice")
                     .hint("stop that daemon first: chinwag leave")
-                    .hint("or give this one a directory of its own: --data DIR"));
+                    .hint("give this one a directory of its own: --data DIR"));
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
         }
@@ -297,6 +300,17 @@ impl Home {
         write().map_err(|e| {
             Failure::new(Kind::Storage, format!("cannot write {}", path.display())).because(e.to_string())
         })
+    }
+}
+
+/// Takes the lock, or waits a moment for a process that is just ending.
+fn try_lock_patiently(lock: &File) -> Result<(), TryLockError> {
+    let give_up = Instant::now() + ENDING_MAX;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < give_up => std::thread::sleep(ENDING_MAX / 20),
+            other => return other,
+        }
     }
 }
 

@@ -70,9 +70,12 @@ pub(crate) fn has_overlay(papers: &Papers) -> Failure {
 }
 
 pub(crate) fn has_keys(keys: usize) -> Failure {
-    Failure::new(Kind::HasKeys, format!("this daemon holds {keys} keys of its own"))
-        .because("joining would mix them with the overlay's")
-        .hint("--merge, to bring them along")
+    Failure::new(
+        Kind::HasKeys,
+        format!("this daemon holds {keys} {} of its own", if keys == 1 { "key" } else { "keys" }),
+    )
+    .because("joining would mix them with the overlay's")
+    .hint("--merge, to bring them along")
 }
 
 /// Shows the invite to the inviter and gets a grant for it.

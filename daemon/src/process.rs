@@ -12,6 +12,7 @@ use chinwag_base::{NodeId, OverlayName};
 use clap::Parser;
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -79,7 +80,8 @@ fn try_run(args: &DaemonArgs) -> Result<(), Failure> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|e| {
-            Failure::new(Kind::Internal, "cannot start the async runtime").because(e.to_string())
+            Failure::new(Kind::Permission, "the system refuses what a daemon needs to run")
+                .because(e.to_string())
         })?;
     let result = runtime.block_on(serve(config, &logging, args.stop_on_stdin_close));
     // Whatever still blocks is not worth waiting for: the store is closed.
@@ -157,6 +159,7 @@ fn detach(config: &Config) -> Result<(), Failure> {
         .read(true)
         .append(true)
         .create(true)
+        .mode(0o600)
         .open(&path)
         .map_err(|e| failed("cannot write the log", e))?;
     let start = log.seek(SeekFrom::End(0)).unwrap_or(0);

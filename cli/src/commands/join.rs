@@ -19,8 +19,9 @@ const CATCH_UP: Duration = Duration::from_secs(3);
 /// With a daemon running it joins; without one a daemon is started in the background.
 #[derive(Debug, clap::Args)]
 pub(crate) struct JoinArgs {
-    /// What `chinwag invite` printed: cw1…
-    token: String,
+    /// What `chinwag invite` printed: cw1… (the whole line will do)
+    #[arg(required = true, num_args = 1..=3, value_name = "TOKEN")]
+    words: Vec<String>,
     /// Bring the keys that this daemon holds into the overlay
     #[arg(long)]
     merge: bool,
@@ -32,14 +33,15 @@ pub(crate) struct JoinArgs {
 impl JoinArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
         // A slip of the finger is told at once and by us, not after a dial.
-        let invite: Invite = self.token.parse().map_err(mistyped)?;
+        let token = self.words.last().cloned().unwrap_or_default();
+        let invite = daemon::parse_invite(&token)?;
         let begun = Instant::now();
         let reply = match find(context, self.data.is_some())? {
             Some(client) => {
                 let timeout_ms = Some(JOIN_TIMEOUT.as_millis() as u64);
-                client.join(&JoinRequest { token: self.token, merge: self.merge, timeout_ms }).await?
+                client.join(&JoinRequest { token, merge: self.merge, timeout_ms }).await?
             }
-            None => self.start(context, &invite, begun).await?,
+            None => self.start(context, &token, &invite, begun).await?,
         };
         if context.out.is_json() {
             context.out.json(&reply)?;
@@ -51,11 +53,17 @@ impl JoinArgs {
     }
 
     /// Starts a daemon that joins, and waits until it has.
-    async fn start(&self, context: &Context, invite: &Invite, begun: Instant) -> Result<JoinReply, End> {
+    async fn start(
+        &self,
+        context: &Context,
+        token: &str,
+        invite: &Invite,
+        begun: Instant,
+    ) -> Result<JoinReply, End> {
         let name: Option<&Name> = context.global.name.as_ref();
         let before: Vec<u32> =
             context.runtime.list().map_err(Failure::from)?.live.iter().map(|e| e.pid).collect();
-        daemon::start_detached(self.data.as_deref(), name, &self.token, self.merge)?;
+        daemon::start_detached(self.data.as_deref(), name, token, self.merge)?;
         let give_up = begun + JOIN_TIMEOUT;
         let client = loop {
             let live = context.runtime.list().map_err(Failure::from)?.live;
@@ -109,11 +117,6 @@ async fn caught_up(
     let overlay = status.overlay.ok_or_else(too_slow)?;
     let after_ms = begun.elapsed().as_millis() as u64;
     Ok(JoinReply { overlay, through, after_ms, members: status.members.alive, keys: status.keys })
-}
-
-fn mistyped(error: chinwag_base::InviteError) -> Failure {
-    Failure::new(Kind::InviteMistyped, error.to_string())
-        .hint("copy the whole line that `chinwag invite` printed")
 }
 
 fn too_slow() -> Failure {

@@ -151,7 +151,7 @@ impl<S: Send + Sync> FromRequest<S> for Text {
 }
 
 /// Parses a request's body.
-fn parse<T: DeserializeOwned>(body: &Body) -> Result<T, Failure> {
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|e| {
         Failure::new(Kind::BadRequest, "the request's body is not understood").because(e.to_string())
     })

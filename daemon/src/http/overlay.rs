@@ -81,7 +81,7 @@ pub(crate) async fn make_invite(
     if !papers.grant.may_invite() {
         return Err(Failure::new(
             Kind::NotAdmin,
-            format!("this node is a {} of {}", papers.grant.role(), papers.name),
+            format!("this node's role in {} is {}", papers.name, papers.grant.role()),
         )
         .because("only an admin whose grant the overlay's root signed can invite")
         .hint("run `chinwag invite` on the daemon that made the overlay"));
@@ -110,8 +110,10 @@ pub(crate) async fn make_invite(
         }
         Err(why) => return Err(Failure::new(Kind::Storage, "the invite could not be stored").because(why)),
     }
-    // Those that work from elsewhere first; loopback only helps on this machine.
-    addresses.sort_by_key(chinwag_base::Address::is_loopback);
+    // Loopback only helps on this machine, where daemons find each other without an address.
+    if addresses.iter().any(|address| !address.is_loopback()) {
+        addresses.retain(|address| !address.is_loopback());
+    }
     addresses.truncate(ADDRESSES_MAX);
     Ok(Invite {
         overlay_name: papers.name.clone(),

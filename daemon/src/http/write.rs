@@ -2,8 +2,10 @@
 
 use super::read::{nearest, parse_key, some_keys, token};
 use super::{Answered, Daemon, Reply, Text, parse};
+use crate::engine::Engine;
 use axum::extract::State;
 use chinwag_api::{CellKind, Count, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest};
+use chinwag_base::key::printable;
 use chinwag_base::limits::BATCH_OPS_MAX;
 use chinwag_base::{Key, Role, Value};
 use chinwag_crdt::{Op, OpError, Read};
@@ -16,6 +18,7 @@ const WAIT_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn write(State(daemon): Daemon, Text(body): Text) -> Answered<WriteReply> {
     let request: WriteRequest = parse(&body)?;
+    refuse_unknown_fields(&body)?;
     let ops = operations(&request.ops)?;
     let engine = daemon.running().await?;
     if engine.papers.as_ref().is_some_and(|p| p.grant.role() == Role::Reader) {
@@ -39,14 +42,7 @@ pub(super) async fn write(State(daemon): Daemon, Text(body): Text) -> Answered<W
         Ok(written) => written,
         Err(error) => {
             let failure = write_failure(error);
-            let near = (failure.kind == Kind::NoSuchKey).then(|| asked[0].key().to_owned());
-            let near = match near {
-                Some(key) => nearest(&key, &engine.look(|node, _, _| some_keys(node)).await?),
-                None => None,
-            };
-            return Err(near
-                .map_or(failure.clone(), |near| failure.hint(format!("chinwag del {near}")))
-                .into());
+            return Err(with_nearest(&engine, failure, &asked[0]).await?.into());
         }
     };
     let results = engine
@@ -62,6 +58,50 @@ pub(super) async fn write(State(daemon): Daemon, Text(body): Text) -> Answered<W
         after_ms: written.after.as_secs_f64() * 1_000.0,
         results,
     }))
+}
+
+/// Suggests the key that was probably meant, where the one that was given holds nothing.
+async fn with_nearest(engine: &Engine, failure: Failure, asked: &WriteOp) -> Result<Failure, Failure> {
+    if !matches!(failure.kind, Kind::NoSuchKey | Kind::NoSuchElement) {
+        return Ok(failure);
+    }
+    let key = parse_key(asked.key())?;
+    let wanted = key.clone();
+    let found = engine
+        .look(move |node, _, _| (node.gossip().replica().get(&wanted).is_some(), some_keys(node)))
+        .await?;
+    let (false, keys) = found else { return Ok(failure) };
+    let failure = Failure::new(Kind::NoSuchKey, format!("no such key: {key}"));
+    let command = if matches!(asked, WriteOp::Rm { .. }) { "rm" } else { "del" };
+    Ok(match nearest(key.as_str(), &keys) {
+        Some(near) => failure.hint(format!("chinwag {command} {near}")),
+        None => failure,
+    })
+}
+
+/// A mistyped field must not change what an operation does: `{"op":"del","key":"k","knid":"set"}` would delete all
+/// kinds. (serde cannot deny unknown fields in an enum that flattens others.)
+fn refuse_unknown_fields(body: &[u8]) -> Result<(), Failure> {
+    #[derive(serde::Deserialize)]
+    struct Ops {
+        ops: Vec<serde_json::Map<String, serde_json::Value>>,
+    }
+    for op in super::parse::<Ops>(body)?.ops {
+        let known: &[&str] = match op.get("op").and_then(|name| name.as_str()) {
+            Some("set") => &["op", "key", "value", "value_base64"],
+            Some("del") => &["op", "key", "kind"],
+            Some("incr") => &["op", "key", "by"],
+            _ => &["op", "key", "elements"],
+        };
+        if let Some(unknown) = op.keys().find(|field| !known.contains(&field.as_str())) {
+            return Err(Failure::new(
+                Kind::BadRequest,
+                format!("an operation has no field `{}`", printable(unknown)),
+            )
+            .because(format!("its fields are {}", known.join(", "))));
+        }
+    }
+    Ok(())
 }
 
 fn operations(asked: &[WriteOp]) -> Result<Vec<Op>, Failure> {
@@ -167,7 +207,7 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
         WriteError::Busy { .. } | WriteError::TooManyWaits { .. } => Kind::Busy,
         WriteError::TooManyOps { .. } => Kind::TooLarge,
         WriteError::NoOps => Kind::BadRequest,
-        WriteError::ReadOnly => Kind::ReadOnly,
+        WriteError::ReadOnly | WriteError::TooManyLives => Kind::ReadOnly,
         WriteError::Storage(_) => Kind::Storage,
     };
     let failure = Failure::new(kind, message);

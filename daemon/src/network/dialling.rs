@@ -28,11 +28,12 @@ fn is_near(ip: IpAddr) -> bool {
     }
 }
 
-/// The addresses in the order in which to try them, without `own` ones and without repetitions.
+/// The addresses in the order in which to try them, without `own` ones, without repetitions, and without link-local
+/// ones, of which nobody knows the interface.
 pub(super) fn in_order(addresses: &[Address], own: &[Address]) -> Vec<Address> {
     let mut order: Vec<Address> = Vec::new();
     for address in addresses {
-        if !own.contains(address) && !order.contains(address) {
+        if !own.contains(address) && !order.contains(address) && !address.is_link_local() {
             order.push(*address);
         }
     }
@@ -128,8 +129,9 @@ impl Turn {
         if let Err(error) = &result {
             turn.progress.send_modify(|progress| {
                 progress.failed += 1;
-                if let DoorError::Failed(failure @ (DialFailure::Refused | DialFailure::Reset)) = error
+                if let DoorError::Failed(failure) = error
                     && turn.address.transport == Transport::Tcp
+                    && !matches!(failure, DialFailure::TimedOut)
                 {
                     progress.gone.push((turn.address.socket.ip(), failure.clone()));
                 }

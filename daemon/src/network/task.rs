@@ -104,8 +104,10 @@ impl Task {
     }
 
     async fn tell_listening(&mut self) {
-        let all: Vec<Address> = self.listening.iter().copied().collect();
+        let mut all: Vec<Address> = self.listening.iter().copied().collect();
         self.swarm.behaviour_mut().lanes.listening(all.clone());
+        // Nobody else can use them, because a link-local address is nothing without its interface.
+        all.retain(|address| !address.is_link_local());
         let _gone = self.events.send(Told::Plain(Happening::Listening(all))).await;
     }
 
