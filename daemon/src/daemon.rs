@@ -295,6 +295,17 @@ impl Shared {
         *published = Some(entry);
     }
 
+    async fn republish_if_gone(&self) {
+        let gone = match self.claim.lock().expect(UNPOISONED).as_ref() {
+            Some(claim) => !claim.is_published(),
+            None => false,
+        };
+        if gone {
+            self.published.lock().expect(UNPOISONED).take();
+            self.publish().await;
+        }
+    }
+
     /// Where it listens, with concrete ports.
     pub(crate) fn addresses(&self) -> Vec<Address> {
         self.addresses.borrow().clone()
@@ -364,6 +375,8 @@ async fn publish(shared: Arc<Shared>) {
 async fn discover(shared: Arc<Shared>) {
     let Some(dir) = shared.config.runtime_dir.clone() else { return };
     loop {
+        // Whoever cleans temporary directories takes our entry too.
+        shared.republish_if_gone().await;
         let dir = dir.clone();
         // It reads files and tries sockets, which must not hold up anything else.
         let listing = tokio::task::spawn_blocking(move || Runtime::at(dir).list()).await;

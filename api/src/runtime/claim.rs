@@ -87,6 +87,11 @@ impl Claim {
         &self.socket
     }
 
+    /// Whether the entry is there for others to find.
+    pub fn is_published(&self) -> bool {
+        self.file.exists()
+    }
+
     /// Shows the daemon to others, or shows what has changed. Call it only once the socket listens: whoever finds
     /// the entry connects at once. The file appears whole or not at all.
     ///

@@ -39,8 +39,9 @@ pub(super) async fn version() -> Reply<Version> {
 pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
     let engine = daemon.running().await?;
     let gauges = engine.gauges();
-    let problems = problems(&gauges);
     let seen = engine.look(|node, _, now| Seen::look(node, now)).await?;
+    let mut problems = problems(&gauges);
+    problems.extend(seen.silent);
     Ok(Reply(Status {
         name: daemon.name.to_string(),
         id: engine.keypair.id(),
@@ -83,6 +84,8 @@ pub(super) struct Seen {
     digest: chinwag_base::Digest,
     in_step: InStep,
     queue: u64,
+    /// Members whose silence would be a verdict if anybody else could be asked.
+    silent: Vec<Problem>,
 }
 
 impl Seen {
@@ -92,6 +95,8 @@ impl Seen {
         let mut members = Counts::default();
         let mut in_step = InStep::default();
         let mut phi_highest: Option<Phi> = None;
+        let down_at = chinwag_membership::Config::new(OverlayId::from_bytes([0; 16])).phi_down;
+        let mut silent = Vec::new();
         for member in node.membership().members(now) {
             match member.state {
                 Standing::Alive => members.alive += 1,
@@ -102,10 +107,17 @@ impl Seen {
             if member.id == me || !member.state.is_present() {
                 continue;
             }
+            if member.phi >= down_at && member.state == Standing::Alive {
+                let for_s = member.heard.map_or(0, |heard| heard.as_secs());
+                let message = format!(
+                    "{} has been silent for {for_s} s, and too few others can be asked about it",
+                    member.name
+                );
+                silent.push(Problem { kind: "silent".into(), message });
+            }
             in_step.of += 1;
             in_step.peers += u64::from(standings.get(&member.id).is_some_and(|s| s.in_step));
             if member.phi > phi_highest.as_ref().map_or(0.0, |p| p.phi) {
-                let down_at = chinwag_membership::Config::new(OverlayId::from_bytes([0; 16])).phi_down;
                 phi_highest = Some(Phi { name: member.name.to_string(), phi: member.phi, down_at });
             }
         }
@@ -117,6 +129,7 @@ impl Seen {
             digest: replica.digest(),
             in_step,
             queue: node.gossip().queued_entries() as u64,
+            silent,
         }
     }
 }
