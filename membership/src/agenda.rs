@@ -22,6 +22,10 @@ pub(crate) enum Task {
     Push,
     /// Views that differ are reconciled.
     Reconcile,
+    /// An accusation that came too soon after the last is refuted.
+    Refute,
+    /// Pages of the address book have their turn.
+    Book,
     /// Reaping, and advertising fewer stalls.
     Housekeeping,
     /// The goodbyes have had their time.

@@ -67,7 +67,8 @@ pub struct Config {
     pub phi_suspect: f64,
     /// Down at this phi: 8 means wrong once in 10^8.
     pub phi_down: f64,
-    /// How long members that are down or left are remembered, and dialled if down.
+    /// How long members that are down or left are shown. Those that are down stay in the address book and are
+    /// dialled after that too, but seldom.
     pub retention: Duration,
     /// Silence alone decides after this time at the earliest, when too few others can be asked.
     pub silence_min: Duration,
@@ -110,6 +111,7 @@ pub struct Identity {
 /// What an earlier process life left on disk.
 #[derive(Debug, Clone, Default)]
 pub struct Recovered {
-    /// Members that were known then. They are dialled at the start and shown as down, unverified, until they answer.
+    /// Members that were known then: those that left as left, the others as down, unverified, and dialled, until they
+    /// answer.
     pub members: Vec<Record>,
 }

@@ -2,7 +2,8 @@
 //!
 //! Every member that is not connected has a plan: at once if it is new, and on a schedule that backs off from a
 //! second to a minute if dials fail, also for members that are down, so that a healed partition or a reopened
-//! laptop rejoins by itself. Dials for a failure detector's sake do not wait for the plan.
+//! laptop rejoins by itself. Members down for longer than the view shows them are dialled still, up to ten minutes
+//! apart, so that no isolation lasts for ever. Dials for a failure detector's sake do not wait for the plan.
 
 use crate::Event;
 use crate::agenda::Task;
@@ -21,6 +22,12 @@ use std::time::Duration;
 /// The first and the longest wait after a failed dial.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The longest wait for a member that has been down for so long that it is no longer shown.
+const BACKOFF_AWAY_MAX: Duration = Duration::from_secs(600);
+/// Failures after which the wait is [`BACKOFF_MAX`].
+const FAILURES_TO_MAX: u32 = 6;
+/// Dials at once to members that are away: they must not keep the slots from those that may be back.
+const AWAY_DIALS_MAX: usize = 2;
 /// Of two members that learn of each other, the one with the larger id waits this long for the other's dial.
 const COURTESY: Duration = Duration::from_millis(500);
 /// A dial of which nothing was heard for this long has failed.
@@ -69,6 +76,12 @@ impl Dialer {
         }
     }
 
+    /// From now on the waits grow beyond the longest for members that are shown.
+    fn slow_down(&mut self, now: Moment, peer: NodeId) {
+        let due = self.plans.get(&peer).map_or(now + BACKOFF_MAX, |plan| plan.due);
+        self.plan(peer, Plan { due, failures: FAILURES_TO_MAX });
+    }
+
     fn failures(&self, peer: &NodeId) -> u32 {
         self.plans.get(peer).map_or(0, |plan| plan.failures)
     }
@@ -100,14 +113,25 @@ impl Membership {
         if id == self.id || self.view.get(&id).is_some_and(|entry| entry.version >= record.version()) {
             return;
         }
-        if self.view.is_full() || record.version().state == State::Left {
+        if self.view.is_full() {
             return;
         }
         if let Err(why) = record.verify(self.config.overlay) {
             return self.event(Event::RecordRefused { from: self.id, about: id, why });
         }
-        self.view.put(Arc::new(record), Some(Unverified::Remembered), now);
-        self.dialer.plan(id, Plan { due: now, failures: 0 });
+        // Whoever left is expected nowhere, and old news of it is not believed.
+        let left = record.version().state == State::Left;
+        self.view.put(Arc::new(record), (!left).then_some(Unverified::Remembered), now);
+        if !left {
+            self.dialer.plan(id, Plan { due: now, failures: 0 });
+        }
+    }
+
+    /// A member has been down for so long that it is no longer shown.
+    pub(crate) fn plan_rare_dials(&mut self, now: Moment, peer: NodeId) {
+        if !self.is_connected(&peer) {
+            self.dialer.slow_down(now, peer);
+        }
     }
 
     pub(crate) fn on_seed(&mut self, now: Moment, peer: NodeId, mut addresses: Vec<Address>) {
@@ -132,7 +156,7 @@ impl Membership {
         link.connected = true;
         link.unanswered.clear();
         link.told = None;
-        let back = self.view.get(&peer).is_some_and(|entry| entry.is_lost());
+        let back = self.view.is_lost(&peer);
         self.say_hello(now, peer);
         self.sign_of_life(now, peer);
         // Measures the round trip, and tells the peer what is believed of it.
@@ -157,6 +181,9 @@ impl Membership {
         if reason == Lost::Local || !self.view.is_present(&peer) {
             return self.plan_redial(now, peer);
         }
+        if let Some(held) = self.held.remove(&peer) {
+            return self.accuse(now, peer, State::Down, held.by, held.phi);
+        }
         if self.investigations.contains_key(&peer) {
             // A new kind of evidence may be had at once: whether the host refuses.
             self.count_own_failure(now, peer);
@@ -176,11 +203,11 @@ impl Membership {
             self.event(Event::Denied { peer, why: why.clone() });
         }
         let failures = self.dialer.failures(&peer);
-        let wait = (BACKOFF_MIN * (1 << failures.min(6))).min(BACKOFF_MAX);
+        let away = self.view.away().record(&peer).is_some();
+        let longest = if away { BACKOFF_AWAY_MAX } else { BACKOFF_MAX };
+        let wait = (BACKOFF_MIN * (1 << failures.min(10))).min(longest);
         let wait = self.random(wait.mul_f64(0.75), wait.mul_f64(1.25));
-        if self.view.get(&peer).is_some_and(|e| e.version.state != State::Left)
-            || self.dialer.seeds.contains_key(&peer)
-        {
+        if self.is_awaited(&peer) {
             self.dialer.plan(peer, Plan { due: now + wait, failures: failures + 1 });
         }
         // Our own limits and missing routes say nothing of the peer; whoever denies us is alive.
@@ -213,8 +240,10 @@ impl Membership {
             return;
         }
         let mut addresses = self.dialer.seeds.get(&peer).cloned().unwrap_or_default();
-        if let Some(entry) = self.view.get(&peer) {
-            let known = entry.record.statement().addresses.iter().filter(|a| !addresses.contains(a));
+        let record =
+            self.view.get(&peer).map(|entry| &entry.record).or_else(|| self.view.away().record(&peer));
+        if let Some(record) = record {
+            let known = record.statement().addresses.iter().filter(|a| !addresses.contains(a));
             let known: Vec<Address> = known.copied().collect();
             addresses.extend(known);
         }
@@ -248,13 +277,23 @@ impl Membership {
                 self.dialer.drop_plan(&peer);
                 continue;
             }
-            let plan = Plan { due: due.max(now) + BACKOFF_MAX, failures: self.dialer.failures(&peer) };
+            let failures = self.dialer.failures(&peer);
+            if self.view.away().record(&peer).is_some() && self.away_dials() >= AWAY_DIALS_MAX {
+                let due = now + self.random(BACKOFF_MIN, DIAL_TIMEOUT);
+                self.dialer.plan(peer, Plan { due, failures });
+                continue;
+            }
+            let plan = Plan { due: due.max(now) + BACKOFF_MAX, failures };
             self.dialer.plan(peer, plan);
             let crowded = self.connected().count() >= self.config.mesh_max;
             if !crowded || self.subjects.contains(&peer) || !self.view.is_present(&peer) {
                 self.dial(now, peer);
             }
         }
+    }
+
+    fn away_dials(&self) -> usize {
+        self.dialer.under_way.keys().filter(|peer| self.view.away().record(peer).is_some()).count()
     }
 
     /// A member just learned of is dialled by the one with the smaller id at once, by the other a little later.
@@ -266,13 +305,16 @@ impl Membership {
     }
 
     pub(crate) fn plan_redial(&mut self, now: Moment, peer: NodeId) {
-        let wanted = match self.view.get(&peer) {
-            Some(entry) => entry.version.state != State::Left,
-            None => self.dialer.seeds.contains_key(&peer),
-        };
-        if wanted && !self.is_connected(&peer) && !self.dialer.under_way.contains_key(&peer) {
+        if self.is_awaited(&peer) && !self.is_connected(&peer) && !self.dialer.under_way.contains_key(&peer) {
             let due = now + self.random(BACKOFF_MIN, BACKOFF_MIN * 2);
             self.dialer.plan(peer, Plan { due, failures: 0 });
+        }
+    }
+
+    fn is_awaited(&self, peer: &NodeId) -> bool {
+        match self.view.get(peer) {
+            Some(entry) if entry.version.state != State::Left => true,
+            _ => self.view.away().record(peer).is_some() || self.dialer.seeds.contains_key(peer),
         }
     }
 

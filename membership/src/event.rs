@@ -52,7 +52,7 @@ pub enum Event {
         /// Its name.
         name: Name,
     },
-    /// A member that was down or left is forgotten.
+    /// A member that left, or has been down for long, is not shown any more. One that is down is still dialled.
     Reaped {
         /// Who.
         id: NodeId,

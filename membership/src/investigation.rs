@@ -3,12 +3,21 @@
 //! SWIM asks k members to ping a silent one, once, and then suspects it. Here rounds follow one another, each with
 //! an own probe and three *fresh* verifiers, and what counts are distinct members that could not reach the subject
 //! either. Our own failed probe accuses nobody, so a node that is itself cut off cannot convict.
+//!
+//! A claim that somebody is down carries no proof. So whoever has a connection to the accused *holds* the claim
+//! and looks for itself: an own failed probe and as many NACKs of its own verifiers as a verdict needs. The claim
+//! spares only the waiting, because its maker has waited. What one lying member can do all the same:
+//!
+//! - have somebody suspected until the refutation comes, a round trip or two;
+//! - have a member shown as down by those without a connection to it, likewise until the refutation comes;
+//! - have a member that is stalled, so that neither we nor our verifiers reach it, shown as down before its stall
+//!   is over, or at once if its connection breaks meanwhile. It refutes when it runs again.
 
 use crate::agenda::Task;
 use crate::estimate;
 use crate::membership::Membership;
-use crate::message::{Finding, Found, Message, Purpose, Verify};
-use crate::version::State;
+use crate::message::{Claim, Finding, Found, Message, Purpose, Verdict, Verify};
+use crate::version::{State, Version};
 use crate::view::Unverified;
 use crate::{Event, Output};
 use chinwag_base::limits::INVESTIGATIONS_MAX;
@@ -39,10 +48,19 @@ pub(crate) struct Investigation {
     rounds: Vec<(u64, BTreeSet<NodeId>)>,
     /// Whether our own probe of this round has been counted.
     own_counted: bool,
+    /// Whether any own probe came to nothing.
+    own_failed: bool,
     /// The time from this round to the next.
     interval: Duration,
     /// Everybody ever asked: fresh ones go first.
     asked: BTreeSet<NodeId>,
+}
+
+/// A claim that a member is down, held until our own evidence confirms or contradicts it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) by: NodeId,
+    pub(crate) phi: f64,
 }
 
 impl Investigation {
@@ -53,6 +71,7 @@ impl Investigation {
             nacks: BTreeMap::new(),
             rounds: Vec::new(),
             own_counted: false,
+            own_failed: false,
             interval: Duration::ZERO,
             asked: BTreeSet::new(),
         }
@@ -80,14 +99,54 @@ impl Membership {
         {
             return;
         }
-        self.investigations.insert(subject, Investigation { failures, ..Investigation::new(silent_since) });
+        let own_failed = failures > 0;
+        let investigation = Investigation { failures, own_failed, ..Investigation::new(silent_since) };
+        self.investigations.insert(subject, investigation);
         self.start_round(now, subject);
     }
 
     pub(crate) fn close_investigation(&mut self, subject: NodeId) {
+        self.held.remove(&subject);
         if self.investigations.remove(&subject).is_some() {
             self.agenda.clear(Task::Round(subject));
             self.agenda.clear(Task::Judge(subject));
+        }
+    }
+
+    /// Whether we can look for ourselves before we believe that a member is down.
+    pub(crate) fn may_check(&self, subject: &NodeId) -> bool {
+        self.is_connected(subject) && self.view.is_present(subject) && self.standing == crate::Standing::Alive
+    }
+
+    /// Somebody says that a member is down to which we have a connection: it is suspect until we know better.
+    pub(crate) fn hold(&mut self, now: Moment, subject: NodeId, held: Held) {
+        if self.view.get(&subject).is_some_and(|entry| entry.version.state == State::Alive) {
+            self.accuse(now, subject, State::Suspect, held.by, held.phi);
+        }
+        // What we hold is passed on, for if every hop looked first, the truth would travel slowly.
+        if self.held.insert(subject, held).is_none() {
+            self.news.mark(subject);
+        }
+        self.judge(now, subject);
+    }
+
+    /// The claim about a member that we hold and pass on.
+    pub(crate) fn held_claim(&self, subject: &NodeId) -> Option<Claim> {
+        let Held { by, phi } = *self.held.get(subject)?;
+        let Version { generation, incarnation, .. } = self.view.get(subject)?.version;
+        let phi_tenths = (phi * 10.0) as u16;
+        Some(Claim { id: *subject, generation, incarnation, verdict: Verdict::Down, by, phi_tenths })
+    }
+
+    /// Opens the investigations that held claims ask for, as many at a time as there may be.
+    pub(crate) fn check_held(&mut self, now: Moment) {
+        let waiting = self.held.keys().filter(|id| !self.investigations.contains_key(*id));
+        let room = INVESTIGATIONS_MAX.saturating_sub(self.investigations.len());
+        for subject in waiting.take(room).copied().collect::<Vec<_>>() {
+            self.open_investigation(now, subject, now, 0);
+            if !self.investigations.contains_key(&subject) {
+                self.held.remove(&subject); // Not there any more, or convicted at once.
+            }
         }
     }
 
@@ -182,6 +241,7 @@ impl Membership {
     pub(crate) fn count_own_failure(&mut self, now: Moment, subject: NodeId) {
         let Some(investigation) = self.investigations.get_mut(&subject) else { return };
         if !std::mem::replace(&mut investigation.own_counted, true) {
+            investigation.own_failed = true;
             investigation.failures = investigation.failures.saturating_add(1);
             self.judge(now, subject);
         }
@@ -224,7 +284,7 @@ impl Membership {
         let needed = self.nacks_needed(&subject);
         let limit = self.silence_limit(&subject);
         let Some(investigation) = self.investigations.get(&subject) else { return };
-        let nacks = investigation.nacks.len();
+        let (nacks, own_failed) = (investigation.nacks.len(), investigation.own_failed);
         let silent = now.since(investigation.silent_since);
         let state = self.view.get(&subject).map(|entry| entry.version.state);
         if state == Some(State::Alive) && nacks > 0 && estimate::reaches(phi, self.config.phi_suspect) {
@@ -232,6 +292,12 @@ impl Membership {
         }
         if needed > 0 && nacks >= needed && estimate::reaches(phi, self.config.phi_down) {
             return self.accuse(now, subject, State::Down, self.id, phi);
+        }
+        if let Some(Held { by, phi }) = self.held.get(&subject).copied()
+            && own_failed
+            && nacks >= needed
+        {
+            return self.accuse(now, subject, State::Down, by, phi);
         }
         if silent >= limit {
             return self.give_up(now, subject, phi);

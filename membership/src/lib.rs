@@ -15,7 +15,10 @@
 //!   process does not do; so a killed one is down within a second, and a stopped one has its time.
 //! - **Signed records** (`record`): a member is announced, changed, refuted and retired by its own signature only.
 //! - **News** (`news`) rides on probes and is pushed while hot; **digests** (`exchange`) find what news missed.
-//! - **Healing** (`dialing`): whoever is down is dialled again, from a second to a minute apart.
+//! - **Claims are checked** (`investigation`): who says that a member is down is believed at once only by those who
+//!   have no connection to it; the others look for themselves first, which takes them a round trip or two.
+//! - **Healing** (`dialing`, `away`): whoever is down is dialled again, from a second to a minute apart, and up to ten
+//!   minutes apart once it is no longer shown. Whoever comes back is told of its death, and refutes it.
 //! - **Know thyself** (`ourselves`): a process that did not run voids the evidence that it was collecting, and tells
 //!   others how long it is known to stall.
 //!
@@ -56,6 +59,8 @@
 //! ```
 
 mod agenda;
+mod away;
+mod book;
 mod config;
 mod dialing;
 mod estimate;

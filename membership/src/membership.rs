@@ -5,15 +5,17 @@
 //! dialling, and what concerns ourselves.
 
 use crate::agenda::{Agenda, Task};
+use crate::book::Book;
 use crate::config::{Config, Identity, Recovered};
 use crate::dialing::Dialer;
 use crate::estimate::{Arrivals, LossRate, RoundTrip, Stalls};
 use crate::event::Event;
 use crate::exchange::Exchange;
-use crate::investigation::Investigation;
+use crate::investigation::{Held, Investigation};
 use crate::member::Member;
 use crate::message::{Found, Message};
 use crate::news::News;
+use crate::ourselves::Refutation;
 use crate::port::{Input, Output};
 use crate::record::{Record, Standing};
 use crate::spacing::Spacing;
@@ -36,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) arrivals: Arrivals,
     /// Pings without an ack: sequence and time, oldest first.
     pub(crate) unanswered: VecDeque<(u64, Moment)>,
+    /// When a ping of ours last missed its time-out.
+    pub(crate) missed: Option<Moment>,
     /// When we last told this peer, out of turn, what is believed of it.
     pub(crate) told: Option<Moment>,
     /// When we last greeted it.
@@ -66,10 +70,13 @@ pub struct Membership {
     pub(crate) stalled_until: Option<Moment>,
     pub(crate) heard_anybody: Moment,
     pub(crate) investigations: BTreeMap<NodeId, Investigation>,
+    pub(crate) held: BTreeMap<NodeId, Held>,
     pub(crate) verifications: BTreeMap<NodeId, Vec<Verification>>,
     pub(crate) news: News,
     pub(crate) exchange: Exchange,
     pub(crate) dialer: Dialer,
+    pub(crate) book: Book,
+    pub(crate) refutation: Refutation,
     pub(crate) rings_changed: bool,
 }
 
@@ -97,10 +104,13 @@ impl Membership {
             stalled_until: None,
             heard_anybody: now,
             investigations: BTreeMap::new(),
+            held: BTreeMap::new(),
             verifications: BTreeMap::new(),
             news: News::default(),
             exchange: Exchange::default(),
             dialer: Dialer::default(),
+            book: Book::default(),
+            refutation: Refutation::default(),
             rings_changed: false,
         };
         this.sign_own_record(now);
@@ -197,7 +207,12 @@ impl Membership {
                 Task::Push => self.push(now),
                 Task::Reconcile => self.reconcile_due(now),
                 Task::Housekeeping => self.keep_house(now),
-                Task::Depart => self.emit(Output::Departed),
+                Task::Refute => self.refute(now),
+                Task::Book => self.write_due_pages(now),
+                Task::Depart => {
+                    self.write_all_pages(now);
+                    self.emit(Output::Departed);
+                }
             }
         }
     }
@@ -236,9 +251,7 @@ impl Membership {
     pub(crate) fn alive_after_all(&mut self, now: Moment, id: NodeId) {
         let accused =
             self.view.get(&id).is_some_and(|e| matches!(e.version.state, State::Suspect | State::Down));
-        if self.investigations.contains_key(&id) {
-            self.close_investigation(id);
-        }
+        self.close_investigation(id);
         self.answer_verifications(id, Found::Life);
         if accused {
             self.tell(now, id, None);
@@ -255,6 +268,7 @@ impl Membership {
         if std::mem::take(&mut self.rings_changed) {
             self.choose_subjects(now);
         }
+        self.check_held(now);
         self.schedule_push(now);
         self.schedule_dials();
     }

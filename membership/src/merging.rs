@@ -4,11 +4,12 @@
 //! very incarnation that is known; pointers never, they only say what to ask for.
 
 use crate::Event;
+use crate::investigation::Held;
 use crate::membership::Membership;
 use crate::message::{Brief, Claim, Found, Message, Update};
 use crate::port::Output;
 use crate::record::{Record, RecordError};
-use crate::version::State;
+use crate::version::{State, Version};
 use crate::view::Unverified;
 use chinwag_base::limits::INCARNATION_STEP_MAX;
 use chinwag_base::{Lane, Moment, NodeId};
@@ -57,13 +58,35 @@ impl Membership {
             }
             return;
         }
-        if known.is_none() && version.state == State::Left || self.view.is_ghost(&id, &version) {
+        if known.is_none() && version.state == State::Left {
+            return self.learn_goodbye_of_absent(now, from, record);
+        }
+        if self.view.away().is_ghost(&id, &version) {
+            // Others may repeat what they heard long ago. The subject itself is told that it is held for dead, so
+            // that it refutes.
+            if from == id {
+                self.tell(now, id, None);
+            }
             return;
         }
         if let Err(why) = self.check_record(&record) {
             return self.event(Event::RecordRefused { from, about: id, why });
         }
         self.believe_record(now, from, record);
+    }
+
+    /// One who is dialled from time to time will not come back in this life.
+    fn learn_goodbye_of_absent(&mut self, now: Moment, from: NodeId, record: Arc<Record>) {
+        let id = record.id();
+        if !self.view.away().awaits_goodbye(&id, &record.version()) {
+            return;
+        }
+        if let Err(why) = record.verify(self.config.overlay) {
+            return self.event(Event::RecordRefused { from, about: id, why });
+        }
+        self.view.part_with(record, now);
+        self.dialer.drop_plan(&id);
+        self.strike_page(id);
     }
 
     fn check_record(&self, record: &Record) -> Result<(), RecordError> {
@@ -94,11 +117,12 @@ impl Membership {
         self.exchange.satisfied(&id);
         self.close_investigation(id);
         let name = record.statement().name.clone();
+        // A goodbye too: after a restart it must not be taken for a member that is lost.
+        self.keep_page(now, record);
         if version.state == State::Left {
             self.dialer.drop_plan(&id);
             return self.event(Event::Left { id, name });
         }
-        self.emit(Output::Remember(record));
         self.answer_verifications(id, Found::Life);
         if !was_alive {
             let (generation, incarnation) = (version.generation, version.incarnation);
@@ -121,9 +145,7 @@ impl Membership {
         if id == self.id {
             return self.learn_of_ourselves(now, from, version);
         }
-        let Some(entry) = self.view.get(&id) else {
-            return version.state.is_present() && !self.view.is_ghost(&id, &version);
-        };
+        let Some(entry) = self.view.get(&id) else { return self.wants_stranger(&id, &version) };
         let known = entry.version;
         if version < known {
             return false;
@@ -138,15 +160,19 @@ impl Membership {
         true
     }
 
+    /// Whether the record of one who is not in the view is worth asking for.
+    fn wants_stranger(&self, id: &NodeId, version: &Version) -> bool {
+        let away = self.view.away();
+        version.state.is_present() && !away.is_ghost(id, version) || away.awaits_goodbye(id, version)
+    }
+
     /// An accusation: returns whether the record that it speaks of is wanted.
     fn learn_claim(&mut self, now: Moment, from: NodeId, claim: Claim) -> bool {
         let (id, version) = (claim.id, claim.version());
         if id == self.id {
             return self.learn_of_ourselves(now, from, version);
         }
-        let Some(entry) = self.view.get(&id) else {
-            return version.state.is_present() && !self.view.is_ghost(&id, &version);
-        };
+        let Some(entry) = self.view.get(&id) else { return self.wants_stranger(&id, &version) };
         let known = entry.version;
         if !version.is_same_incarnation(&known) {
             return version > known;
@@ -155,6 +181,10 @@ impl Membership {
             return false;
         }
         let phi = f64::from(claim.phi_tenths) / 10.0;
+        if version.state == State::Down && self.may_check(&id) {
+            self.hold(now, id, Held { by: claim.by, phi });
+            return false;
+        }
         self.accuse(now, id, version.state, claim.by, phi);
         if version.state == State::Suspect && self.subjects.contains(&id) {
             self.open_investigation(now, id, now, 0);

@@ -91,7 +91,7 @@ impl Membership {
                 continue;
             };
             let full = matches!(entry.version.state, State::Left) || sends < FULL_SENDS;
-            let update = match self.view.claim(&id) {
+            let update = match self.held_claim(&id).or_else(|| self.view.claim(&id)) {
                 Some(claim) => Update::Claim(claim),
                 None if full => Update::Record(entry.record.clone()),
                 None => match self.view.brief(&id) {

@@ -18,7 +18,8 @@ impl Membership {
         let subjects = self.view.rings().subjects(self.id);
         for gone in self.subjects.difference(&subjects).copied().collect::<Vec<_>>() {
             self.agenda.clear(Task::Ping(gone));
-            if self.investigations.get(&gone).is_some_and(|i| !i.has_evidence()) {
+            let idle = self.investigations.get(&gone).is_some_and(|i| !i.has_evidence());
+            if idle && !self.held.contains_key(&gone) {
                 self.close_investigation(gone);
             }
         }
@@ -80,7 +81,7 @@ impl Membership {
     }
 
     fn belief_of(&self, id: &NodeId, state: Option<State>) -> Option<Version> {
-        let version = self.view.get(id)?.version;
+        let version = self.view.belief(id)?;
         Some(Version { state: state.unwrap_or(version.state), ..version })
     }
 
@@ -167,6 +168,9 @@ impl Membership {
         };
         if now < first + rto {
             return self.agenda.set(Task::Missed(peer), first + rto);
+        }
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.missed = Some(now);
         }
         self.count_own_failure(now, peer);
         if self.subjects.contains(&peer) {

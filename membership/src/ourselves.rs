@@ -1,5 +1,6 @@
 //! What concerns ourselves: our record, refutation, our stalls, our goodbye.
 
+use crate::Event;
 use crate::agenda::Task;
 use crate::config::Identity;
 use crate::estimate::STALL_MEAN_MAX;
@@ -7,9 +8,8 @@ use crate::membership::{HOUSEKEEPING, Membership};
 use crate::message::{Message, Update};
 use crate::record::{Record, Standing};
 use crate::version::{State, Version};
-use crate::{Event, Output};
 use chinwag_base::limits::ADDRESSES_MAX;
-use chinwag_base::{Address, Lane, Moment, NodeId};
+use chinwag_base::{Address, Incarnation, Lane, Moment, NodeId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,17 @@ const STALL_CHANGE_MIN: u32 = 4;
 const FAREWELLS_ALL: usize = 16;
 /// The process stays this long after its goodbyes, to let them out.
 const FAREWELL: Duration = Duration::from_millis(100);
+
+/// Refutations are at least this far apart. An honest accuser of the new incarnation needs longer than this anyway.
+const REFUTATION_SPACING: Duration = Duration::from_millis(300);
+
+/// What we have answered to accusations.
+#[derive(Debug, Default)]
+pub(crate) struct Refutation {
+    last: Option<Moment>,
+    /// The incarnation that is accused and has not been refuted yet.
+    accused: Option<Incarnation>,
+}
 
 impl Membership {
     /// Signs what we say of ourselves at the present incarnation, and believes it.
@@ -62,9 +73,26 @@ impl Membership {
             });
             return false;
         }
+        self.refutation.accused = Some(belief.incarnation);
+        self.refute(now);
+        false
+    }
+
+    /// Refutes the last accusation, now or when the last refutation is old enough. Who accuses us in a loop makes
+    /// us, and everybody whom our new records reach, work a few times a second at most.
+    pub(crate) fn refute(&mut self, now: Moment) {
+        let accused = self.refutation.accused.is_some_and(|at| at >= self.incarnation);
+        if !accused || self.standing == Standing::Left {
+            return;
+        }
+        if let Some(turn) =
+            self.refutation.last.map(|last| last + REFUTATION_SPACING).filter(|turn| now < *turn)
+        {
+            return self.agenda.set(Task::Refute, turn);
+        }
+        self.refutation = Refutation { last: Some(now), accused: None };
         self.sign_anew(now);
         self.event(Event::SelfRefuted { incarnation: self.incarnation });
-        false
     }
 
     /// A record under our own key that we did not sign in this life.
@@ -179,13 +207,21 @@ impl Membership {
 
     pub(crate) fn keep_house(&mut self, now: Moment) {
         for (id, name) in self.view.reap(now, self.config.retention) {
-            self.dialer.drop_plan(&id);
             self.news.forget(&id);
             if !self.is_connected(&id) {
                 self.links.remove(&id);
             }
-            self.emit(Output::Forget(id));
+            if self.view.is_lost(&id) {
+                self.plan_rare_dials(now, id);
+            } else {
+                self.dialer.drop_plan(&id);
+                self.strike_page(id);
+            }
             self.event(Event::Reaped { id, name });
+        }
+        while let Some(id) = self.view.drop_longest_away() {
+            self.dialer.drop_plan(&id);
+            self.strike_page(id);
         }
         if self.advertised > self.config.profile.stall_floor() {
             self.advertise(now);

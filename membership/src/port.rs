@@ -112,9 +112,10 @@ pub enum Output {
         /// To whom.
         peer: NodeId,
     },
-    /// Keep this record in the address book on disk, in place of an older one.
+    /// Keep this record in the address book on disk, in place of an older one; of members that left too, so that a
+    /// restart does not wait for them. At most once a second for each member, and before [`Output::Departed`].
     Remember(Arc<Record>),
-    /// Strike this member from the address book.
+    /// Strike this member from the address book: it left long ago, or there is no room.
     Forget(NodeId),
     /// Tell people.
     Event(Event),

@@ -3,6 +3,7 @@
 use crate::agenda::Task;
 use crate::membership::Membership;
 use crate::message::{Finding, Found, Message, Purpose, Verify};
+use crate::version::State;
 use chinwag_base::limits::VERIFICATIONS_MAX;
 use chinwag_base::{Lane, Moment, NodeId};
 
@@ -30,6 +31,10 @@ impl Membership {
         if !known || waiting >= VERIFICATIONS_MAX || self.is_dazed(now) || subject == from {
             return;
         }
+        if self.has_just_lost(now, &subject) {
+            let finding = Finding { subject, nonce, found: Found::Silent };
+            return self.send(from, Lane::Probe, Message::Finding(finding));
+        }
         let rto = self.rto(&subject);
         let connected = self.is_connected(&subject);
         let deadline = now + if connected { rto } else { rto * DIAL_RTOS };
@@ -42,6 +47,15 @@ impl Membership {
         } else {
             self.dial_now(now, subject);
         }
+    }
+
+    /// Whether a probe of our own failed just now and we closed the connection for it, so that a new probe would have
+    /// to dial. A death that we only heard of is no evidence.
+    fn has_just_lost(&self, now: Moment, subject: &NodeId) -> bool {
+        let down = self.view.get(subject).is_some_and(|entry| entry.version.state == State::Down);
+        let Some(link) = self.links.get(subject).filter(|link| down && !link.connected) else { return false };
+        let fresh = self.config.profile.period() * 2 + self.rto(subject) * 2;
+        link.missed.is_some_and(|at| now.since(at) < fresh && link.heard.is_none_or(|heard| heard < at))
     }
 
     /// The time-out of some verifications has passed.

@@ -1,5 +1,6 @@
 //! Every member, as this node believes it.
 
+use crate::away::Away;
 use crate::message::{Brief, Claim, Update, Verdict};
 use crate::record::Record;
 use crate::rings::Rings;
@@ -64,8 +65,7 @@ pub(crate) struct View {
     digest: Digest,
     rings: Rings,
     names: BTreeMap<Name, BTreeSet<NodeId>>,
-    /// What was reaped, until when it is remembered: news at or below it is a ghost's.
-    reaped: BTreeMap<NodeId, (Version, Moment)>,
+    away: Away,
 }
 
 impl View {
@@ -102,12 +102,24 @@ impl View {
         self.entries.len() >= MEMBERS_MAX
     }
 
-    /// Whether this belief is about one whom we reaped at that version or later.
-    pub(crate) fn is_ghost(&self, id: &NodeId, version: &Version) -> bool {
-        // State apart: a down member that was reaped at incarnation 3 does not come back alive at 3.
-        self.reaped
-            .get(id)
-            .is_some_and(|(v, _)| (version.generation, version.incarnation) <= (v.generation, v.incarnation))
+    /// Those who left the view.
+    pub(crate) fn away(&self) -> &Away {
+        &self.away
+    }
+
+    /// Whether a member is known that is not here and has not left: in the view, or away from it.
+    pub(crate) fn is_lost(&self, id: &NodeId) -> bool {
+        self.entries.get(id).is_some_and(Entry::is_lost) || self.away.record(id).is_some()
+    }
+
+    /// A member that is away has said goodbye.
+    pub(crate) fn part_with(&mut self, record: Arc<Record>, now: Moment) {
+        self.away.insert(now, record.version(), record);
+    }
+
+    /// What is believed of a member; of those away, only what they should refute.
+    pub(crate) fn belief(&self, id: &NodeId) -> Option<Version> {
+        self.entries.get(id).map(|entry| entry.version).or_else(|| self.away.verdict(id))
     }
 
     /// Takes a record that was verified and is newer than what is known. Returns another live member of that name.
@@ -119,7 +131,7 @@ impl View {
     ) -> Option<NodeId> {
         let id = record.id();
         self.detach(&id);
-        self.reaped.remove(&id);
+        self.away.remove(&id);
         let version = record.version();
         let item = item(&record);
         self.entries.insert(id, Entry { record, version, unverified, since: now, accuser: None, item });
@@ -166,22 +178,25 @@ impl View {
         self.names.get(name)?.iter().copied().find(|other| other != id)
     }
 
-    /// Forgets members that have been down or left, or unheard, for `retention`.
+    /// Takes members out of the view that have been down or left, or unheard, for `retention`.
     pub(crate) fn reap(&mut self, now: Moment, retention: Duration) -> Vec<(NodeId, Name)> {
-        self.reaped.retain(|_, (_, until)| *until > now);
+        self.away.expire(now, retention);
         let old = |entry: &Entry| !entry.is_present() && now.since(entry.since) >= retention;
         let ids: Vec<NodeId> = self.entries.iter().filter(|(_, e)| old(e)).map(|(id, _)| *id).collect();
         let mut gone = Vec::new();
         for id in ids {
             self.detach(&id);
             if let Some(entry) = self.entries.remove(&id) {
-                if !entry.version.state.is_present() && self.reaped.len() < MEMBERS_MAX {
-                    self.reaped.insert(id, (entry.version, now + retention));
-                }
                 gone.push((id, entry.record.statement().name.clone()));
+                self.away.insert(now, entry.version, entry.record);
             }
         }
         gone
+    }
+
+    /// Keeps the bound: members shown and away are together no more than an overlay has.
+    pub(crate) fn drop_longest_away(&mut self) -> Option<NodeId> {
+        if self.entries.len() + self.away.len() > MEMBERS_MAX { self.away.pop_longest() } else { None }
     }
 
     /// All that another needs in order to believe what we believe of a member.

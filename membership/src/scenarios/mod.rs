@@ -1,5 +1,6 @@
 //! What must hold of several memberships together, told as scenarios.
 
+mod absence;
 mod basics;
 mod faults;
 mod hostility;
