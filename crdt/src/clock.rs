@@ -120,6 +120,27 @@ impl Clock {
         self.tracks.is_empty()
     }
 
+    /// Covers what `other` covers of one replica, but keeps at most `gaps_max` gaps of it: what is above those is left
+    /// out. Says whether all of it is covered now.
+    pub fn merge_replica(&mut self, other: &Clock, replica: ReplicaId, gaps_max: usize) -> bool {
+        let Some(theirs) = other.tracks.get(&replica) else { return true };
+        let track = self.tracks.entry(replica).or_default();
+        theirs.ranges().for_each(|(start, end)| track.insert(start, end));
+        let is_whole = track.islands.len() <= gaps_max;
+        while track.islands.len() > gaps_max {
+            track.islands.pop_last();
+        }
+        if track.last() == 0 {
+            self.tracks.remove(&replica);
+        }
+        is_whole
+    }
+
+    /// How many ranges of one replica's uncovered dots lie below covered ones.
+    pub fn gaps_of(&self, replica: ReplicaId) -> usize {
+        self.tracks.get(&replica).map_or(0, |track| track.islands.len())
+    }
+
     /// How many ranges of uncovered dots lie below covered ones.
     pub fn gaps(&self) -> usize {
         self.tracks.values().map(|track| track.islands.len()).sum()

@@ -9,24 +9,29 @@ use std::collections::{BTreeMap, BTreeSet};
 /// one, unless somebody lies. A note goes when the dot's entry comes, whatever its key turns out to be; so the notes
 /// too are a function of the set of entries applied.
 #[derive(Debug, Default)]
-pub(crate) struct Doomed(BTreeMap<Dot, BTreeSet<Key>>);
+pub(crate) struct Doomed {
+    dots: BTreeMap<Dot, BTreeSet<Key>>,
+    notes: usize,
+}
 
 const NOTE_BYTES: usize = size_of::<Dot>() + size_of::<BTreeSet<Key>>() + 2 * size_of::<Key>();
 
 impl Doomed {
     pub(crate) fn contains(&self, dot: Dot, key: &Key) -> bool {
-        self.0.get(&dot).is_some_and(|keys| keys.contains(key))
+        self.dots.get(&dot).is_some_and(|keys| keys.contains(key))
     }
 
     pub(crate) fn insert(&mut self, dot: Dot, account: &mut Account<'_>) {
-        if self.0.entry(dot).or_default().insert(account.key.clone()) {
+        if self.dots.entry(dot).or_default().insert(account.key.clone()) {
+            self.notes += 1;
             account.add(term(account.key, dot), NOTE_BYTES);
         }
     }
 
     /// Takes out the notes on a dot, whose entry has come; each with what its going does to the sums.
     pub(crate) fn take(&mut self, dot: Dot) -> Vec<(Key, Digest, usize)> {
-        let keys = self.0.remove(&dot).unwrap_or_default();
+        let keys = self.dots.remove(&dot).unwrap_or_default();
+        self.notes -= keys.len();
         let leave = |key: Key| {
             let term = term(&key, dot);
             (key, term, NOTE_BYTES)
@@ -35,13 +40,18 @@ impl Doomed {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.dots.len()
+    }
+
+    /// Dots and keys, each pair counted.
+    pub(crate) fn notes(&self) -> usize {
+        self.notes
     }
 
     /// The digest, from scratch.
     #[cfg(test)]
     pub(crate) fn digest(&self) -> Digest {
-        let notes = self.0.iter().flat_map(|(&dot, keys)| keys.iter().map(move |key| term(key, dot)));
+        let notes = self.dots.iter().flat_map(|(&dot, keys)| keys.iter().map(move |key| term(key, dot)));
         notes.fold(Digest::EMPTY, |sum, term| sum + term)
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::dots::{NUMBER_BYTES, REPLICA_ID_BYTES};
 use crate::{Dot, Dots, Hlc};
-use chinwag_base::limits::{ELEMENT_BYTES_MAX, ENTRY_BYTES_MAX, REMOVED_DOTS_MAX};
+use chinwag_base::limits::{
+    CLOCK_GAPS_MAX, ELEMENT_BYTES_MAX, ENTRY_BYTES_MAX, GENERATIONS_PER_NODE_MAX, REMOVED_DOTS_MAX,
+};
 use chinwag_base::{Key, ReplicaId, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -119,6 +121,18 @@ pub enum Refusal {
     FromOurFuture {
         /// The counter that we have not reached.
         counter: u64,
+    },
+    /// Its node has written in so many process lives that those of a further one are not taken.
+    #[error("its node has written in {GENERATIONS_PER_NODE_MAX} process lives already")]
+    TooManyGenerations,
+    /// It would leave one gap too many below it. Once others have closed it is taken.
+    #[error("it leaves a gap, and its writer has {CLOCK_GAPS_MAX} already")]
+    TooManyGaps,
+    /// It removes dots that have not come, and too many of those are remembered. Once they are here it is taken.
+    #[error("it removes {count} writes that are not here yet, and too many of those are remembered")]
+    TooManyDoomed {
+        /// How many that have not come.
+        count: usize,
     },
     /// So much waits for the disk that nothing more is taken until the next commit.
     #[error("too much waits for the disk")]

@@ -41,9 +41,11 @@
 //!
 //! # Reading order
 //!
-//! [`dot`], [`clock`], [`entry`], then the three stores, then [`replica`].
+//! [`dot`], [`clock`], [`entry`], then the three stores, then [`replica`]; and for what is not taken, and what a hostile
+//! writer can do all the same, `admission`.
 
 mod account;
+mod admission;
 mod cell;
 mod counter;
 mod doomed;

@@ -15,7 +15,7 @@ use crate::{Cell, Change, Clock, Dot, Entry, Hlc, HlcClock, Op, OpError, Read, R
 use chinwag_base::limits::{
     BATCH_OPS_MAX, ENTRY_BYTES_MAX, STAGED_BYTES_MAX, STAGED_ENTRIES_MAX, STATE_BYTES_MAX,
 };
-use chinwag_base::{Digest, Key, ReplicaId, WallTime};
+use chinwag_base::{Digest, Key, NodeId, ReplicaId, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, RangeInclusive};
 use std::sync::{Arc, OnceLock};
@@ -28,21 +28,23 @@ use std::sync::{Arc, OnceLock};
 /// - Everything else reads committed state.
 #[derive(Debug)]
 pub struct Replica {
-    me: ReplicaId,
+    pub(crate) me: ReplicaId,
     hlc: HlcClock,
-    clock: Clock,
+    pub(crate) clock: Clock,
     /// Computed when first asked for, then kept up to date. Recovery leaves it alone.
     clock_digest: OnceLock<Digest>,
     cells: BTreeMap<Key, Cell>,
     /// How many of the cells are live.
     live: usize,
-    doomed: Doomed,
+    /// Generations of each node of which anything has been applied.
+    pub(crate) lives: BTreeMap<NodeId, usize>,
+    pub(crate) doomed: Doomed,
     log: BTreeMap<Dot, Arc<Entry>>,
     namespaces: BTreeMap<String, Digest>,
     digest: Digest,
-    bytes: usize,
-    bytes_max: usize,
-    staging: Staging,
+    pub(crate) bytes: usize,
+    pub(crate) bytes_max: usize,
+    pub(crate) staging: Staging,
     /// The counter of our next write.
     next: u64,
 }
@@ -71,6 +73,7 @@ impl Replica {
             clock_digest: OnceLock::new(),
             cells: BTreeMap::new(),
             live: 0,
+            lives: BTreeMap::new(),
             doomed: Doomed::default(),
             log: BTreeMap::new(),
             namespaces: BTreeMap::new(),
@@ -83,7 +86,8 @@ impl Replica {
     }
 
     /// Sets the memory at which local writes are refused; [`STATE_BYTES_MAX`] unless set. Entries from elsewhere, and
-    /// operations that only remove, are taken up to twice as much: refusing them helps nobody as long as there is room.
+    /// local operations that only remove, are taken up to twice as much: refusing them helps nobody as long as there is
+    /// room. From there on nothing is taken, and since nothing ever gets smaller, this replica falls behind for good.
     pub fn set_state_bytes_max(&mut self, bytes: usize) {
         self.bytes_max = bytes;
     }
@@ -172,28 +176,6 @@ impl Replica {
         Staged::New
     }
 
-    fn admit(&self, entry: &Entry) -> Result<(), Refusal> {
-        entry.check()?;
-        if entry.dot.replica == self.me {
-            return Err(Refusal::NotOurs);
-        }
-        // What is staged has not left this process, so nobody can have seen it either.
-        let seen = entry.has_seen_of(self.me);
-        if seen > self.clock.last(self.me) {
-            return Err(Refusal::FromOurFuture { counter: seen });
-        }
-        let weight = entry.weight();
-        if self.staging.entries().len() >= STAGED_ENTRIES_MAX
-            || self.staging.bytes() + weight > STAGED_BYTES_MAX
-        {
-            return Err(Refusal::Busy);
-        }
-        if self.bytes + self.staging.bytes() + weight > self.bytes_max.saturating_mul(2) {
-            return Err(Refusal::StateFull { bytes: self.bytes });
-        }
-        Ok(())
-    }
-
     fn push_staged(&mut self, entry: Entry) {
         let (key, doomed) = (entry.key.clone(), &self.doomed);
         self.staging.push(Arc::new(entry), |dot| doomed.contains(dot, &key));
@@ -251,8 +233,12 @@ impl Replica {
 
     /// Puts an entry into the cells and the log and covers its dot, once.
     fn apply(&mut self, entry: Arc<Entry>) -> What {
+        let is_first = self.clock.last(entry.dot.replica) == 0;
         if !self.clock.insert(entry.dot) {
             return What::NoEffect;
+        }
+        if is_first {
+            *self.lives.entry(entry.dot.replica.node).or_default() += 1;
         }
         if entry.dot.replica == self.me {
             self.next = self.next.max(entry.dot.counter.saturating_add(1));

@@ -2,7 +2,7 @@
 
 use crate::account::Account;
 use crate::{Cell, Dot, Entry};
-use chinwag_base::Key;
+use chinwag_base::{Generation, Key, NodeId, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub(crate) struct Staging {
     entries: Vec<Arc<Entry>>,
     bytes: usize,
+    /// Dots that the staged entries remove, added up.
+    removed: usize,
     dots: BTreeSet<Dot>,
     by_key: BTreeMap<Key, VecDeque<Arc<Entry>>>,
     views: BTreeMap<Key, View>,
@@ -42,6 +44,16 @@ impl Staging {
         self.bytes
     }
 
+    pub(crate) fn removed(&self) -> usize {
+        self.removed
+    }
+
+    /// The staged dots of all generations of one node.
+    pub(crate) fn dots_of(&self, node: NodeId) -> impl Iterator<Item = Dot> + '_ {
+        let from = Dot::new(ReplicaId { node, generation: Generation::new(0) }, 0);
+        self.dots.range(from..).copied().take_while(move |dot| dot.replica.node == node)
+    }
+
     pub(crate) fn contains(&self, dot: Dot) -> bool {
         self.dots.contains(&dot)
     }
@@ -49,6 +61,7 @@ impl Staging {
     /// Stages an entry. `doomed` says of a dot whether a committed entry has removed it from the entry's key.
     pub(crate) fn push(&mut self, entry: Arc<Entry>, doomed: impl Fn(Dot) -> bool) {
         self.bytes += entry.weight();
+        self.removed += entry.removed.len();
         self.dots.insert(entry.dot);
         if let Some(view) = self.views.get_mut(&entry.key) {
             view.apply(&entry, doomed(entry.dot));
@@ -92,6 +105,7 @@ impl Staging {
 
     fn forget(&mut self, entry: &Entry, pop: fn(&mut VecDeque<Arc<Entry>>) -> Option<Arc<Entry>>) {
         self.bytes -= entry.weight();
+        self.removed -= entry.removed.len();
         self.dots.remove(&entry.dot);
         if let Some(staged) = self.by_key.get_mut(&entry.key) {
             pop(staged);

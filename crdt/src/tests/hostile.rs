@@ -3,7 +3,10 @@
 use super::world::*;
 use crate::{Dot, Dots, Effect, Entry, Hlc, Refusal, Replica, Run, Staged};
 use chinwag_base::Value;
-use chinwag_base::limits::{ELEMENT_BYTES_MAX, REMOVED_DOTS_MAX};
+use chinwag_base::limits::{
+    CLOCK_GAPS_MAX, DOOMED_DOTS_MAX, ELEMENT_BYTES_MAX, GENERATIONS_PER_NODE_MAX, REMOVED_DOTS_MAX,
+};
+use chinwag_base::{Generation, ReplicaId};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -60,6 +63,87 @@ fn nobody_else_writes_in_our_name_or_has_seen_our_future() {
     let floor = Run { start: 1, last: u64::MAX, plus: 0, minus: 0 };
     let floors = BTreeMap::from([(replica_id(2), floor)]);
     assert_eq!(refusal(entry(1, Effect::Reset { floors })), Refusal::FromOurFuture { counter: u64::MAX });
+}
+
+/// Offers a replica entries, then commits. Says how many were taken, and why the last was not.
+fn offer(replica: &mut Replica, entries: impl IntoIterator<Item = Entry>) -> (usize, Option<Refusal>) {
+    let (mut taken, mut why) = (0, None);
+    for entry in entries {
+        match replica.stage_remote(entry, NOON) {
+            Staged::Refused(refusal) => why = Some(refusal),
+            Staged::New => taken += 1,
+            Staged::Duplicate => {}
+        }
+    }
+    replica.commit();
+    (taken, why)
+}
+
+#[test]
+fn gaps_stay_bounded_and_close_from_below() {
+    let mut replica = Replica::new(replica_id(2));
+    let half = CLOCK_GAPS_MAX as u64 / 2;
+    let islands = |from: u64, to: u64| (from..to).map(|n| entry(2 * n, Effect::Delete));
+    assert_eq!(offer(&mut replica, islands(1, half)), (half as usize - 1, None));
+    // What is staged counts too.
+    let more = offer(&mut replica, islands(half, 3 * half));
+    assert_eq!(more, (CLOCK_GAPS_MAX + 1 - half as usize, Some(Refusal::TooManyGaps)));
+    assert_eq!(replica.clock().gaps(), CLOCK_GAPS_MAX);
+    assert!(!replica.has_room_for(Dot::new(replica_id(1), u64::MAX)));
+    assert!(matches!(offer(&mut replica, [entry(u64::MAX, Effect::Delete)]), (0, Some(_))));
+    // Each of these closes a gap or touches what is there, and then there is room again.
+    assert_eq!(offer(&mut replica, [1, 5, 3].map(|n| entry(n, Effect::Delete))), (3, None));
+    assert_eq!(offer(&mut replica, [entry(u64::MAX, Effect::Delete)]), (1, None));
+    // Other writers are not touched by it.
+    let other = Entry { dot: Dot::new(replica_id(3), 9), ..entry(1, Effect::Delete) };
+    assert_eq!(offer(&mut replica, [other]), (1, None));
+}
+
+#[test]
+fn the_process_lives_of_a_node_are_bounded() {
+    let mut replica = Replica::new(replica_id(2));
+    let life = |node: u8, generation: usize, counter: u64| {
+        let generation = Generation::new(generation as u64 + 1);
+        let dot = Dot::new(ReplicaId { generation, ..replica_id(node) }, counter);
+        Entry { dot, ..entry(1, Effect::Delete) }
+    };
+    let max = GENERATIONS_PER_NODE_MAX;
+    assert_eq!(offer(&mut replica, (0..max / 2).map(|g| life(1, g, 1))), (max / 2, None));
+    let rest = offer(&mut replica, (max / 2..max + 9).map(|g| life(1, g, 1)));
+    assert_eq!(rest, (max - max / 2, Some(Refusal::TooManyGenerations)));
+    assert!(!replica.has_room_for(life(1, max, 1).dot));
+    assert_eq!(offer(&mut replica, [life(1, max, 1)]), (0, Some(Refusal::TooManyGenerations)));
+    assert_eq!(offer(&mut replica, [life(1, 0, 2), life(3, max, 1)]), (2, None), "what goes on, and others");
+}
+
+#[test]
+fn removed_dots_that_have_not_come_are_bounded_and_the_rest_waits_for_them() {
+    let dot = |counter| Dot::new(replica_id(3), counter);
+    let delete = |n: u64| {
+        let removed = (1..=1_000).map(|i| dot((n - 1) * 1_000 + i)).collect();
+        Entry { removed, ..entry(n, Effect::Delete) }
+    };
+    let adds = || (1..=1_000).map(|n| Entry { dot: dot(n), ..entry(1, Effect::Set { value: value("x") }) });
+    let fit = DOOMED_DOTS_MAX as u64 / 1_000;
+    let mut replica = Replica::new(replica_id(2));
+    let why = Some(Refusal::TooManyDoomed { count: 1_000 });
+    assert_eq!(
+        offer(&mut replica, (1..fit + 3).map(delete)),
+        (fit as usize, why.clone()),
+        "staged ones count"
+    );
+    assert_eq!(offer(&mut replica, [delete(fit + 1)]), (0, why), "and committed ones");
+    // The same dots under another key are more to remember, too.
+    let elsewhere = Entry { key: key("elsewhere"), dot: Dot::new(replica_id(4), 1), ..delete(1) };
+    assert!(matches!(offer(&mut replica, [elsewhere]), (0, Some(_))));
+    // One that removes nothing that is missing is taken, and so is what waits, once there is room.
+    assert_eq!(offer(&mut replica, adds()), (1_000, None));
+    assert_eq!(offer(&mut replica, [delete(fit + 1)]), (1, None));
+    let mut in_order = Replica::new(replica_id(5));
+    offer(&mut in_order, adds().chain((1..=fit).map(delete)));
+    offer(&mut in_order, [delete(fit + 1)]);
+    assert_eq!(in_order.digest(), replica.digest());
+    assert!(replica.doomed() <= DOOMED_DOTS_MAX);
 }
 
 #[test]
