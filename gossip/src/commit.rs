@@ -4,11 +4,9 @@ use crate::peer::ChunkState;
 use crate::queue::{AtDisk, Received, Write};
 use crate::waits::Goal;
 use crate::{BatchId, Event, Gossip, Path, RequestId, Wait, WriteError};
-use chinwag_base::limits::{
-    BATCH_OPS_MAX, CHUNK_ENTRIES_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX, REFUSED_RUNS_MAX,
-};
+use chinwag_base::limits::{BATCH_OPS_MAX, CHUNK_ENTRIES_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX};
 use chinwag_base::{Moment, NodeId, ReplicaId};
-use chinwag_crdt::{Change, Entry, Op, Refusal, Staged};
+use chinwag_crdt::{Change, Dot, Entry, Op, Refusal, Staged};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +15,8 @@ use std::time::Duration;
 const CLOCK_AHEAD_SPACING: Duration = Duration::from_secs(10);
 /// How long a dot that was refused is not asked for again.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// The same, if it waits for others that are on their way.
+const EARLY_FOR: Duration = Duration::from_secs(1);
 /// How long after a failed commit entries are asked for again. A full disk stays full for a while.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -37,6 +37,13 @@ impl Gossip {
     }
 
     fn admit_write(&self, ops: &[Op], wait: Wait) -> Result<(), WriteError> {
+        if self.is_reader(self.me.node) {
+            return Err(WriteError::ReadOnly);
+        }
+        // The others would refuse what this one takes.
+        if !self.replica.has_room_for(Dot::new(self.me, 1)) {
+            return Err(WriteError::TooManyLives);
+        }
         if ops.is_empty() {
             return Err(WriteError::NoOps);
         }
@@ -134,7 +141,7 @@ impl Gossip {
                 Staged::Refused(why) => {
                     self.pending.remove(dot);
                     if why != Refusal::Busy {
-                        self.note_refused(dot);
+                        self.note_refused(dot, &why);
                         let (Path::Pushed { by: from } | Path::Synced { from }) = path else { continue };
                         self.event(Event::EntryRefused { from, dot, why: why.to_string() });
                     }
@@ -144,12 +151,11 @@ impl Gossip {
     }
 
     /// What was refused once would be refused again: it is not asked for again for a while.
-    fn note_refused(&mut self, dot: chinwag_crdt::Dot) {
-        if self.refused_until <= self.now || self.refused.runs() >= REFUSED_RUNS_MAX {
-            self.refused = crate::Spans::default();
-            self.refused_until = self.now + REFUSED_FOR;
+    fn note_refused(&mut self, dot: Dot, why: &Refusal) {
+        match why {
+            Refusal::TooManyDoomed { .. } => self.early.note(dot, self.now, EARLY_FOR),
+            _ => self.refused.note(dot, self.now, REFUSED_FOR),
         }
-        self.refused.insert(dot);
     }
 
     fn complain_of_clock(&mut self, peer: NodeId, ms: u64) {

@@ -150,9 +150,9 @@ pub enum Refusal {
     /// A clock that covers dots of ours that we never wrote.
     #[error("its clock covers writes that this node never made")]
     BogusClock,
-    /// A clock with more replicas than any overlay has.
-    #[error("its clock is too large")]
-    ClockTooLarge,
+    /// Pushed entries of a process life before the one that it pushed entries of already.
+    #[error("it pushed entries of an earlier process life")]
+    EarlierLife,
     /// A request for more than a chunk, or for ranges that end before they start.
     #[error("it asked for a malformed range of entries")]
     MalformedWant,

@@ -3,7 +3,7 @@
 use crate::message::parts;
 use crate::peer::{Exchange, Told};
 use crate::{Abandoned, Event, Gossip, Message, Report, Summary};
-use chinwag_base::limits::CLOCK_PART_BYTES_MAX;
+use chinwag_base::limits::{CLOCK_PART_BYTES_MAX, REPORT_PARTS_MAX};
 use chinwag_base::{NodeId, ReplicaId};
 use rand::RngExt;
 use std::time::Duration;
@@ -177,44 +177,58 @@ impl Gossip {
 
 /// Rung 2.
 impl Gossip {
-    /// Tells a peer our clock: what changed since we last told it, or all of it.
+    /// Tells a peer our clock: what changed since we last told it, or all of it. If that is too much for one report, it
+    /// is told in turns: the replicas that follow those of the last report, and so on, round and round.
     pub(crate) fn report(&mut self, to: NodeId, ask: bool) {
         let Some(peer) = self.peers.get(&to) else { return };
-        let (since, replicas): (_, Vec<ReplicaId>) = match peer.told {
-            Some(told) => {
+        let all = || self.replica.clock().replicas();
+        let (since, replicas): (_, Vec<ReplicaId>) = match (peer.told, peer.told_to) {
+            (Some(told), _) => {
                 let changed = self.changed.iter().filter(|(_, commit)| **commit > told.commit);
                 (Some(told.digest), changed.map(|(replica, _)| *replica).collect())
             }
-            None => (None, self.replica.clock().replicas().collect()),
+            (None, None) => (None, all().collect()),
+            (None, Some(last)) => (None, all().filter(|replica| *replica > last).collect()),
         };
-        let clocks = parts(self.replica.clock(), &replicas, CLOCK_PART_BYTES_MAX);
+        let is_rest = peer.told.is_none() && peer.told_to.is_some();
+        let mut clocks = parts(self.replica.clock(), &replicas, CLOCK_PART_BYTES_MAX);
+        let is_cut = clocks.len() > REPORT_PARTS_MAX;
+        clocks.truncate(REPORT_PARTS_MAX);
+        let last_told = clocks.last().and_then(|clock| clock.replicas().last());
         let (summary, last) = (self.summary(), clocks.len() - 1);
         for (n, clock) in clocks.into_iter().enumerate() {
             let more = n < last;
+            // A slice is true by itself, and a change of nothing.
+            let since = since.filter(|_| !is_cut);
             self.send(to, Message::Report(Report { summary, since, clock, more, ask: ask && !more }));
         }
         let told = self.told_now();
         if let Some(peer) = self.peers.get_mut(&to) {
-            peer.told = Some(told);
+            // What was told before the last slice may have changed since.
+            peer.told = (!is_cut && !is_rest).then_some(told);
+            peer.told_to = last_told.filter(|_| is_cut);
         }
     }
 
     pub(crate) fn on_report(&mut self, from: NodeId, report: Report) {
-        if let Err(why) = self.note_known(from, &report.clock) {
-            self.refuse(from, why);
-            return;
-        }
+        let is_whole = match self.note_known(from, &report.clock) {
+            Ok(is_whole) => is_whole,
+            Err(why) => return self.refuse(from, why),
+        };
         self.on_known(from);
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if let Some(exchange) = &mut peer.exchange {
             exchange.heard = now;
         }
+        peer.cut |= !is_whole;
         if report.more {
             return;
         }
         let fits = report.since.is_none() || report.since == peer.reported;
-        peer.reported = fits.then_some(report.summary.clock);
+        // If a part had no room, the next change fits nothing, and all of it is told again.
+        let is_whole = !std::mem::take(&mut peer.cut);
+        peer.reported = (fits && is_whole).then_some(report.summary.clock);
         peer.ahead = true;
         if fits && let Some(exchange) = &mut peer.exchange {
             exchange.reported = true;
@@ -252,6 +266,7 @@ impl Gossip {
         }
         peer.asked_all_at = Some(now);
         peer.told = None;
+        peer.told_to = None;
         self.report(from, false);
     }
 }

@@ -1,6 +1,7 @@
 //! The core: what happens goes in through `handle`, what is to be done comes out of `poll_output`.
 
 use crate::agreement::{Agreement, History, Look, Turn};
+use crate::held::Held;
 use crate::peer::{ChunkState, Peer};
 use crate::queue::{AtDisk, Queue};
 use crate::waits::Waits;
@@ -9,7 +10,7 @@ use crate::{
     Summary, WriteError, Written,
 };
 use chinwag_base::{Lane, Moment, NodeId, ReplicaId, WallTime};
-use chinwag_crdt::{Clock, Replica};
+use chinwag_crdt::{Dot, Replica};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, VecDeque};
@@ -50,9 +51,10 @@ pub struct Gossip {
     pub(crate) next_chunk: u32,
     /// Received dots that wait for the disk or are there.
     pub(crate) pending: Spans,
-    /// Dots that were refused and are not asked for again before the moment.
-    pub(crate) refused: Spans,
-    pub(crate) refused_until: Moment,
+    /// Dots that were refused and would be again.
+    pub(crate) refused: Held,
+    /// Dots that were refused until what they remove is here.
+    pub(crate) early: Held,
 
     outputs: VecDeque<Output>,
 }
@@ -61,6 +63,7 @@ pub struct Gossip {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemberState {
     pub(crate) alive: bool,
+    pub(crate) may_write: bool,
     pub(crate) clock_told: Option<Moment>,
 }
 
@@ -98,8 +101,8 @@ impl Gossip {
             out_of_turn_from: now,
             next_chunk: 1,
             pending: Spans::default(),
-            refused: Spans::default(),
-            refused_until: now,
+            refused: Held::default(),
+            early: Held::default(),
             outputs: VecDeque::new(),
             config,
         };
@@ -229,6 +232,12 @@ impl Gossip {
         self.event(Event::MessageRefused { from, why });
     }
 
+    /// Says that what a reader wrote is not taken: of each message once, for the first of its entries.
+    pub(crate) fn refuse_reader(&mut self, from: NodeId, dot: Dot) {
+        let why = "its author is a reader, whose grant does not let it write".to_owned();
+        self.event(Event::EntryRefused { from, dot, why });
+    }
+
     /// A summary of what is durable here now.
     pub(crate) fn summary(&mut self) -> Summary {
         self.summary_number = self.summary_number.wrapping_add(1);
@@ -247,6 +256,12 @@ impl Gossip {
 
     pub(crate) fn is_alive(&self, node: NodeId) -> bool {
         self.members.get(&node).is_some_and(|member| member.alive)
+    }
+
+    /// Whether a node is known not to be allowed to write. Of one that is no member any more nothing is known; what
+    /// it wrote while it was one is taken.
+    pub(crate) fn is_reader(&self, node: NodeId) -> bool {
+        self.members.get(&node).is_some_and(|member| !member.may_write)
     }
 
     /// Rounds are jittered by a fifth, so that members that started together do not meet in step.
@@ -286,7 +301,8 @@ impl Gossip {
         let before = std::mem::take(&mut self.members);
         for member in members {
             let clock_told = before.get(&member.node).and_then(|m| m.clock_told);
-            self.members.insert(member.node, MemberState { alive: member.alive, clock_told });
+            let Member { node, alive, may_write } = *member;
+            self.members.insert(node, MemberState { alive, may_write, clock_told });
         }
         self.check_agreement(false);
     }
@@ -363,22 +379,5 @@ impl Gossip {
         for (request, written) in self.waits.learn(peer, known, self.now) {
             self.reply(request, Ok(written));
         }
-    }
-
-    /// Notes that a peer covers what `clock` covers. Refused if that cannot be.
-    pub(crate) fn note_known(&mut self, from: NodeId, clock: &Clock) -> Result<(), Refusal> {
-        // Nobody can hold a write of ours that is not durable here, because it has not left.
-        if clock.last(self.me) > self.replica.clock().last(self.me) {
-            return Err(Refusal::BogusClock);
-        }
-        let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
-        peer.known.merge(clock);
-        if peer.known.replicas().count() > chinwag_base::limits::CLOCK_REPLICAS_MAX
-            || peer.known.gaps() > chinwag_base::limits::CLOCK_REPLICAS_MAX
-        {
-            peer.forget_clock();
-            return Err(Refusal::ClockTooLarge);
-        }
-        Ok(())
     }
 }

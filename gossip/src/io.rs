@@ -89,6 +89,8 @@ pub struct Member {
     pub node: NodeId,
     /// Whether it is believed alive (suspects are; the dead are not).
     pub alive: bool,
+    /// Whether its role lets it write. What a reader wrote is refused, whoever brings it.
+    pub may_write: bool,
 }
 
 /// Who must hold a write durably before the client is told. We ourselves count.
@@ -182,6 +184,15 @@ pub enum WriteError {
     /// A request with no operations.
     #[error("a write needs at least one operation")]
     NoOps,
+    /// This node is a reader: the others would refuse what it writes.
+    #[error("this node is a reader: its grant does not let it write")]
+    ReadOnly,
+    /// This node has written in so many process lives that the others take no further one's writes.
+    #[error(
+        "this node's key is used up, after writes in {} process lives; join again as a new node",
+        chinwag_base::limits::GENERATIONS_PER_NODE_MAX
+    )]
+    TooManyLives,
     /// The disk did not take it.
     #[error("the disk did not take the write: {0}")]
     Storage(String),

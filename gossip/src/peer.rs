@@ -1,7 +1,7 @@
 //! What is remembered of a connected peer. All of it ends with the connection.
 
 use crate::{Spans, Summary};
-use chinwag_base::{Digest, Moment, NodeId};
+use chinwag_base::{Digest, Generation, Moment, NodeId, ReplicaId};
 use chinwag_crdt::Clock;
 use std::collections::BTreeMap;
 
@@ -14,8 +14,14 @@ pub(crate) struct Peer {
     pub(crate) known_whole_at: Option<u64>,
     /// The digest of its clock as it last told all of it: what its next change is told against.
     pub(crate) reported: Option<Digest>,
+    /// Whether a part of its clock did not fit since it last told all of it.
+    pub(crate) cut: bool,
+    /// The newest process life of which it pushed entries.
+    pub(crate) life: Option<Generation>,
     /// What we last told it of our clock.
     pub(crate) told: Option<Told>,
+    /// The last replica that it was told, if our clock is so large that it is told in turns.
+    pub(crate) told_to: Option<ReplicaId>,
     /// When it last asked to be told everything.
     pub(crate) asked_all_at: Option<Moment>,
     /// Its newest summary.

@@ -20,6 +20,8 @@ impl Gossip {
         if self.pull_again_at.is_some() {
             return;
         }
+        self.refused.expire(self.now);
+        self.early.expire(self.now);
         let mut ahead: Vec<NodeId> =
             self.peers.iter().filter(|(_, p)| p.ahead && p.rest_until.is_none()).map(|(id, _)| *id).collect();
         if ahead.is_empty() {
@@ -72,8 +74,9 @@ impl Gossip {
         let peer = self.peers.get(&id)?;
         // What this very peer owes us late is not asked of it twice.
         let late = peer.chunks.values().filter(|c| matches!(c.state, ChunkState::Late)).map(|c| &c.spans);
-        let besides: Vec<&Spans> = [asked, &self.pending, &self.refused].into_iter().chain(late).collect();
-        let spans = lacking(&peer.known, self.replica.clock(), &besides, max);
+        let ours = [asked, &self.pending, self.refused.dots(), self.early.dots()];
+        let besides: Vec<&Spans> = ours.into_iter().chain(late).collect();
+        let spans = self.lacking(&peer.known, &besides, max);
         (!spans.is_empty()).then_some(spans)
     }
 
@@ -83,7 +86,8 @@ impl Gossip {
         if !peer.ahead {
             return false;
         }
-        let lacks = !lacking(&peer.known, self.replica.clock(), &[&self.refused], 1).is_empty();
+        let refused = [self.refused.dots(), self.early.dots()];
+        let lacks = !self.lacking(&peer.known, &refused, 1).is_empty();
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.ahead = lacks;
         }
@@ -107,15 +111,24 @@ impl Gossip {
         }
         let mut given = Spans::default();
         let mut dropped = 0;
+        let mut by_reader = None;
         for entry in entries {
             let dot = entry.dot;
             if !asked.contains(dot) || !given.insert(dot) {
                 self.refuse(from, Refusal::Unsolicited);
                 break;
             }
-            if !self.replica.clock().covers(dot) && !self.enqueue(entry, Path::Synced { from }) {
+            if self.replica.clock().covers(dot) {
+                continue;
+            }
+            if self.is_reader(dot.replica.node) {
+                by_reader.get_or_insert(dot);
+            } else if !self.enqueue(entry, Path::Synced { from }) {
                 dropped += 1;
             }
+        }
+        if let Some(dot) = by_reader {
+            self.refuse_reader(from, dot);
         }
         if dropped > 0 {
             self.event(Event::Overflow { from, entries: dropped });
@@ -165,28 +178,33 @@ impl Gossip {
     }
 }
 
-/// Up to `max` dots that `theirs` covers and neither `ours` nor any of `besides` has.
-fn lacking(theirs: &Clock, ours: &Clock, besides: &[&Spans], max: usize) -> Spans {
-    let mut spans = Spans::default();
-    let mut room = max;
-    for (replica, range) in theirs.minus(ours) {
-        let mut next = Some(*range.start());
-        while let Some(counter) = next.filter(|counter| counter <= range.end()) {
-            if room == 0 {
-                return spans;
-            }
-            // Whole runs that are under way are passed over in one step.
-            let skipped = besides.iter().try_fold(counter, |counter, s| s.skip(replica, counter));
-            if skipped != Some(counter) {
-                next = skipped;
+impl Gossip {
+    /// Up to `max` dots that `theirs` covers, that are neither here nor in any of `besides`, and that would be taken.
+    fn lacking(&self, theirs: &Clock, besides: &[&Spans], max: usize) -> Spans {
+        let mut spans = Spans::default();
+        let mut room = max;
+        for (replica, range) in theirs.minus(self.replica.clock()) {
+            if self.is_reader(replica.node) || !self.replica.has_room_for(Dot::new(replica, *range.start())) {
                 continue;
             }
-            spans.insert(Dot::new(replica, counter));
-            room -= 1;
-            next = counter.checked_add(1);
+            let mut next = Some(*range.start());
+            while let Some(counter) = next.filter(|counter| counter <= range.end()) {
+                if room == 0 {
+                    return spans;
+                }
+                // Whole runs that are under way are passed over in one step.
+                let skipped = besides.iter().try_fold(counter, |counter, s| s.skip(replica, counter));
+                if skipped != Some(counter) {
+                    next = skipped;
+                    continue;
+                }
+                spans.insert(Dot::new(replica, counter));
+                room -= 1;
+                next = counter.checked_add(1);
+            }
         }
+        spans
     }
-    spans
 }
 
 /// The side that has them.

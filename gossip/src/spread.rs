@@ -4,7 +4,7 @@ use crate::message::{frames, parts};
 use crate::{Event, Gossip, Message, Path, Refusal, Summary};
 use chinwag_base::limits::{ACK_BYTES_MAX, PUSH_PEERS_MAX};
 use chinwag_base::{Lane, NodeId, ReplicaId};
-use chinwag_crdt::{Clock, Entry};
+use chinwag_crdt::{Clock, Dot, Entry};
 use rand::seq::SliceRandom;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,8 +39,15 @@ impl Gossip {
                 self.refuse(from, Refusal::NotItsOwn);
                 break;
             }
+            if !self.is_of_newest_life(from, dot) {
+                self.refuse(from, Refusal::EarlierLife);
+                break;
+            }
             if self.replica.clock().covers(dot) {
                 durable.insert(dot.replica);
+            } else if self.is_reader(from) {
+                self.refuse_reader(from, dot);
+                break;
             } else if !self.enqueue(entry, Path::Pushed { by: from }) {
                 dropped += 1;
             }
@@ -59,6 +66,14 @@ impl Gossip {
         self.stage();
     }
 
+    /// A process pushes what it wrote itself. Another one may have taken its place without our noticing, never one
+    /// before it.
+    fn is_of_newest_life(&mut self, from: NodeId, dot: Dot) -> bool {
+        let Some(peer) = self.peers.get_mut(&from) else { return false };
+        peer.life = peer.life.max(Some(dot.replica.generation));
+        peer.life == Some(dot.replica.generation)
+    }
+
     /// Tells a peer what is durable here of these replicas.
     pub(crate) fn acknowledge(&mut self, to: NodeId, replicas: &[ReplicaId]) {
         for clock in parts(self.replica.clock(), replicas, ACK_BYTES_MAX) {
@@ -68,7 +83,7 @@ impl Gossip {
 
     pub(crate) fn on_ack(&mut self, from: NodeId, clock: &Clock) {
         match self.note_known(from, clock) {
-            Ok(()) => self.on_known(from),
+            Ok(_) => self.on_known(from),
             Err(why) => self.refuse(from, why),
         }
     }

@@ -4,7 +4,7 @@ use crate::event::{Event, FrameFault};
 use crate::io::{Answer, Config, Identity, Input, Output, Recovered};
 use crate::wire::{self, Frame};
 use chinwag_base::limits::{BAD_FRAMES_MAX, WAITS_MAX};
-use chinwag_base::{Lane, Moment, NodeId, ReplicaId};
+use chinwag_base::{Lane, Moment, NodeId, ReplicaId, Role};
 use chinwag_crdt::Dot;
 use chinwag_gossip::{Gossip, RequestId};
 use chinwag_membership::{Membership, State};
@@ -263,6 +263,7 @@ impl Node {
             .map(|m| chinwag_gossip::Member {
                 node: m.id,
                 alive: matches!(m.state, State::Alive | State::Suspect),
+                may_write: m.role != Role::Reader,
             })
             .collect();
         self.gossip.handle(now, chinwag_gossip::Input::Members { members });

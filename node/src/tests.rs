@@ -41,10 +41,14 @@ impl World {
     }
 
     fn start(&mut self, n: u8) -> NodeId {
+        self.start_as(n, Role::Member)
+    }
+
+    fn start_as(&mut self, n: u8, role: Role) -> NodeId {
         let keypair = Keypair::from_secret([n; 32]);
         let id = keypair.id();
         let overlay = OverlayId::of_root(&self.root.id());
-        let grant = Grant::by_root(&self.root, id, Role::Member, WallTime::from_unix_ms(u64::MAX));
+        let grant = Grant::by_root(&self.root, id, role, WallTime::from_unix_ms(u64::MAX));
         let me = Identity {
             keypair,
             grant,
@@ -68,7 +72,7 @@ impl World {
         while let Some(output) = self.nodes.get_mut(&id).unwrap().poll_output() {
             match output {
                 Output::Send { to, lane, bytes, .. } => {
-                    assert!(bytes.len() <= lane.frame_bytes_max() + 1, "{lane:?}: {} bytes", bytes.len());
+                    assert!(bytes.len() <= lane.frame_bytes_max(), "{lane:?}: {} bytes", bytes.len());
                     if self.links.contains(&(id, to)) {
                         self.frames.push_back((self.now + LATENCY, id, to, lane, bytes));
                     }
@@ -169,6 +173,67 @@ fn two_nodes_meet_and_a_write_reaches_both() {
         matches!(e.1, Event::Gossip(chinwag_gossip::Event::Converged { members: 2, .. }))
     };
     assert!(world.events.iter().any(converged));
+}
+
+#[test]
+fn a_reader_is_known_by_its_grant_and_writes_nothing() {
+    let mut world = World::new();
+    let (a, b) = (world.start(1), world.start_as(2, Role::Reader));
+    world.connect(a, b);
+    world.run(Duration::from_secs(1));
+    world.write(b, 1, set("k", "v"), Wait::Local);
+    let refused = Answer::Written(Err(chinwag_gossip::WriteError::ReadOnly));
+    assert_eq!(world.answers[&(b, RequestId(1))], refused);
+    // One that does not ask itself is refused by the others.
+    let dot =
+        Dot { replica: chinwag_base::ReplicaId { node: b, generation: Generation::new(3) }, counter: 1 };
+    let entry = chinwag_crdt::Entry {
+        dot,
+        hlc: chinwag_crdt::Hlc::ZERO,
+        key: "k".parse().unwrap(),
+        effect: chinwag_crdt::Effect::Set { value: b"v".to_vec().try_into().unwrap() },
+        removed: chinwag_crdt::Dots::new(),
+    };
+    let push = wire::Frame::Gossip(chinwag_gossip::Message::Push { entries: vec![entry.into()] });
+    world.handle(a, Input::Frame { from: b, lane: Lane::Gossip, bytes: wire::encode(&push) });
+    world.run(Duration::from_secs(1));
+    assert!(!world.nodes[&a].gossip().replica().clock().covers(dot));
+    let refused = |e: &&(NodeId, Event)| matches!(e.1, Event::Gossip(chinwag_gossip::Event::EntryRefused { from, .. }) if from == b);
+    assert_eq!(world.events.iter().filter(refused).count(), 1);
+    // It holds what members write all the same.
+    world.write(a, 2, set("k", "v"), Wait::All);
+    world.run(Duration::from_secs(1));
+    assert!(matches!(&world.answers[&(a, RequestId(2))], Answer::Written(Ok(w)) if w.met && w.holders == 2));
+}
+
+/// The version byte and the frame's tag have room beside the longest ping and ack that the membership makes.
+#[test]
+fn the_longest_probe_frames_fit_their_lane() {
+    use chinwag_membership::{Ack, Brief, Message, Ping, Purpose, Update, Version};
+    let version = Version {
+        generation: Generation::new(u64::MAX),
+        incarnation: chinwag_base::Incarnation::new(u64::MAX),
+        state: State::Down,
+    };
+    let digest = chinwag_base::Digest::of("test", b"");
+    let id = Keypair::from_secret([1; 32]).id();
+    let max = Lane::Probe.frame_bytes_max();
+    let mut longest = 0;
+    for count in 0..30 {
+        let news = vec![Update::Brief(Brief { id, version }); count];
+        let (sequence, belief) = (u64::MAX, Some(version));
+        let ping = Ping { sequence, purpose: Purpose::Check, belief, digest, news: news.clone() };
+        let ack = Ack { sequence, next_ms: Some(u32::MAX), belief, digest, news };
+        for message in [Message::Ping(ping), Message::Ack(ack)] {
+            if message.weight() <= max {
+                // However full, the head that is reserved has room for the envelope.
+                let bytes = wire::encode(&wire::Frame::Membership(message.clone()));
+                assert!(bytes.len() <= message.weight(), "{} {}", bytes.len(), message.weight());
+                longest = longest.max(bytes.len());
+            }
+        }
+    }
+    assert!((max - 60..=max).contains(&longest), "{longest}");
 }
 
 #[test]

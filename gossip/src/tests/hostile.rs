@@ -1,9 +1,12 @@
 //! Messages that no peer of good faith sends.
 
 use super::world::*;
-use crate::{Abandoned, Event, Input, Message, Refusal, Report, Spans, Summary};
+use crate::{
+    Abandoned, Config, Event, Gossip, Identity, Input, Message, Output, Recovered, Refusal, Report, Spans,
+    Summary, Wait, WriteError,
+};
 use chinwag_base::limits::*;
-use chinwag_base::{Digest, Generation, NodeId, ReplicaId};
+use chinwag_base::{Digest, Generation, Moment, NodeId, ReplicaId};
 use chinwag_crdt::{Clock, Dot, Dots, Effect, Entry, Hlc};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +17,11 @@ fn entry(dot: Dot) -> Arc<Entry> {
     let value = b"v".to_vec().try_into().unwrap();
     let key = "forged".parse().unwrap();
     Arc::new(Entry { dot, hlc: Hlc::ZERO, key, effect: Effect::Set { value }, removed: Dots::new() })
+}
+
+/// An entry that leaves nothing but its dot, so that thousands are cheap.
+fn deletion(dot: Dot) -> Entry {
+    Entry { effect: Effect::Delete, ..Entry::clone(&entry(dot)) }
 }
 
 fn up_to(dot: Dot) -> Clock {
@@ -122,24 +130,199 @@ fn an_entry_that_cannot_be_is_refused_and_not_asked_for_again() {
 fn clocks_do_not_grow_without_bound() {
     let mut world = World::new(2, 65);
     world.run_for(1_000 * MS);
-    let replica = |n: u64| ReplicaId { node: NodeId::from_bytes([200; 32]), generation: Generation::new(n) };
     for round in 0..9_u64 {
         let mut clock = Clock::new();
         for n in 0..4_000 {
-            clock.insert(Dot::new(replica(round * 4_000 + n), 1));
+            clock.insert(Dot::new(stranger(round * 4_000 + n), 1));
         }
         hear(&mut world, Message::Ack { clock });
         let known = world.gossip(0).peers[&id(1)].known.replicas().count();
-        assert!(known <= CLOCK_REPLICAS_MAX, "{known}");
+        assert_eq!(known, CLOCK_REPLICAS_MAX.min((round as usize + 1) * 4_000), "the rest is left out");
     }
-    assert_eq!(refusals(&world), [Refusal::ClockTooLarge]);
-    // The same with gaps.
+    // The same with gaps, of one replica and of several.
     for round in 0..9_u64 {
-        let mut clock = Clock::new();
-        (1..=3_000).for_each(|n| _ = clock.insert(Dot::new(replica(1), (round * 3_000 + n) * 2)));
-        hear(&mut world, Message::Ack { clock });
-        assert!(world.gossip(0).peers[&id(1)].known.gaps() <= CLOCK_REPLICAS_MAX);
+        for replica in 0..6 {
+            let mut clock = Clock::new();
+            (1..=3_000).for_each(|n| _ = clock.insert(Dot::new(stranger(replica), (round * 3_000 + n) * 2)));
+            hear(&mut world, Message::Ack { clock });
+        }
+        let known = &world.gossip(0).peers[&id(1)].known;
+        assert!((0..6).all(|replica| known.gaps_of(stranger(replica)) <= CLOCK_GAPS_MAX));
+        assert!(known.gaps() <= CLOCK_REPLICAS_MAX);
     }
+    // What is known anyhow still has room.
+    world.write(0, vec![set("k", "v")]);
+    world.run_for(1_000 * MS);
+    assert!(world.gossip(0).peers[&id(1)].known.covers(dot(0, 1, 1)));
+    assert_eq!(refusals(&world), []);
+}
+
+fn stranger(generation: u64) -> ReplicaId {
+    ReplicaId { node: NodeId::from_bytes([200; 32]), generation: Generation::new(generation) }
+}
+
+/// Nodes that were here once, with so many process lives between them.
+fn lives(count: u64) -> impl Iterator<Item = Dot> {
+    (0..count).map(|n| {
+        let node = NodeId::from_bytes([100 + (n / 4_000) as u8; 32]);
+        Dot::new(ReplicaId { node, generation: Generation::new(1 + n % 4_000) }, 1)
+    })
+}
+
+#[test]
+fn twenty_thousand_process_lives_still_meet() {
+    let mut world = World::new(2, 67);
+    world.crash_with(0, false);
+    for dot in lives(20_000) {
+        world.nodes[0].disk.push(deletion(dot));
+        world.nodes[0].durable.insert(dot);
+    }
+    world.start(0);
+    world.connect_all();
+    world.run_until(10_000 * MS, "the newcomer has all of it", |w| w.is_settled());
+    assert_eq!(world.traffic.pulled, 20_000, "once");
+    for (writer, reader) in [(0, 1), (1, 0)] {
+        world.write(writer, vec![set(&format!("by {writer}"), "v")]);
+        world.run_for(2_000 * MS);
+        assert!(world.read(reader, &format!("by {writer}")).is_some());
+        assert!(world.gossip(reader).is_converged());
+    }
+    assert_eq!(refusals(&world), []);
+}
+
+#[test]
+fn a_clock_too_large_for_one_report_is_told_in_turns() {
+    let dots: Vec<Dot> = lives(80_000).collect();
+    let recovered = Recovered { entries: dots.iter().map(|dot| deletion(*dot)).collect() };
+    let me = Identity { replica: dot(0, 1, 1).replica };
+    let mut gossip = Gossip::new(Config::default(), me, recovered, 1, Moment::from_millis(1));
+    gossip.handle(Moment::from_millis(1), Input::PeerUp { peer: id(1) });
+    while gossip.poll_output().is_some() {}
+    let mut heard = Clock::new();
+    for turn in 0..2 {
+        gossip.report(id(1), false);
+        let mut parts = 0;
+        while let Some(output) = gossip.poll_output() {
+            let Output::Send { message: Message::Report(report), .. } = output else { continue };
+            assert_eq!(report.since, None);
+            heard.merge(&report.clock);
+            parts += 1;
+        }
+        assert!((1..=REPORT_PARTS_MAX).contains(&parts));
+        assert_eq!(&heard == gossip.replica().clock(), turn == 1);
+    }
+}
+
+#[test]
+fn one_nodes_process_lives_are_bounded_and_harm_nobody_else() {
+    let mut world = World::new(3, 68);
+    world.run_for(1_000 * MS);
+    let of_one = |life: u64| dot(1, 10 + life, 1);
+    for round in 0..5 {
+        hear(
+            &mut world,
+            Message::Push {
+                entries: (1..=1_000).map(|n| Arc::new(deletion(of_one(round * 1_000 + n)))).collect(),
+            },
+        );
+        world.run_for(100 * MS);
+    }
+    world.run_for(3_000 * MS);
+    for node in [0, 2] {
+        let held = world.gossip(node).replica().clock().replicas().filter(|r| r.node == id(1)).count();
+        assert_eq!(held, GENERATIONS_PER_NODE_MAX, "node {node}");
+    }
+    let refused = |event: &Event| matches!(event, Event::EntryRefused { from, .. } if *from == id(1));
+    assert_eq!(world.count(refused), 5_000 - GENERATIONS_PER_NODE_MAX);
+    world.write(2, vec![set("k", "v")]);
+    world.run_for(2_000 * MS);
+    assert!(world.read(0, "k").is_some() && world.read(1, "k").is_some());
+    // The node itself says so to its clients, rather than take what would stay with it.
+    let used_up = world.write(1, vec![set("k", "w")]);
+    world.run_for(1_000 * MS);
+    assert_eq!(world.reply(used_up), Some(&Err(WriteError::TooManyLives)));
+}
+
+#[test]
+fn a_push_of_an_earlier_process_life_is_refused() {
+    let mut world = World::new(2, 69);
+    world.run_for(1_000 * MS);
+    hear(&mut world, Message::Push { entries: vec![entry(dot(1, 5, 1))] });
+    hear(&mut world, Message::Push { entries: vec![entry(dot(1, 4, 1))] });
+    hear(&mut world, Message::Push { entries: vec![entry(dot(1, 6, 1))] });
+    world.run_for(100 * MS);
+    assert_eq!(refusals(&world), [Refusal::EarlierLife]);
+    let clock = world.gossip(0).replica().clock();
+    assert!(clock.covers(dot(1, 5, 1)) && !clock.covers(dot(1, 4, 1)) && clock.covers(dot(1, 6, 1)));
+}
+
+#[test]
+fn what_a_reader_writes_is_refused_whoever_brings_it() {
+    let mut world = World::new(3, 70);
+    world.run_for(1_000 * MS);
+    // Node 1 does not know itself that it is a reader, and node 2 has not heard.
+    world.make_reader(1, &[2]);
+    let write = world.write_and_wait(1, vec![set("forbidden", "v")], Wait::All, None);
+    world.run_for(5_000 * MS);
+    assert!(world.read(2, "forbidden").is_some() && world.read(0, "forbidden").is_none());
+    assert_eq!(world.reply(write), None, "it was not acknowledged by all");
+    let refused = |w: &World| w.count(|e| matches!(e, Event::EntryRefused { from, .. } if *from == id(1)));
+    assert_eq!(refused(&world), 1);
+    assert_eq!(world.traffic.by_name.get("want"), None, "and nobody asks for it");
+    // What was asked for before the role was known is refused when it comes.
+    world.handle(
+        0,
+        Input::Members { members: world.members().into_iter().filter(|m| m.node != id(1)).collect() },
+    );
+    hear(&mut world, report(900, up_to(dot(1, 1, 1))));
+    let want = world.gossip(0).next_chunk - 1;
+    world.make_reader(1, &[2]);
+    hear(&mut world, Message::Chunk { chunk: want, entries: vec![entry(dot(1, 1, 1))] });
+    world.run_for(1_000 * MS);
+    assert_eq!(refused(&world), 2);
+    assert!(world.read(0, "forged").is_none());
+    world.write(0, vec![set("allowed", "v")]);
+    world.write(2, vec![set("allowed too", "v")]);
+    world.run_for(2_000 * MS);
+    assert!((0..3).all(|n| world.read(n, "allowed").is_some() && world.read(n, "allowed too").is_some()));
+    // Once it knows, it refuses its own clients.
+    world.make_reader(1, &[]);
+    world.handle(1, Input::Members { members: world.members() });
+    let write = world.write(1, vec![set("k", "v")]);
+    assert_eq!(world.reply(write), Some(&Err(WriteError::ReadOnly)));
+}
+
+#[test]
+fn a_removal_that_came_too_early_is_asked_for_again() {
+    let mut world = World::new(2, 71);
+    world.crash_with(0, false);
+    let replica = |n: u8| ReplicaId { node: NodeId::from_bytes([n; 32]), generation: Generation::new(1) };
+    // The remover's writes are fetched before those of the one that it removes from.
+    let (remover, writer, nobody) = (replica(50), replica(60), replica(70));
+    let delete = |n: u64, removed: Dots| Entry {
+        dot: Dot::new(remover, n),
+        removed,
+        effect: Effect::Delete,
+        ..Entry::clone(&entry(Dot::new(remover, n)))
+    };
+    let mut entries: Vec<Entry> = (0..65)
+        .map(|n| delete(n + 1, (1..=1_000).map(|i| Dot::new(nobody, n * 1_000 + i)).collect()))
+        .collect();
+    entries.push(delete(66, (1..=1_000).map(|i| Dot::new(writer, i)).collect()));
+    entries.extend((1..=1_000).map(|i| Entry::clone(&entry(Dot::new(writer, i)))));
+    for entry in entries {
+        world.nodes[0].durable.insert(entry.dot);
+        world.nodes[0].disk.push(entry);
+    }
+    world.start(0);
+    world.connect_all();
+    world.run_for(500 * MS);
+    let clock = world.gossip(1).replica().clock();
+    assert_eq!((clock.base(remover), clock.base(writer)), (65, 1_000));
+    assert!(world.read(1, "forged").is_some());
+    world.run_until(5_000 * MS, "the rest is here", |w| w.is_settled());
+    assert!(world.read(1, "forged").is_none());
+    assert_eq!(world.digests().len(), 1);
 }
 
 #[test]

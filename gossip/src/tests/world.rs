@@ -74,6 +74,8 @@ pub(super) struct World {
     pub(super) replies: BTreeMap<RequestId, (Moment, Result<Written, WriteError>)>,
     asked: BTreeMap<RequestId, (usize, u64)>,
     rng: ChaCha8Rng,
+    /// Nodes whose role does not let them write.
+    readers: BTreeSet<usize>,
     happenings: BTreeMap<(Moment, u64), Happening>,
     number: u64,
     /// Which connection two nodes have; none while they are cut.
@@ -109,6 +111,7 @@ impl World {
             replies: BTreeMap::new(),
             asked: BTreeMap::new(),
             rng: ChaCha8Rng::seed_from_u64(seed),
+            readers: BTreeSet::new(),
             happenings: BTreeMap::new(),
             number: 0,
             connections: BTreeMap::new(),
@@ -214,11 +217,27 @@ impl World {
     }
 
     fn tell_members(&mut self) {
-        let members: Vec<Member> =
-            (0..self.nodes.len()).map(|n| Member { node: id(n), alive: self.is_up(n) }).collect();
+        let members = self.members();
         for node in self.up() {
             self.handle(node, Input::Members { members: members.clone() });
         }
+    }
+
+    /// Makes a node a reader, and everybody but itself and the `unaware` know it.
+    pub(super) fn make_reader(&mut self, reader: usize, unaware: &[usize]) {
+        self.readers.insert(reader);
+        let members = self.members();
+        for node in self.up() {
+            if node != reader && !unaware.contains(&node) {
+                self.handle(node, Input::Members { members: members.clone() });
+            }
+        }
+    }
+
+    pub(super) fn members(&self) -> Vec<Member> {
+        let member =
+            |n: usize| Member { node: id(n), alive: self.is_up(n), may_write: !self.readers.contains(&n) };
+        (0..self.nodes.len()).map(member).collect()
     }
 
     // ---- the network
