@@ -22,7 +22,9 @@ pub const SET_ELEMENTS_MAX: usize = 10_000;
 pub const ENTRY_BYTES_MAX: usize = 512 * 1024;
 /// Dots of one replica that an encoded removal may name: bounded by the largest set and its concurrent copies.
 pub const REMOVED_DOTS_MAX: usize = 4 * SET_ELEMENTS_MAX;
-/// Keys, values and metadata of the whole replicated state, held in memory by each daemon.
+/// Log, keys, values and metadata of the whole replicated state, held in memory by each daemon. At this size it refuses
+/// its own clients' writes, but for deletes. Others' writes it takes up to twice as much, because they are durable
+/// elsewhere already; beyond that it takes nothing and falls behind.
 pub const STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Writes and received entries that may wait for the disk before new writes are refused.
 pub const STAGED_ENTRIES_MAX: usize = 8_192;

@@ -46,7 +46,13 @@
 //!
 //! `known`, a clock that never covers more than the peer holds durably. It drives `--wait`, and who is behind. It is
 //! forgotten with the connection, since the peer may come back with another disk. A clock that covers writes that we
-//! never made is refused, and a peer that does not give what it claims to hold is left alone for a while.
+//! never made is refused, and a peer that does not give what it claims to hold is left alone for a while. Of a clock
+//! that is larger than what is remembered, the rest is heard once what did fit has been fetched.
+//!
+//! Every receiver looks at the *author* of an entry: what a member wrote whose role is that of a reader is refused,
+//! whoever brings it, and nobody asks for it. A role is known only of members; of an author who has left nothing is
+//! known, and what others hold of it is taken. Entries are not signed one by one, so that a member who relays them
+//! could still write in the name of another one.
 
 mod agreement;
 mod commit;
