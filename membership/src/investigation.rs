@@ -28,6 +28,8 @@ use std::time::Duration;
 
 /// Verifiers asked in each round, and distinct NACKs that a verdict needs where as many can be asked.
 const VERIFIERS: usize = 3;
+/// Verifiers asked while a claim is held: a lost frame should not cost a further round, for the claim has waited.
+const VERIFIERS_HELD: usize = 6;
 /// Rounds whose findings still count: a verifier that had to dial answers late.
 const ROUNDS_OPEN: usize = 8;
 /// By how much each round is longer than the one before, up to a period.
@@ -194,8 +196,9 @@ impl Membership {
                 if investigation.asked.contains(id) { others.push(*id) } else { fresh.push(*id) }
             }
         }
-        let mut chosen = self.sample(fresh, VERIFIERS);
-        let more = self.sample(others, VERIFIERS - chosen.len());
+        let wanted = if self.held.contains_key(&subject) { VERIFIERS_HELD } else { VERIFIERS };
+        let mut chosen = self.sample(fresh, wanted);
+        let more = self.sample(others, wanted - chosen.len());
         chosen.extend(more);
         let nonce = self.rng.next_u64();
         let Some(investigation) = self.investigations.get_mut(&subject) else { return };
