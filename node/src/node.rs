@@ -7,8 +7,12 @@ use chinwag_base::limits::{BAD_FRAMES_MAX, WAITS_MAX};
 use chinwag_base::{Lane, Moment, NodeId, ReplicaId, Role};
 use chinwag_crdt::Dot;
 use chinwag_gossip::{Gossip, RequestId};
-use chinwag_membership::{Membership, State};
+use chinwag_membership::{Member, Membership, State};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// How long after a start silence means nothing: as long as silence alone takes to decide anything.
+const HOPE: Duration = Duration::from_secs(30);
 
 /// One overlay node.
 pub struct Node {
@@ -17,6 +21,9 @@ pub struct Node {
     outputs: VecDeque<Output>,
     /// Reads that wait for a write to become visible.
     awaits: BTreeMap<RequestId, Await>,
+    /// Until then, members that the address book names and that have not been heard yet pass for alive: nobody has said
+    /// that they are gone, and `--wait all` just after a start must not mean this node alone.
+    hope_until: Option<Moment>,
     /// Undecodable frames by peer, since it connected.
     bad_frames: BTreeMap<NodeId, u32>,
 }
@@ -38,6 +45,7 @@ impl Node {
     /// A node at its start. `recovered` is what the disk remembers, `me.generation` is new and durable.
     pub fn new(config: Config, me: Identity, recovered: Recovered, seed: u64, now: Moment) -> Self {
         let replica = ReplicaId { node: me.keypair.id(), generation: me.generation };
+        let hope_until = (!recovered.members.is_empty()).then(|| now + HOPE);
         let members = chinwag_membership::Recovered { members: recovered.members };
         let entries = chinwag_gossip::Recovered { entries: recovered.entries };
         let mut node = Node {
@@ -52,6 +60,7 @@ impl Node {
             ),
             outputs: VecDeque::new(),
             awaits: BTreeMap::new(),
+            hope_until,
             bad_frames: BTreeMap::new(),
         };
         node.tell_gossip_who_lives(now);
@@ -66,6 +75,10 @@ impl Node {
                 self.membership.handle(now, chinwag_membership::Input::Tick);
                 self.gossip.handle(now, chinwag_gossip::Input::Tick);
                 self.expire_awaits(now);
+                if self.hope_until.is_some_and(|until| until <= now) {
+                    self.hope_until = None;
+                    self.tell_gossip_who_lives(now);
+                }
             }
             Input::Frame { from, lane, bytes } => self.frame(now, from, lane, &bytes),
             Input::Connected { peer } => {
@@ -122,7 +135,9 @@ impl Node {
     /// When to call [`Node::handle`] with [`Input::Tick`].
     pub fn next_deadline(&self) -> Option<Moment> {
         let awaits = self.awaits.values().map(|a| a.until).min();
-        [self.membership.next_deadline(), self.gossip.next_deadline(), awaits].into_iter().flatten().min()
+        let deadlines =
+            [self.membership.next_deadline(), self.gossip.next_deadline(), awaits, self.hope_until];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Who is alive.
@@ -256,13 +271,14 @@ impl Node {
     }
 
     fn tell_gossip_who_lives(&mut self, now: Moment) {
+        let hoped_for = |m: &Member| self.hope_until.is_some() && m.unverified && m.heard.is_none();
         let members = self
             .membership
             .members(now)
             .filter(|m| m.state != State::Left)
             .map(|m| chinwag_gossip::Member {
                 node: m.id,
-                alive: matches!(m.state, State::Alive | State::Suspect),
+                alive: m.state.is_present() || hoped_for(&m),
                 may_write: m.role != Role::Reader,
             })
             .collect();

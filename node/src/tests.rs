@@ -41,10 +41,10 @@ impl World {
     }
 
     fn start(&mut self, n: u8) -> NodeId {
-        self.start_as(n, Role::Member)
+        self.start_as(n, Role::Member, Recovered::default())
     }
 
-    fn start_as(&mut self, n: u8, role: Role) -> NodeId {
+    fn start_as(&mut self, n: u8, role: Role, recovered: Recovered) -> NodeId {
         let keypair = Keypair::from_secret([n; 32]);
         let id = keypair.id();
         let overlay = OverlayId::of_root(&self.root.id());
@@ -61,7 +61,7 @@ impl World {
             membership: chinwag_membership::Config::new(overlay),
             gossip: chinwag_gossip::Config::default(),
         };
-        let node = Node::new(config, me, Recovered::default(), u64::from(n), self.now);
+        let node = Node::new(config, me, recovered, u64::from(n), self.now);
         self.nodes.insert(id, node);
         self.handle(id, Input::Wall(WallTime::from_unix_ms(1_800_000_000_000)));
         id
@@ -178,7 +178,7 @@ fn two_nodes_meet_and_a_write_reaches_both() {
 #[test]
 fn a_reader_is_known_by_its_grant_and_writes_nothing() {
     let mut world = World::new();
-    let (a, b) = (world.start(1), world.start_as(2, Role::Reader));
+    let (a, b) = (world.start(1), world.start_as(2, Role::Reader, Recovered::default()));
     world.connect(a, b);
     world.run(Duration::from_secs(1));
     world.write(b, 1, set("k", "v"), Wait::Local);
@@ -260,6 +260,22 @@ fn a_read_can_follow_a_write_elsewhere() {
     world.connect(a, b);
     world.run(Duration::from_secs(2));
     assert_eq!(world.answers.get(&(b, RequestId(8))), Some(&Answer::Visible(true)));
+}
+
+#[test]
+fn just_after_a_start_all_means_those_in_the_address_book() {
+    let (mut world, a, b) = pair();
+    let known = (**world.nodes[&a].membership().record()).clone();
+    world.nodes.remove(&a);
+    world.links.clear();
+    world.start_as(2, Role::Member, Recovered { members: vec![known], ..Recovered::default() });
+    world.write(b, 1, set("k", "v"), Wait::All);
+    world.run(Duration::from_secs(5));
+    assert!(world.answers.is_empty(), "the other one may be on its way");
+    world.run(Duration::from_secs(30));
+    world.write(b, 2, set("k", "w"), Wait::All);
+    world.run(Duration::from_secs(1));
+    assert!(matches!(&world.answers[&(b, RequestId(2))], Answer::Written(Ok(w)) if w.met && w.of == 1));
 }
 
 #[test]
