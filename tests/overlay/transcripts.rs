@@ -189,7 +189,7 @@ async fn three_members_in_text() {
         ! Good for one use within 10m00s, as member. Type this on the other machine:
         ! This daemon listens on loopback only, so only this machine can join by it.
         $ chinwag -n gamma invite
-        ! error: this node is a member of home
+        ! error: this node's role in home is member
         !   only an admin whose grant the overlay's root signed can invite
         !   try: run `chinwag invite` on the daemon that made the overlay
         ? 4
