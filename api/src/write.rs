@@ -2,6 +2,8 @@
 
 use crate::bytes::{self, Bytes};
 use crate::cell::{Count, Kind};
+use crate::failure::Failure;
+use chinwag_base::key::printable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +20,33 @@ pub struct WriteRequest {
     /// How long to wait for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+}
+
+impl WriteRequest {
+    /// Parses a request's body. A field that no operation has is an error: a mistyped `kind` must not make a delete take
+    /// every kind. (serde cannot deny unknown fields in an enum that flattens others.)
+    ///
+    /// # Errors
+    /// A [`Kind::BadRequest`](crate::Kind::BadRequest) that says what is not understood.
+    pub fn from_json(body: &[u8]) -> Result<Self, Failure> {
+        let bad = |why: String| {
+            Failure::new(crate::Kind::BadRequest, "the request's body is not understood").because(why)
+        };
+        let json: serde_json::Value = serde_json::from_slice(body).map_err(|e| bad(e.to_string()))?;
+        for op in json["ops"].as_array().into_iter().flatten().filter_map(|op| op.as_object()) {
+            let name = op.get("op").and_then(|name| name.as_str()).unwrap_or_default();
+            let Some(fields) = WriteOp::fields(name) else { continue };
+            if let Some(unknown) = op.keys().find(|field| *field != "op" && !fields.contains(&field.as_str()))
+            {
+                return Err(bad(format!(
+                    "`{name}` has no field `{}`; it has {}",
+                    printable(unknown),
+                    fields.join(", ")
+                )));
+            }
+        }
+        serde_json::from_value(json).map_err(|e| bad(e.to_string()))
+    }
 }
 
 /// One operation, by its `"op"`.
@@ -64,6 +93,17 @@ pub enum WriteOp {
 }
 
 impl WriteOp {
+    /// The fields of the operation of this name.
+    fn fields(op: &str) -> Option<&'static [&'static str]> {
+        match op {
+            "set" => Some(&["key", "value", "value_base64"]),
+            "del" => Some(&["key", "kind"]),
+            "incr" => Some(&["key", "by"]),
+            "add" | "rm" => Some(&["key", "elements"]),
+            _ => None,
+        }
+    }
+
     /// The key it writes.
     pub fn key(&self) -> &str {
         match self {
@@ -209,4 +249,26 @@ pub enum Outcome {
         /// How many it has now.
         size: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_field_is_refused_before_it_changes_what_is_done() {
+        let parse = |ops: &str| WriteRequest::from_json(format!(r#"{{"ops":[{ops}]}}"#).as_bytes());
+        let good =
+            parse(r#"{"op":"set","key":"k","value":"v"},{"op":"del","key":"k","kind":"set"}"#).unwrap();
+        assert_eq!(good.ops.len(), 2);
+        let told = |ops: &str| parse(ops).unwrap_err().because.join(" ");
+        assert!(told(r#"{"op":"del","key":"k","knid":"set"}"#).contains("`del` has no field `knid`"));
+        assert!(
+            told(r#"{"op":"add","key":"k","elements":["a"],"value":"b"}"#).contains("it has key, elements")
+        );
+        assert!(told(r#"{"op":"steal","key":"k"}"#).contains("unknown variant"));
+        assert!(WriteRequest::from_json(b"{").is_err());
+        assert!(WriteRequest::from_json(br#"{"ops":[],"wiat":"all"}"#).is_err());
+        assert!(WriteRequest::from_json(br#"{"ops":7}"#).is_err());
+    }
 }

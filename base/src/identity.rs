@@ -1,6 +1,6 @@
 //! Who a node is: an Ed25519 key, and what is derived from it.
 //!
-//! A [`NodeId`] *is* the public key. libp2p's `PeerId` of an Ed25519 key is the same bytes behind a fixed
+//! A [`NodeId`] *is* the public key. The `PeerId` of an Ed25519 key is the same bytes behind a fixed
 //! prefix, so both print alike (`12D3KooW…`) and either can be made from the other.
 
 use crate::time::WallTime;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
-/// libp2p's "identity" multihash (code 0, 36 bytes) of the protobuf {Type: Ed25519, Data: 32 bytes}.
+/// The "identity" multihash of a `PeerId` (code 0, 36 bytes) of the protobuf {Type: Ed25519, Data: 32 bytes}.
 const PEER_ID_PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
 /// A node's Ed25519 public key. Ordered by its bytes.
@@ -28,7 +28,7 @@ impl NodeId {
         &self.0
     }
 
-    /// libp2p's `PeerId` of this key, in its binary form: what Kademlia hashes to place a node.
+    /// The `PeerId` of this key, in its binary form: what Kademlia hashes to place a node.
     pub fn to_peer_id_bytes(&self) -> [u8; 38] {
         let mut bytes = [0; 38];
         bytes[..6].copy_from_slice(&PEER_ID_PREFIX);
@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_id_prints_as_libp2p_prints_the_same_key() {
+    fn a_node_id_prints_as_the_peer_id_of_the_same_key() {
         let id = Keypair::from_secret([7; 32]).id();
         let text = id.to_string();
         assert!(text.starts_with("12D3KooW"), "{text}");

@@ -10,12 +10,13 @@
 
 use crate::account::Account;
 use crate::doomed::Doomed;
+use crate::set::Set;
 use crate::staging::Staging;
 use crate::{Cell, Change, Clock, Dot, Entry, Hlc, HlcClock, Op, OpError, Read, Refusal, What};
 use chinwag_base::limits::{
     BATCH_OPS_MAX, ENTRY_BYTES_MAX, STAGED_BYTES_MAX, STAGED_ENTRIES_MAX, STATE_BYTES_MAX,
 };
-use chinwag_base::{Digest, Key, NodeId, ReplicaId, WallTime};
+use chinwag_base::{Digest, Key, NodeId, ReplicaId, Value, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, RangeInclusive};
 use std::sync::{Arc, OnceLock};
@@ -297,6 +298,20 @@ impl Replica {
     /// What is under a key; none if nothing is live there.
     pub fn get(&self, key: &Key) -> Option<Read> {
         self.cells.get(key)?.read()
+    }
+
+    /// Whether the set under a key has an element.
+    pub fn contains(&self, key: &Key, element: &Value) -> bool {
+        self.set(key).is_some_and(|set| set.contains(element))
+    }
+
+    /// How many elements the set under a key has; none if there is no set.
+    pub fn set_len(&self, key: &Key) -> usize {
+        self.set(key).map_or(0, Set::len)
+    }
+
+    fn set(&self, key: &Key) -> Option<&Set> {
+        self.cells.get(key)?.set()
     }
 
     /// The live keys, sorted, each with its cell.

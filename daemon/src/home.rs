@@ -330,7 +330,7 @@ fn read_small(path: &Path) -> Result<Option<String>, Failure> {
     Ok(Some(text))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -19,7 +19,7 @@ impl Id {
         Id(Sha256::digest(preimage).into())
     }
 
-    /// Where a member lies: the hash of its `PeerId` in binary form, as `libp2p-kad` has it.
+    /// Where a member lies: the hash of its `PeerId` in binary form, as every Kademlia of that kind has it.
     pub fn of_node(node: &NodeId) -> Self {
         Id::hash(&node.to_peer_id_bytes())
     }

@@ -24,6 +24,8 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// How unlikely its silence is, as -log10 of the probability; 0 for members that others observe.
     pub phi: f64,
+    /// Silent beyond what would be a verdict if enough others could be asked.
+    pub overdue: bool,
     /// The smoothed round trip.
     pub rtt: Option<Duration>,
     /// The time since its last sign of life here.

@@ -190,9 +190,9 @@ impl Membership {
         self.view.digest()
     }
 
-    /// Members whose connections a limit should spare: our subjects and our observers.
-    pub fn protected(&self) -> BTreeSet<NodeId> {
-        self.subjects.iter().copied().chain(self.spacing.observers()).collect()
+    /// The phi of a verdict.
+    pub fn phi_down(&self) -> f64 {
+        self.config.phi_down
     }
 
     fn run_due(&mut self, now: Moment) {
@@ -326,6 +326,7 @@ impl Membership {
             generation: entry.version.generation,
             incarnation: entry.version.incarnation,
             phi,
+            overdue: entry.version.state == State::Alive && !entry.is_lost() && phi >= self.config.phi_down,
             rtt: link.and_then(|link| link.rtt.smoothed()),
             heard: link.and_then(|link| link.heard).map(|heard| now.since(heard)),
             addresses: statement.addresses.clone(),

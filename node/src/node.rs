@@ -9,10 +9,6 @@ use chinwag_crdt::Dot;
 use chinwag_gossip::{Gossip, RequestId};
 use chinwag_membership::{Member, Membership, State};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
-
-/// How long after a start silence means nothing: as long as silence alone takes to decide anything.
-const HOPE: Duration = Duration::from_secs(30);
 
 /// One overlay node.
 pub struct Node {
@@ -45,7 +41,8 @@ impl Node {
     /// A node at its start. `recovered` is what the disk remembers, `me.generation` is new and durable.
     pub fn new(config: Config, me: Identity, recovered: Recovered, seed: u64, now: Moment) -> Self {
         let replica = ReplicaId { node: me.keypair.id(), generation: me.generation };
-        let hope_until = (!recovered.members.is_empty()).then(|| now + HOPE);
+        // As long as silence alone takes to decide anything.
+        let hope_until = (!recovered.members.is_empty()).then(|| now + config.membership.silence_min);
         let members = chinwag_membership::Recovered { members: recovered.members };
         let entries = chinwag_gossip::Recovered { entries: recovered.entries };
         let mut node = Node {

@@ -176,6 +176,10 @@ fn deleting_a_set_takes_what_it_has_seen() {
     assert_eq!(what(&mut world, &cleared, 1), What::Deleted { kind: Kind::Set, was, survives: true });
     world.converge();
     assert_eq!(world.replicas[0].get(&key("s")), Some(Read::Set(vec![value("c")])));
+    assert_eq!(world.replicas[0].set_len(&key("s")), 1);
+    assert!(world.replicas[0].contains(&key("s"), &value("c")));
+    assert!(!world.replicas[0].contains(&key("s"), &value("a")));
+    assert_eq!(world.replicas[0].set_len(&key("nothing")), 0);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use chinwag_api::{
     Version,
 };
 use chinwag_base::limits::STAGED_ENTRIES_MAX;
-use chinwag_base::{Key, Moment, NodeId, OverlayId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use chinwag_base::{Key, Moment, NodeId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
 use chinwag_crdt::{Dot, Read};
 use chinwag_gossip::PeerView;
 use chinwag_membership::State as Standing;
@@ -95,7 +95,6 @@ impl Seen {
         let mut members = Counts::default();
         let mut in_step = InStep::default();
         let mut phi_highest: Option<Phi> = None;
-        let down_at = chinwag_membership::Config::new(OverlayId::from_bytes([0; 16])).phi_down;
         let mut silent = Vec::new();
         for member in node.membership().members(now) {
             match member.state {
@@ -107,7 +106,7 @@ impl Seen {
             if member.id == me || !member.state.is_present() {
                 continue;
             }
-            if member.phi >= down_at && member.state == Standing::Alive {
+            if member.overdue {
                 let for_s = member.heard.map_or(0, |heard| heard.as_secs());
                 let message = format!(
                     "{} has been silent for {for_s} s, and too few others can be asked about it",
@@ -118,7 +117,11 @@ impl Seen {
             in_step.of += 1;
             in_step.peers += u64::from(standings.get(&member.id).is_some_and(|s| s.in_step));
             if member.phi > phi_highest.as_ref().map_or(0.0, |p| p.phi) {
-                phi_highest = Some(Phi { name: member.name.to_string(), phi: member.phi, down_at });
+                phi_highest = Some(Phi {
+                    name: member.name.to_string(),
+                    phi: member.phi,
+                    down_at: node.membership().phi_down(),
+                });
             }
         }
         let replica = node.gossip().replica();
@@ -336,8 +339,7 @@ const TOKEN_BYTES_MAX: usize = 64;
 pub(super) fn token(dots: &[Dot]) -> Token {
     let named =
         dots.first().zip(dots.last()).map(|(first, last)| (first.replica, first.counter, last.counter));
-    let bytes = chinwag_base::codec::encode(&named);
-    Token(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    Token(crate::home::hex(&chinwag_base::codec::encode(&named)))
 }
 
 fn dots(token: &Token) -> Result<Vec<Dot>, Failure> {

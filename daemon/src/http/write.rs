@@ -1,13 +1,12 @@
 //! Writing.
 
 use super::read::{nearest, parse_key, some_keys, token};
-use super::{Answered, Daemon, Reply, Text, parse};
+use super::{Answered, Daemon, Reply, Text};
 use crate::engine::Engine;
 use axum::extract::State;
 use chinwag_api::{CellKind, Count, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest};
-use chinwag_base::key::printable;
 use chinwag_base::limits::BATCH_OPS_MAX;
-use chinwag_base::{Key, Role, Value};
+use chinwag_base::{Key, Value};
 use chinwag_crdt::{Op, OpError, Read};
 use chinwag_gossip::WriteError;
 use chinwag_node::Node;
@@ -17,19 +16,15 @@ use std::time::Duration;
 const WAIT_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn write(State(daemon): Daemon, Text(body): Text) -> Answered<WriteReply> {
-    let request: WriteRequest = parse(&body)?;
-    refuse_unknown_fields(&body)?;
+    let request = WriteRequest::from_json(&body)?;
     let ops = operations(&request.ops)?;
     let engine = daemon.running().await?;
-    if engine.papers.as_ref().is_some_and(|p| p.grant.role() == Role::Reader) {
-        return Err(
-            Failure::new(Kind::ReadOnly, "this node is a reader: its grant does not let it write").into()
-        );
-    }
     let asked = request.ops;
-    let before = {
+    let known = {
         let asked = asked.clone();
-        engine.look(move |node, _, _| asked.iter().map(|op| set_of(node, op)).collect::<Vec<_>>()).await?
+        engine
+            .look(move |node, _, _| asked.iter().map(|op| known_elements(node, op)).collect::<Vec<_>>())
+            .await?
     };
     let timeout = request.timeout_ms.map_or(WAIT_WITHIN, Duration::from_millis);
     let wait = match request.wait {
@@ -46,9 +41,7 @@ pub(super) async fn write(State(daemon): Daemon, Text(body): Text) -> Answered<W
         }
     };
     let results = engine
-        .look(move |node, _, _| {
-            asked.iter().zip(before).map(|(op, before)| outcome(node, op, &before)).collect()
-        })
+        .look(move |node, _, _| asked.iter().zip(known).map(|(op, known)| outcome(node, op, known)).collect())
         .await?;
     Ok(Reply(WriteReply {
         token: token(&written.token),
@@ -77,31 +70,6 @@ async fn with_nearest(engine: &Engine, failure: Failure, asked: &WriteOp) -> Res
         Some(near) => failure.hint(format!("chinwag {command} {near}")),
         None => failure,
     })
-}
-
-/// A mistyped field must not change what an operation does: `{"op":"del","key":"k","knid":"set"}` would delete all
-/// kinds. (serde cannot deny unknown fields in an enum that flattens others.)
-fn refuse_unknown_fields(body: &[u8]) -> Result<(), Failure> {
-    #[derive(serde::Deserialize)]
-    struct Ops {
-        ops: Vec<serde_json::Map<String, serde_json::Value>>,
-    }
-    for op in super::parse::<Ops>(body)?.ops {
-        let known: &[&str] = match op.get("op").and_then(|name| name.as_str()) {
-            Some("set") => &["op", "key", "value", "value_base64"],
-            Some("del") => &["op", "key", "kind"],
-            Some("incr") => &["op", "key", "by"],
-            _ => &["op", "key", "elements"],
-        };
-        if let Some(unknown) = op.keys().find(|field| !known.contains(&field.as_str())) {
-            return Err(Failure::new(
-                Kind::BadRequest,
-                format!("an operation has no field `{}`", printable(unknown)),
-            )
-            .because(format!("its fields are {}", known.join(", "))));
-        }
-    }
-    Ok(())
 }
 
 fn operations(asked: &[WriteOp]) -> Result<Vec<Op>, Failure> {
@@ -149,42 +117,32 @@ fn kind_of(kind: CellKind) -> Result<chinwag_crdt::Kind, Failure> {
     }
 }
 
-/// The set that an operation meets, so that its outcome can tell what was new. Concurrent requests may meet between
-/// this look and the write; the counts are for people.
-fn set_of(node: &Node, op: &WriteOp) -> Vec<Value> {
-    match op {
-        WriteOp::Add { key, .. } | WriteOp::Rm { key, .. } => elements(node, key),
-        _ => Vec::new(),
-    }
+/// How many of an operation's elements a set has already, so that its outcome can tell what was new. Concurrent
+/// requests may meet between this look and the write; the counts are for people.
+fn known_elements(node: &Node, op: &WriteOp) -> usize {
+    let (WriteOp::Add { key, elements } | WriteOp::Rm { key, elements }) = op else { return 0 };
+    let Ok(key) = key.parse::<Key>() else { return 0 };
+    let has = |bytes: &&chinwag_api::Bytes| {
+        bytes.to_value().is_ok_and(|element| node.gossip().replica().contains(&key, &element))
+    };
+    elements.iter().filter(has).count()
 }
 
-fn elements(node: &Node, key: &str) -> Vec<Value> {
-    match key.parse::<Key>().ok().and_then(|key| node.gossip().replica().get(&key)) {
-        Some(Read::Set(elements)) => elements,
-        _ => Vec::new(),
-    }
-}
-
-fn outcome(node: &Node, op: &WriteOp, before: &[Value]) -> Outcome {
-    let known = |bytes: &chinwag_api::Bytes| before.iter().any(|e| e.as_bytes() == bytes.as_bytes());
+fn outcome(node: &Node, op: &WriteOp, known: usize) -> Outcome {
+    let replica = node.gossip().replica();
+    let size = |key: &str| key.parse().map_or(0, |key| replica.set_len(&key)) as u64;
     match op {
         WriteOp::Set { key, value } => Outcome::Set { key: key.clone(), value: value.clone() },
         WriteOp::Del { key, .. } => Outcome::Del { key: key.clone() },
         WriteOp::Incr { key, by } => {
-            let read = key.parse::<Key>().ok().and_then(|key| node.gossip().replica().get(&key));
+            let read = key.parse().ok().and_then(|key| replica.get(&key));
             let count = Count(if let Some(Read::Counter(sum)) = read { sum } else { 0 });
             Outcome::Incr { key: key.clone(), by: *by, count }
         }
-        WriteOp::Add { key, elements: added } => Outcome::Add {
-            key: key.clone(),
-            added: added.iter().filter(|e| !known(e)).count() as u64,
-            size: elements(node, key).len() as u64,
-        },
-        WriteOp::Rm { key, elements: removed } => Outcome::Rm {
-            key: key.clone(),
-            removed: removed.iter().filter(|e| known(e)).count() as u64,
-            size: elements(node, key).len() as u64,
-        },
+        WriteOp::Add { key, elements } => {
+            Outcome::Add { key: key.clone(), added: (elements.len() - known) as u64, size: size(key) }
+        }
+        WriteOp::Rm { key, .. } => Outcome::Rm { key: key.clone(), removed: known as u64, size: size(key) },
     }
 }
 
