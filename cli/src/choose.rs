@@ -5,6 +5,7 @@ use crate::nearest::nearest;
 use chinwag_api::runtime::{Listing, Runtime};
 use chinwag_api::{Client, Failure, Kind};
 use chinwag_base::Name;
+use std::path::Path;
 
 /// Files that a listing tells about; more would hide the answer.
 const PASSED_SHOWN_MAX: usize = 5;
@@ -40,6 +41,18 @@ pub(crate) fn find(global: &Global, runtime: &Runtime) -> Result<Option<Client>,
         Some(entry) => Ok(Some(Client::new(entry.socket))),
         None => Err(nobody_named(global.name.as_ref(), &names)),
     }
+}
+
+/// The daemon that runs on this data directory, if one does. A directory that is named, by a flag or by the environment
+/// as in a container, says which daemon is meant whether it runs or not.
+///
+/// # Errors
+/// If the runtime directory cannot be read.
+pub(crate) fn find_at(data: &Path, runtime: &Runtime) -> Result<Option<Client>, Failure> {
+    // A directory that is not there yet is nobody's.
+    let Ok(data) = data.canonicalize() else { return Ok(None) };
+    let mut live = runtime.list()?.live.into_iter();
+    Ok(live.find(|entry| entry.data == data).map(|entry| Client::new(entry.socket)))
 }
 
 fn several(names: &[String]) -> Failure {

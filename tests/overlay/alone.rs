@@ -54,3 +54,20 @@ async fn keys_of_ones_own_are_not_mixed_unless_somebody_says_so() {
     }
     assert_eq!(alpha.get("k").await, solo.get("k").await, "the same one");
 }
+
+/// As in a container, where the environment names the directory of the daemon that runs.
+#[tokio::test]
+async fn a_named_directory_means_the_daemon_that_runs_there() {
+    let ground = Ground::new();
+    let [alpha] = ground.overlay(["alpha"]).await;
+    let solo = ground.start("solo").await;
+    let data = solo.status().await.data.display().to_string();
+    ground.cli(["init", "other", "--data", &data]).await.exits(0);
+    let overlay = solo.status().await.overlay.expect("the running daemon has made it");
+    assert_eq!(overlay.name.as_str(), "other");
+
+    let late = ground.start("late").await;
+    let data = late.status().await.data.display().to_string();
+    ground.cli(["join", "--data", &data, &alpha.invite().await]).await.exits(0);
+    agree(&[&alpha, &late]).await;
+}

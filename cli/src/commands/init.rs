@@ -19,8 +19,8 @@ pub(crate) struct InitArgs {
 
 impl InitArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
-        let running = match self.data {
-            Some(_) => None,
+        let running = match &self.data {
+            Some(data) => choose::find_at(data, &context.runtime)?,
             None => choose::find(&context.global, &context.runtime)?,
         };
         let is_running = running.is_some();

@@ -4,7 +4,7 @@ use crate::{End, choose, daemon, text};
 use chinwag_api::{Client, Exit, Failure, JoinReply, JoinRequest, Kind, Status, Through};
 use chinwag_base::key::printable;
 use chinwag_base::{Invite, Name};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long to try before a join counts as failed.
@@ -36,7 +36,7 @@ impl JoinArgs {
         let token = self.words.last().cloned().unwrap_or_default();
         let invite = daemon::parse_invite(&token)?;
         let begun = Instant::now();
-        let reply = match find(context, self.data.is_some())? {
+        let reply = match find(context, self.data.as_deref())? {
             Some(client) => {
                 let timeout_ms = Some(JOIN_TIMEOUT.as_millis() as u64);
                 client.join(&JoinRequest { token, merge: self.merge, timeout_ms }).await?
@@ -85,10 +85,12 @@ impl JoinArgs {
     }
 }
 
-/// The running daemon, unless a data directory was named: then a daemon of its own is meant.
-fn find(context: &Context, has_data: bool) -> Result<Option<Client>, Failure> {
+/// The running daemon; where a data directory was named, the one that runs there.
+fn find(context: &Context, data: Option<&Path>) -> Result<Option<Client>, Failure> {
+    if let Some(data) = data {
+        return choose::find_at(data, &context.runtime);
+    }
     match choose::find(&context.global, &context.runtime) {
-        _ if has_data => Ok(None),
         Ok(client) => Ok(client),
         // `-n NAME` of nobody who runs: the daemon to start is to have that name.
         Err(failure) if failure.kind == Kind::Unreachable => Ok(None),
