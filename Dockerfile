@@ -1,0 +1,20 @@
+# A daemon in a container. Builds from a checkout alone: docker build -t chinwag .
+#
+#   docker run -v chinwag:/var/lib/chinwag -p 7171:7171/tcp -p 7171:7171/udp --name ada chinwag --name ada
+#   docker exec ada chinwag init home
+FROM rust:1-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked --bin chinwagd --bin chinwag
+
+FROM debian:bookworm-slim
+# A user of its own: the daemon needs no privilege, and its homes are closed to everybody else.
+RUN useradd --system --uid 10001 --no-create-home --home-dir /var/lib/chinwag chinwag \
+    && install -d -o chinwag -g chinwag -m 0700 /var/lib/chinwag /run/chinwag
+COPY --from=build /src/target/release/chinwagd /src/target/release/chinwag /usr/local/bin/
+USER chinwag
+ENV CHINWAG_DATA=/var/lib/chinwag CHINWAG_RUNTIME_DIR=/run/chinwag
+VOLUME /var/lib/chinwag
+EXPOSE 7171/tcp 7171/udp
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["chinwag", "status"]
+ENTRYPOINT ["chinwagd"]
