@@ -1,6 +1,6 @@
 # A daemon in a container. Builds from a checkout alone: docker build -t chinwag .
 #
-#   docker run -v chinwag:/var/lib/chinwag -p 7171:7171/tcp -p 7171:7171/udp --name ada chinwag --name ada
+#   docker run -d --network host -v chinwag:/var/lib/chinwag --name ada chinwag --name ada
 #   docker exec ada chinwag init home
 FROM rust:1-bookworm AS build
 WORKDIR /src
