@@ -10,7 +10,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("membership", &["base"]),
     ("crdt", &["base"]),
     ("gossip", &["base", "crdt"]),
-    ("dht", &["base"]),
+    ("dht", &["base", "crdt"]),
     ("node", &["base", "membership", "crdt", "gossip", "dht"]),
     ("sim", &["base", "membership", "crdt", "gossip", "dht", "node"]),
     ("api", &["base"]),
