@@ -124,18 +124,44 @@ pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 /// Owners of one record.
 pub const OWNERS_MAX: usize = 20;
-/// A record that its publisher does not renew is gone after two days: a day as in Kademlia's paper, and one to miss.
+/// A record from outside is kept for two days unless it is put again: a day as in Kademlia's paper, and one to miss.
 pub const RECORD_LIFE_MS_MAX: u64 = 48 * 3_600 * 1_000;
-/// A tombstone outlives every copy of what it deletes, on clocks that differ by the tolerance at either end.
-pub const TOMBSTONE_LIFE_MS: u64 = RECORD_LIFE_MS_MAX + 2 * EXPIRY_TOLERANCE_MS;
-/// What a record costs its owner beside key and value, rounded up. It bounds the number of records by their bytes.
+/// A tombstone outlives the absence of any owner that still has what it deletes, if that is shorter than a month.
+pub const TOMBSTONE_LIFE_MS: u64 = 30 * 24 * 3_600 * 1_000;
+/// What a record costs its owner beside its value, rounded up: a row of the index, its key and its place.
 pub const RECORD_OVERHEAD_BYTES: usize = 256;
-/// All records of which one daemon is an owner, held in memory; a quarter of the replicated state's bound.
-pub const RECORD_STORE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Records of which one daemon is an owner: their index is held in memory.
+pub const RECORDS_MAX: usize = 1_000_000;
+/// Bytes of cells and index that one owner holds in memory; a quarter of the replicated state's bound.
+pub const RECORD_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of blobs that one owner holds on its disk.
+pub const BLOB_STORE_BYTES_MAX: usize = 64 * 1024 * 1024 * 1024;
 /// Records of one publisher at one owner: a quarter of what fits, so that nobody fills an owner alone.
-pub const PUBLISHER_RECORDS_MAX: usize = RECORD_STORE_BYTES_MAX / RECORD_OVERHEAD_BYTES / 4;
+pub const PUBLISHER_RECORDS_MAX: usize = RECORDS_MAX / 4;
 /// Bytes of one publisher's records at one owner: a quarter of the whole, for the same reason.
-pub const PUBLISHER_BYTES_MAX: usize = RECORD_STORE_BYTES_MAX / 4;
+pub const PUBLISHER_BYTES_MAX: usize = BLOB_STORE_BYTES_MAX / 4;
+/// Live values of one cell: elements of a set, or concurrent values of a register. Each costs a dot at every owner.
+pub const CELL_ITEMS_MAX: usize = 4_096;
+/// Runs of one cell's causal context: process lives that have put it, and puts that overtook each other.
+pub const CONTEXT_RUNS_MAX: usize = 4_096;
+/// Operations of clients that are open at once. Each holds a record and asks a handful of owners.
+pub const DHT_OPERATIONS_MAX: usize = 4_096;
+/// Bytes that those operations may hold.
+pub const DHT_OPERATION_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Keys whose last seen cell a coordinator remembers, so that the next put of one needs no read.
+pub const SEEN_CELLS_MAX: usize = 1_024;
+/// Records that wait for an owner's disk; a further put is refused.
+pub const STAGED_RECORDS_MAX: usize = 4_096;
+/// Bytes of records that wait for an owner's disk.
+pub const STAGED_RECORD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Blobs that are being read from the disk at once; further requests are answered "busy".
+pub const LOADS_MAX: usize = 256;
+/// Records that one `handle` looks at when it compares what two owners share: some microseconds each.
+pub const SCAN_RECORDS_MAX: usize = 256;
+/// Records in one offer to another owner.
+pub const OFFER_RECORDS_MAX: usize = 1_024;
+/// Records under way to one owner in a hand-off, so that they do not fill its bulk lane.
+pub const HAND_OFF_RECORDS_MAX: usize = 4;
 
 /// Peers that one durable write is pushed to at once. Those beyond it learn of it from summaries.
 pub const PUSH_PEERS_MAX: usize = 32;

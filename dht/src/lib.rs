@@ -14,27 +14,55 @@
 //! - **Owners** (section 2.3: "the k closest nodes"). The paper finds them by an iterative walk, because a node there
 //!   knows O(log n) others in its k-buckets (section 2.2). Here membership tells every member, so [`Placement`] answers
 //!   from memory and an operation takes one hop. What is left of the walk is its order.
-//! - **Expiry and republishing** (section 2.5). A record ends unless its publisher renews it, so that what nobody
-//!   wants any more goes away by itself: see [`Record::expires`]. A delete is a [`Content::Tombstone`] that outlives
-//!   every copy of what it deletes, and then ends like any record.
+//! - **Expiry** (section 2.5). A record may have an end. What has none is kept by its owners, who hand it on when members
+//!   come and go; nobody has to publish it again, and nobody walks.
 //!
 //! # What a record holds
-//! A *blob* is named by its hash: nobody can forge it and it never changes. A *cell* is a versioned value under a key
-//! that people chose, opaque to its owners: the higher version wins. See [`record`] for the order and for what it
-//! does not promise.
+//! A *blob* is named by its hash: nobody can forge it and it never changes. A *cell* is a register or a set under a key that people
+//! chose; concurrent puts of it merge, because it carries its own causal context ([`cell`]). A deleted cell is a tombstone
+//! that outlives the copies it must keep away.
+//!
+//! # How records are put, read and kept
+//! - **Quorums** (Gifford, "Weighted Voting for Replicated Data", SOSP 1979; DeCandia and others, "Dynamo", SOSP 2007,
+//!   section 4.5). A put is sent to all owners at once and is done when w of them hold it durably; a read is done when r of
+//!   them have answered, and shows the join of what they hold. With w + r > k a read meets every put that is done.
+//! - **Stand-ins** (Dynamo, section 4.6: sloppy quorum and hinted hand-off). An owner that is late by its RTO stays asked, and the next
+//!   member in the ranking is asked beside it; it hands on what it took when the owners are back.
+//! - **Read repair** (Dynamo, section 5). Owners that answer a read with less than the join are sent it.
+//! - **Hand-off**. Owners compare what each two of them share by one sum of digests, when the membership has changed and now and
+//!   then; only where the sums differ do they list it ([`handoff`]).
 //!
 //! # Invariants
 //! - A [`Store`] takes only a [`ValidRecord`], and the only way to one is [`Record::validate`].
 //! - A store never holds more than its [`StoreLimits`], whatever its peers put.
-//! - Two stores that took the same records in any order, none of them refused for room, hold the same.
+//! - An owner says that it holds something only once that is durable.
+//! - A node drops a record that it does not own only after every owner has said that it holds it.
 //! - Time is an argument. Nothing here does I/O, and iteration order depends on the ids alone.
 
+pub mod cell;
+pub mod context;
 pub mod distance;
+pub mod event;
+pub mod io;
+pub mod message;
 pub mod placement;
 pub mod record;
 pub mod store;
 
+mod rtt;
+
+pub use cell::{Cell, CellError, Edit};
+pub use context::Context;
 pub use distance::{Distance, Id};
+pub use event::Event;
+pub use io::{
+    Ask, AskError, Asked, BatchId, Config, Identity, Input, LoadId, Member, Outcome, Output, Recovered,
+    Reply, RequestId, Verdict,
+};
+pub use message::{Found, Message, Question, Refusal, Stored};
 pub use placement::{OWNERS_DEFAULT, Placement, owners, rank_of};
 pub use record::{BlobHash, Content, Record, RecordError, RecordKey, ValidRecord};
-pub use store::{PutError, Store, StoreLimits, Stored};
+pub use store::{Body, Change, Held, PutError, Store, StoreLimits, Usage};
+
+#[cfg(test)]
+mod testing;

@@ -1,60 +1,71 @@
-//! The records that one owner holds, in memory and within bounds.
+//! The records that one owner holds: an index in memory, what waits for the disk, and the bounds of both.
 //!
-//! The store decides and counts; it does not write to disk and asks nobody for the time. Each refusal names the limit
-//! that it hit, so that a publisher learns what to change.
+//! The store decides and counts; it writes to no disk and asks nobody for the time. Cells are held in memory, because every
+//! put of one joins it. A blob's bytes are on the disk alone: the index knows their length and their hash.
+//!
+//! A change is *staged* until its batch is durable. Puts join what is staged, reads see only what is durable, and a
+//! batch that the disk refuses leaves the store as it was.
 
+use crate::cell::{Cell, CellError};
 use crate::distance::Id;
-use crate::record::{RecordKey, ValidRecord};
-use chinwag_base::limits::{PUBLISHER_BYTES_MAX, PUBLISHER_RECORDS_MAX, RECORD_STORE_BYTES_MAX};
-use chinwag_base::{NodeId, WallTime};
+use crate::record::{Content, Record, RecordKey, ValidRecord};
+use chinwag_base::limits::{
+    BLOB_STORE_BYTES_MAX, PUBLISHER_BYTES_MAX, PUBLISHER_RECORDS_MAX, RECORD_MEMORY_BYTES_MAX,
+    RECORD_OVERHEAD_BYTES, RECORDS_MAX, TOMBSTONE_LIFE_MS,
+};
+use chinwag_base::{Digest, NodeId, WallTime, codec};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
 /// What a store holds at most. The defaults are the bounds in `base::limits`; a small machine sets less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// Bytes of all records, by [`ValidRecord::cost_bytes`].
-    pub bytes_max: usize,
+    /// Records.
+    pub records_max: usize,
+    /// Bytes of cells and of the index, in memory.
+    pub memory_bytes_max: usize,
+    /// Bytes of blobs, on the disk.
+    pub blob_bytes_max: usize,
     /// Records of one publisher.
     pub publisher_records_max: usize,
-    /// Bytes of one publisher's records.
+    /// Bytes of one publisher's records, of either sort.
     pub publisher_bytes_max: usize,
 }
 
 impl Default for StoreLimits {
     fn default() -> Self {
         StoreLimits {
-            bytes_max: RECORD_STORE_BYTES_MAX,
+            records_max: RECORDS_MAX,
+            memory_bytes_max: RECORD_MEMORY_BYTES_MAX,
+            blob_bytes_max: BLOB_STORE_BYTES_MAX,
             publisher_records_max: PUBLISHER_RECORDS_MAX,
             publisher_bytes_max: PUBLISHER_BYTES_MAX,
         }
     }
 }
 
-/// What became of a record that was put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
-    /// Nothing was held under its key.
-    New,
-    /// It took the place of another.
-    Replaced,
-    /// The very same is held already.
-    Same,
-}
-
-/// Why a valid record was not stored. The store is as it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a valid record is not taken. The store is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PutError {
-    /// What is held supersedes it. Whoever put it should read first.
-    #[error("version {held_version} is held, which supersedes version {version}")]
-    Stale {
-        /// The version that is held.
-        held_version: u64,
-        /// The version that was put.
-        version: u64,
+    /// The index is full.
+    #[error("this owner holds at most {records_max} records")]
+    Records {
+        /// The limit.
+        records_max: usize,
     },
-    /// The owner is full.
-    #[error("this owner holds at most {bytes_max} bytes of records, and has {bytes}")]
-    Full {
+    /// Cells and index have all the memory that they may.
+    #[error("this owner holds at most {bytes_max} bytes of records in memory, and has {bytes}")]
+    Memory {
+        /// The limit.
+        bytes_max: usize,
+        /// What is held.
+        bytes: usize,
+    },
+    /// Blobs have all the disk that they may.
+    #[error("this owner holds at most {bytes_max} bytes of blobs, and has {bytes}")]
+    Blobs {
         /// The limit.
         bytes_max: usize,
         /// What is held.
@@ -74,26 +85,176 @@ pub enum PutError {
         /// What is held for it.
         bytes: usize,
     },
+    /// The cell would be too large.
+    #[error(transparent)]
+    Cell(#[from] CellError),
 }
 
-/// How much one publisher has here.
+/// What is under a key, in the index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// The cell itself.
+    Cell(Cell),
+    /// A blob of this many bytes, which are on the disk.
+    Blob {
+        /// Its length.
+        len: u32,
+    },
+}
+
+/// A row of the index: a record without a blob's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// What it is found by.
+    pub key: RecordKey,
+    /// What it says.
+    pub body: Body,
+    /// Who put it, and is counted for it.
+    pub publisher: NodeId,
+    /// When it is gone.
+    pub expires: Option<WallTime>,
+}
+
+impl Held {
+    /// The row of a record, and a blob's bytes.
+    pub fn of(record: ValidRecord) -> (Self, Option<Arc<[u8]>>) {
+        let Record { key, content, publisher, expires } = record.into_record();
+        let (body, blob) = match content {
+            Content::Cell(cell) => (Body::Cell(cell), None),
+            Content::Blob(bytes) => (Body::Blob { len: bytes.len() as u32 }, Some(bytes)),
+        };
+        (Held { key, body, publisher, expires }, blob)
+    }
+
+    /// The record, with its bytes if it is a blob; none if a blob's bytes are not given.
+    pub fn to_record(&self, blob: Option<Arc<[u8]>>) -> Option<Record> {
+        let content = match &self.body {
+            Body::Cell(cell) => Content::Cell(cell.clone()),
+            Body::Blob { .. } => Content::Blob(blob?),
+        };
+        Some(Record { key: self.key.clone(), content, publisher: self.publisher, expires: self.expires })
+    }
+
+    /// The cell, if it is one.
+    pub fn cell(&self) -> Option<&Cell> {
+        match &self.body {
+            Body::Cell(cell) => Some(cell),
+            Body::Blob { .. } => None,
+        }
+    }
+
+    /// Whether it says that something is deleted.
+    pub fn is_tombstone(&self) -> bool {
+        self.cell().is_some_and(Cell::is_deleted)
+    }
+
+    /// Joins the other row of the same key into this one, at the time `now`.
+    ///
+    /// # Errors
+    /// If the cell would be too large; the row is as it was.
+    pub fn join(&mut self, other: &Held, now: WallTime) -> Result<(), CellError> {
+        let tombstones = [&*self, other].into_iter().filter(|held| held.is_tombstone());
+        let gone_until = tombstones.filter_map(|held| held.expires).max();
+        match (&mut self.body, &other.body) {
+            (Body::Cell(mine), Body::Cell(theirs)) => {
+                mine.join(theirs)?;
+                self.expires = if mine.is_deleted() {
+                    // Two live cells that delete each other make a tombstone that begins now.
+                    Some(gone_until.unwrap_or_else(|| now.plus_ms(TOMBSTONE_LIFE_MS)))
+                } else {
+                    mine.expires()
+                };
+            }
+            // Later is more, and never is most.
+            _ => self.expires = self.expires.zip(other.expires).map(|(mine, theirs)| mine.max(theirs)),
+        }
+        self.publisher = self.publisher.max(other.publisher);
+        Ok(())
+    }
+
+    /// What owners compare. A tombstone's end is left out, because each owner counts it by its own clock.
+    pub fn digest(&self) -> Digest {
+        let end = if self.is_tombstone() { None } else { self.expires };
+        Digest::of("chinwag dht record", &codec::encode(&(&self.key, &self.body, end)))
+    }
+
+    /// What it takes in memory.
+    pub fn memory_bytes(&self) -> usize {
+        RECORD_OVERHEAD_BYTES + self.cell().map_or(0, Cell::weight)
+    }
+
+    /// What it takes on the disk beside its row.
+    pub fn blob_bytes(&self) -> usize {
+        match self.body {
+            Body::Cell(_) => 0,
+            Body::Blob { len } => len as usize,
+        }
+    }
+
+    fn has_ended(&self, now: WallTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+/// How much one publisher has here, or all of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Its records.
+    /// Records.
     pub records: usize,
-    /// Their bytes, by [`ValidRecord::cost_bytes`].
-    pub bytes: usize,
+    /// Bytes of cells and of the index.
+    pub memory_bytes: usize,
+    /// Bytes of blobs.
+    pub blob_bytes: usize,
+}
+
+impl Usage {
+    fn add(&mut self, held: &Held) {
+        self.records += 1;
+        self.memory_bytes += held.memory_bytes();
+        self.blob_bytes += held.blob_bytes();
+    }
+
+    fn subtract(&mut self, held: &Held) {
+        self.records -= 1;
+        self.memory_bytes -= held.memory_bytes();
+        self.blob_bytes -= held.blob_bytes();
+    }
+}
+
+/// What a batch does to one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The row becomes this one; a new blob's bytes with it.
+    Keep {
+        /// The row.
+        held: Arc<Held>,
+        /// The blob's bytes, unless they are on the disk already.
+        blob: Option<Arc<[u8]>>,
+    },
+    /// The row goes, and the blob's bytes with it.
+    Drop,
+}
+
+/// A durable row and its digest.
+#[derive(Debug, Clone)]
+struct Row {
+    held: Arc<Held>,
+    digest: Digest,
 }
 
 /// An owner's records.
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     limits: StoreLimits,
-    /// By place rather than by key: hand-off asks for what is near a member.
-    records: BTreeMap<Id, ValidRecord>,
+    /// By place rather than by key: hand-off goes through them in this order.
+    rows: BTreeMap<Id, Row>,
+    /// Changes that wait for the disk, or are at it.
+    staged: BTreeMap<Id, Change>,
     by_end: BTreeSet<(WallTime, Id)>,
     publishers: BTreeMap<NodeId, Usage>,
-    bytes: usize,
+    all: Usage,
+    staged_memory_bytes: usize,
+    staged_blob_bytes: usize,
 }
 
 impl Store {
@@ -102,244 +263,318 @@ impl Store {
         Store { limits, ..Store::default() }
     }
 
-    /// The record under `key`, a tombstone too; `None` from the moment that it ends, collected or not.
-    pub fn get(&self, key: &RecordKey, now: WallTime) -> Option<&ValidRecord> {
-        self.records.get(&key.id()).filter(|record| record.expires > now)
+    /// The durable row under `id`, a tombstone too; `None` from the moment that it ends, collected or not.
+    pub fn get(&self, id: &Id, now: WallTime) -> Option<&Arc<Held>> {
+        self.rows.get(id).map(|row| &row.held).filter(|held| !held.has_ended(now))
     }
 
-    /// Takes the record, unless what is held supersedes it or a limit is met. What has ended by `now` neither
-    /// supersedes nor stays.
+    /// Its digest.
+    pub fn digest(&self, id: &Id) -> Option<Digest> {
+        self.rows.get(id).map(|row| row.digest)
+    }
+
+    /// The row as it will be once what is staged is durable.
+    pub fn newest(&self, id: &Id, now: WallTime) -> Option<&Arc<Held>> {
+        match self.staged.get(id) {
+            Some(Change::Keep { held, .. }) => Some(held).filter(|held| !held.has_ended(now)),
+            Some(Change::Drop) => None,
+            None => self.get(id, now),
+        }
+    }
+
+    /// Stages the join of `record` with what is held and staged. `None`: it would change nothing that is not durable already.
+    /// What has ended by `now` is as if it were not there.
     ///
     /// # Errors
-    /// [`PutError`]; nothing of the records that are alive has changed.
-    pub fn put(&mut self, record: ValidRecord, now: WallTime) -> Result<Stored, PutError> {
+    /// [`PutError`]; nothing has changed.
+    pub fn stage(&mut self, record: ValidRecord, now: WallTime) -> Result<Option<Id>, PutError> {
         let id = record.key.id();
-        if self.records.get(&id).is_some_and(|held| held.expires <= now) {
-            self.remove(&id);
-        }
-        let held = self.records.get(&id);
-        if let Some(held) = held {
-            if *held == record {
-                return Ok(Stored::Same);
+        let (mut held, mut blob) = Held::of(record);
+        if let Some(before) = self.newest(&id, now) {
+            let mut joined = (**before).clone();
+            joined.join(&held, now)?;
+            if joined == **before {
+                return Ok(self.staged.contains_key(&id).then_some(id));
             }
-            if !record.supersedes(held) {
-                let (held_version, version) = (held.content.version(), record.content.version());
-                return Err(PutError::Stale { held_version, version });
-            }
-        }
-        self.check_room(&record, held)?;
-        let stored = if self.remove(&id).is_some() { Stored::Replaced } else { Stored::New };
-        self.insert(id, record);
-        Ok(stored)
-    }
-
-    /// Removes up to `at_most` records that have ended by `now`, the oldest first, and returns them. Fewer than
-    /// `at_most` means that none is left.
-    pub fn expire(&mut self, now: WallTime, at_most: usize) -> Vec<ValidRecord> {
-        let mut ended = Vec::new();
-        while ended.len() < at_most {
-            match self.by_end.first() {
-                Some((end, id)) if *end <= now => {
-                    let id = *id;
-                    ended.extend(self.remove(&id));
-                }
-                _ => break,
+            held = joined;
+            // On the disk already, and nothing is about to take it away: a staged removal would have hidden `before`.
+            if self.get(&id, now).is_some() {
+                blob = None;
             }
         }
-        ended
+        self.check_room(&id, &held)?;
+        self.unstage(&id);
+        self.staged_memory_bytes += held.memory_bytes();
+        self.staged_blob_bytes += held.blob_bytes();
+        self.staged.insert(id, Change::Keep { held: Arc::new(held), blob });
+        Ok(Some(id))
     }
 
-    /// When the next record ends: the time at which to call [`Store::expire`].
-    pub fn next_end(&self) -> Option<WallTime> {
-        self.by_end.first().map(|(end, _)| *end)
+    /// Stages the removal of a record, unless something else is staged for it.
+    pub fn stage_drop(&mut self, id: Id) -> bool {
+        let drops = self.rows.contains_key(&id) && !self.staged.contains_key(&id);
+        if drops {
+            self.staged.insert(id, Change::Drop);
+        }
+        drops
     }
 
-    /// All records by their place, those too that have ended and are not collected yet.
-    pub fn iter(&self) -> impl Iterator<Item = (&Id, &ValidRecord)> {
-        self.records.iter()
+    /// What is staged for a record.
+    pub fn staged(&self, id: &Id) -> Option<&Change> {
+        self.staged.get(id)
     }
 
-    /// How many records there are.
-    pub fn len(&self) -> usize {
-        self.records.len()
+    /// The change of `id` in a batch is durable: it becomes visible. If more was staged for it since, that stays staged.
+    pub fn apply(&mut self, id: Id, change: &Change) {
+        self.remove(&id);
+        if let Change::Keep { held, .. } = change {
+            self.insert(id, held.clone());
+        }
+        if self.staged.get(&id) == Some(change) {
+            self.unstage(&id);
+        }
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+    /// Forgets what is staged for a record: the disk did not take it.
+    pub fn unstage(&mut self, id: &Id) {
+        if let Some(Change::Keep { held, .. }) = self.staged.remove(id) {
+            self.staged_memory_bytes -= held.memory_bytes();
+            self.staged_blob_bytes -= held.blob_bytes();
+        }
     }
 
-    /// What all records cost.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// A row that the disk had at the start. Bounds do not apply: it is there.
+    pub fn recover(&mut self, held: Held) {
+        let id = held.key.id();
+        self.remove(&id);
+        self.insert(id, Arc::new(held));
+    }
+
+    /// Takes a row whose bytes turned out to be damaged out of the index, so that it can come anew.
+    pub fn forget(&mut self, id: &Id) -> Option<Arc<Held>> {
+        self.remove(id)
+    }
+
+    /// Up to `at_most` records that have ended by `now`, the oldest first.
+    pub fn ended(&self, now: WallTime, at_most: usize) -> Vec<Id> {
+        let ended = self.by_end.iter().take_while(|(end, _)| *end <= now);
+        ended.map(|(_, id)| *id).filter(|id| !self.staged.contains_key(id)).take(at_most).collect()
+    }
+
+    /// The durable rows after `cursor`, in the order of their places.
+    pub fn after(&self, cursor: Option<Id>) -> impl Iterator<Item = (&Id, &Arc<Held>, Digest)> {
+        let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        self.rows.range((from, Bound::Unbounded)).map(|(id, row)| (id, &row.held, row.digest))
+    }
+
+    /// How many durable records there are, and how large.
+    pub fn usage(&self) -> Usage {
+        self.all
     }
 
     /// What `publisher` has here.
-    pub fn usage(&self, publisher: &NodeId) -> Usage {
+    pub fn usage_of(&self, publisher: &NodeId) -> Usage {
         self.publishers.get(publisher).copied().unwrap_or_default()
     }
 
-    /// Whether `record` fits in the place of `held`.
-    fn check_room(&self, record: &ValidRecord, held: Option<&ValidRecord>) -> Result<(), PutError> {
-        let cost = record.cost_bytes();
-        let freed = held.map_or(0, ValidRecord::cost_bytes);
-        let StoreLimits { bytes_max, publisher_records_max, publisher_bytes_max } = self.limits;
-        if self.bytes - freed + cost > bytes_max {
-            return Err(PutError::Full { bytes_max, bytes: self.bytes });
+    /// Whether `held` fits in the place of what is under `id` now. What is staged counts beside what is held.
+    fn check_room(&self, id: &Id, held: &Held) -> Result<(), PutError> {
+        let before = self.rows.get(id).map(|row| &row.held);
+        let limits = self.limits;
+        if before.is_none() && self.all.records + self.staged.len() >= limits.records_max {
+            return Err(PutError::Records { records_max: limits.records_max });
         }
-        let usage = self.usage(&record.publisher);
-        let own = held.filter(|held| held.publisher == record.publisher);
-        let (own_records, own_freed) = own.map_or((0, 0), |held| (1, held.cost_bytes()));
-        if usage.records - own_records + 1 > publisher_records_max {
-            return Err(PutError::PublisherRecords { records_max: publisher_records_max });
+        let freed = |of: fn(&Held) -> usize| before.map_or(0, |before| of(before));
+        let memory_bytes = self.all.memory_bytes + self.staged_memory_bytes - freed(Held::memory_bytes);
+        if memory_bytes + held.memory_bytes() > limits.memory_bytes_max {
+            return Err(PutError::Memory { bytes_max: limits.memory_bytes_max, bytes: memory_bytes });
         }
-        if usage.bytes - own_freed + cost > publisher_bytes_max {
-            return Err(PutError::PublisherBytes { bytes_max: publisher_bytes_max, bytes: usage.bytes });
+        let blob_bytes = self.all.blob_bytes + self.staged_blob_bytes - freed(Held::blob_bytes);
+        if blob_bytes + held.blob_bytes() > limits.blob_bytes_max {
+            return Err(PutError::Blobs { bytes_max: limits.blob_bytes_max, bytes: blob_bytes });
+        }
+        let mut usage = self.usage_of(&held.publisher);
+        if let Some(own) = before.filter(|before| before.publisher == held.publisher) {
+            usage.subtract(own);
+        }
+        if usage.records >= limits.publisher_records_max {
+            return Err(PutError::PublisherRecords { records_max: limits.publisher_records_max });
+        }
+        let bytes = usage.memory_bytes + usage.blob_bytes;
+        if bytes + held.memory_bytes() + held.blob_bytes() > limits.publisher_bytes_max {
+            return Err(PutError::PublisherBytes { bytes_max: limits.publisher_bytes_max, bytes });
         }
         Ok(())
     }
 
-    fn insert(&mut self, id: Id, record: ValidRecord) {
-        let cost = record.cost_bytes();
-        self.bytes += cost;
-        let usage = self.publishers.entry(record.publisher).or_default();
-        usage.records += 1;
-        usage.bytes += cost;
-        self.by_end.insert((record.expires, id));
-        self.records.insert(id, record);
+    fn insert(&mut self, id: Id, held: Arc<Held>) {
+        self.all.add(&held);
+        self.publishers.entry(held.publisher).or_default().add(&held);
+        self.by_end.extend(held.expires.map(|end| (end, id)));
+        let digest = held.digest();
+        self.rows.insert(id, Row { held, digest });
     }
 
-    fn remove(&mut self, id: &Id) -> Option<ValidRecord> {
-        let record = self.records.remove(id)?;
-        let cost = record.cost_bytes();
-        self.bytes -= cost;
-        self.by_end.remove(&(record.expires, *id));
-        if let Some(usage) = self.publishers.get_mut(&record.publisher) {
-            usage.records -= 1;
-            usage.bytes -= cost;
+    fn remove(&mut self, id: &Id) -> Option<Arc<Held>> {
+        let held = self.rows.remove(id)?.held;
+        self.all.subtract(&held);
+        if let Some(end) = held.expires {
+            self.by_end.remove(&(end, *id));
+        }
+        if let Some(usage) = self.publishers.get_mut(&held.publisher) {
+            usage.subtract(&held);
             if usage.records == 0 {
-                self.publishers.remove(&record.publisher);
+                self.publishers.remove(&held.publisher);
             }
         }
-        Some(record)
+        Some(held)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Record;
-    use crate::record::tests::{NOW, any_record};
-    use chinwag_base::limits::{RECORD_LIFE_MS_MAX, TOMBSTONE_LIFE_MS};
+    use crate::cell::Edit;
+    use crate::testing::{NOW, any_record, node, put, replica};
+    use chinwag_crdt::{Dot, Hlc};
     use proptest::prelude::*;
 
-    const ADA: NodeId = NodeId::from_bytes([1; 32]);
-    const BOB: NodeId = NodeId::from_bytes([2; 32]);
-
-    fn cell(key: &str, version: u64, value: &[u8], publisher: NodeId) -> ValidRecord {
-        Record::cell(key.parse().unwrap(), version, value, publisher, NOW).validate(NOW).unwrap()
+    fn record(key: &str, cell: Cell, publisher: u8) -> ValidRecord {
+        Record::cell(key.parse().unwrap(), cell, node(publisher), NOW).validate(NOW).unwrap()
     }
 
-    fn tombstone(key: &str, version: u64) -> ValidRecord {
-        Record::tombstone(key.parse().unwrap(), version, ADA, NOW).validate(NOW).unwrap()
+    fn blob(bytes: &[u8], publisher: u8) -> ValidRecord {
+        Record::blob(bytes.to_vec(), node(publisher), NOW).validate(NOW).unwrap()
     }
 
-    #[test]
-    fn a_cell_is_written_replaced_deleted_and_forgotten() {
-        let mut store = Store::default();
-        assert_eq!(store.put(cell("k", 1, b"one", ADA), NOW), Ok(Stored::New));
-        assert_eq!(store.put(cell("k", 1, b"one", ADA), NOW), Ok(Stored::Same));
-        assert_eq!(store.put(cell("k", 2, b"two", BOB), NOW), Ok(Stored::Replaced));
-        let stale = PutError::Stale { held_version: 2, version: 1 };
-        assert_eq!(store.put(cell("k", 1, b"one", ADA), NOW), Err(stale));
-        assert_eq!(
-            store.usage(&ADA),
-            Usage::default(),
-            "the replacing publisher is counted, not the replaced"
-        );
-        assert_eq!(store.usage(&BOB).records, 1);
-
-        assert_eq!(store.put(tombstone("k", 3), NOW), Ok(Stored::Replaced));
-        let stale = PutError::Stale { held_version: 3, version: 2 };
-        assert_eq!(store.put(cell("k", 2, b"two", BOB), NOW), Err(stale), "a late copy does not come back");
-
-        let end = NOW.plus_ms(TOMBSTONE_LIFE_MS);
-        assert_eq!(store.next_end(), Some(end));
-        assert!(store.expire(WallTime::from_unix_ms(end.unix_ms() - 1), 10).is_empty());
-        assert_eq!(store.expire(end, 10).len(), 1);
-        assert!(store.is_empty() && store.bytes() == 0 && store.next_end().is_none());
+    fn id(key: &str) -> Id {
+        RecordKey::Cell(key.parse().unwrap()).id()
     }
 
-    #[test]
-    fn what_has_ended_is_not_read_and_does_not_stand_in_the_way() {
-        let mut store = Store::default();
-        store.put(cell("k", 9, b"old", ADA), NOW).unwrap();
-        let key = RecordKey::Cell("k".parse().unwrap());
-        let end = NOW.plus_ms(RECORD_LIFE_MS_MAX);
-        assert!(store.get(&key, NOW).is_some());
-        assert!(store.get(&key, end).is_none());
-        let anew = Record::cell("k".parse().unwrap(), 1, *b"new", BOB, end).validate(end).unwrap();
-        assert_eq!(store.put(anew, end), Ok(Stored::New));
-        assert_eq!(store.get(&key, end).and_then(|r| r.content.bytes()), Some(&b"new"[..]));
-    }
-
-    #[test]
-    fn expiry_works_in_pieces() {
-        let mut store = Store::default();
-        for n in 0..10 {
-            store.put(cell(&format!("k{n}"), 1, b"x", ADA), NOW).unwrap();
+    /// Stages and applies.
+    fn take(store: &mut Store, record: ValidRecord) -> Result<(), PutError> {
+        if let Some(id) = store.stage(record, NOW)? {
+            let change = store.staged(&id).unwrap().clone();
+            store.apply(id, &change);
         }
-        let end = NOW.plus_ms(RECORD_LIFE_MS_MAX);
-        assert_eq!(store.expire(end, 4).len(), 4);
-        assert_eq!(store.len(), 6);
-        assert_eq!(store.expire(end, 100).len(), 6);
+        Ok(())
+    }
+
+    #[test]
+    fn reads_see_what_is_durable_and_puts_join_what_is_staged() {
+        let mut store = Store::default();
+        let first = store.stage(record("k", put(1, 1, "one"), 1), NOW).unwrap().unwrap();
+        assert_eq!(store.get(&first, NOW), None);
+        let at_disk = store.staged(&first).unwrap().clone();
+        // A second put comes while the first is at the disk.
+        store.stage(record("k", put(2, 1, "two"), 2), NOW).unwrap().unwrap();
+        store.apply(first, &at_disk);
+        assert!(store.get(&first, NOW).unwrap().cell().unwrap().includes(&put(1, 1, "one")));
+        let both = store.newest(&first, NOW).unwrap().cell().unwrap().clone();
+        assert!(both.includes(&put(1, 1, "one")) && both.includes(&put(2, 1, "two")));
+        // The disk refuses it: as if it had never come.
+        store.unstage(&first);
+        assert!(!store.newest(&first, NOW).unwrap().cell().unwrap().includes(&put(2, 1, "two")));
+        assert_eq!((store.staged_memory_bytes, store.staged_blob_bytes), (0, 0));
+        // The same again changes nothing.
+        assert_eq!(store.stage(record("k", put(1, 1, "one"), 1), NOW), Ok(None));
+    }
+
+    #[test]
+    fn a_tombstone_keeps_late_copies_away_and_ends() {
+        let mut store = Store::default();
+        let one = put(1, 1, "one");
+        take(&mut store, record("k", one.clone(), 1)).unwrap();
+        let gone = one.plan(&Edit::Delete, Dot::new(replica(2), 1), Hlc::ZERO, None).unwrap();
+        take(&mut store, record("k", gone, 2)).unwrap();
+        assert_eq!(store.stage(record("k", one, 1), NOW), Ok(None), "a late copy does not come back");
+        let held = store.get(&id("k"), NOW).unwrap();
+        assert!(held.is_tombstone());
+        let end = NOW.plus_ms(TOMBSTONE_LIFE_MS);
+        assert_eq!(held.expires, Some(end));
+        assert!(store.ended(WallTime::from_unix_ms(end.unix_ms() - 1), 9).is_empty());
+        assert_eq!(store.ended(end, 9), [id("k")]);
+        assert_eq!(store.get(&id("k"), end), None);
+        assert!(store.stage_drop(id("k")));
+        store.apply(id("k"), &Change::Drop);
+        assert_eq!((store.usage(), store.by_end.len()), (Usage::default(), 0));
+    }
+
+    #[test]
+    fn a_blobs_bytes_are_written_once_and_its_end_is_the_later_one() {
+        let mut store = Store::default();
+        let first = store.stage(blob(b"hello", 1), NOW).unwrap().unwrap();
+        let change = store.staged(&first).unwrap().clone();
+        assert!(matches!(&change, Change::Keep { blob: Some(bytes), .. } if **bytes == *b"hello"));
+        store.apply(first, &change);
+        let longer = Record::blob(*b"hello", node(1), NOW).until(None).validate(NOW).unwrap();
+        store.stage(longer, NOW).unwrap().unwrap();
+        let change = store.staged(&first).unwrap().clone();
+        assert!(matches!(&change, Change::Keep { blob: None, held } if held.expires.is_none()));
+        store.apply(first, &change);
+        assert_eq!(store.stage(blob(b"hello", 1), NOW), Ok(None), "a shorter life changes nothing");
+        assert_eq!(store.usage().blob_bytes, 5);
     }
 
     #[test]
     fn each_limit_says_its_name() {
-        let small = StoreLimits { bytes_max: 2_000, publisher_records_max: 2, publisher_bytes_max: 900 };
-        let mut store = Store::new(small);
-        store.put(cell("a", 1, b"", ADA), NOW).unwrap();
-        store.put(cell("b", 1, b"", ADA), NOW).unwrap();
-        let refused = store.put(cell("c", 1, b"", ADA), NOW);
-        assert_eq!(refused, Err(PutError::PublisherRecords { records_max: 2 }));
-        assert_eq!(store.put(cell("a", 2, &[0; 300], ADA), NOW), Ok(Stored::Replaced), "in place of its own");
-        let refused = store.put(cell("b", 2, &[0; 300], ADA), NOW);
-        assert!(matches!(refused, Err(PutError::PublisherBytes { bytes_max: 900, .. })), "{refused:?}");
-
-        store.put(cell("d", 1, &[0; 600], BOB), NOW).unwrap();
-        let carol = NodeId::from_bytes([3; 32]);
-        let refused = store.put(cell("e", 1, &[0; 500], carol), NOW);
-        assert!(matches!(refused, Err(PutError::Full { bytes_max: 2_000, .. })), "{refused:?}");
-        assert_eq!(store.usage(&carol), Usage::default());
+        let limits = StoreLimits {
+            records_max: 4,
+            memory_bytes_max: 5 * RECORD_OVERHEAD_BYTES,
+            blob_bytes_max: 1_000,
+            publisher_records_max: 3,
+            publisher_bytes_max: 3 * RECORD_OVERHEAD_BYTES + 600,
+        };
+        let mut store = Store::new(limits);
+        take(&mut store, blob(&[1; 500], 1)).unwrap();
+        let refused = take(&mut store, blob(&[2; 500], 1));
+        assert!(matches!(refused, Err(PutError::PublisherBytes { .. })), "{refused:?}");
+        let refused = take(&mut store, blob(&[2; 501], 2));
+        assert_eq!(refused, Err(PutError::Blobs { bytes_max: 1_000, bytes: 500 }));
+        take(&mut store, blob(b"a", 1)).unwrap();
+        take(&mut store, blob(b"b", 1)).unwrap();
+        assert_eq!(take(&mut store, blob(b"c", 1)), Err(PutError::PublisherRecords { records_max: 3 }));
+        let big = "x".repeat(3 * RECORD_OVERHEAD_BYTES);
+        let refused = take(&mut store, record("k", put(2, 1, &big), 2));
+        assert!(matches!(refused, Err(PutError::Memory { .. })), "{refused:?}");
+        take(&mut store, blob(b"d", 2)).unwrap();
+        assert_eq!(take(&mut store, blob(b"e", 2)), Err(PutError::Records { records_max: 4 }));
+        take(&mut store, blob(b"d", 2)).unwrap();
     }
 
     proptest! {
         #[test]
         fn bounds_hold_and_counts_are_true_whatever_is_put(
-            puts in proptest::collection::vec((any_record(), 0..TOMBSTONE_LIFE_MS), 0..60),
+            puts in proptest::collection::vec((any_record(), any::<u8>()), 0..60),
         ) {
-            let limits = StoreLimits { bytes_max: 3_000, publisher_records_max: 4, publisher_bytes_max: 1_400 };
+            let limits = StoreLimits {
+                records_max: 6,
+                memory_bytes_max: 3_000,
+                blob_bytes_max: 150,
+                publisher_records_max: 4,
+                publisher_bytes_max: 1_400,
+            };
             let mut store = Store::new(limits);
-            for (record, later_ms) in puts {
-                if let Ok(valid) = record.validate(NOW) {
-                    let _refused = store.put(valid, NOW);
+            for (record, choice) in puts {
+                let Ok(valid) = record.validate(NOW) else { continue };
+                let Ok(Some(id)) = store.stage(valid, NOW) else { continue };
+                match choice % 4 {
+                    0 => store.unstage(&id),
+                    1 => {}
+                    _ => {
+                        let change = store.staged(&id).unwrap().clone();
+                        store.apply(id, &change);
+                    }
                 }
-                if later_ms % 7 == 0 {
-                    store.expire(NOW.plus_ms(later_ms), 3);
-                }
-                let bytes: usize = store.iter().map(|(_, record)| record.cost_bytes()).sum();
-                prop_assert_eq!(store.bytes(), bytes);
-                prop_assert!(bytes <= limits.bytes_max);
-                for n in 0..3 {
-                    let publisher = NodeId::from_bytes([n; 32]);
-                    let own: Vec<_> = store.iter().filter(|(_, r)| r.publisher == publisher).collect();
-                    let bytes = own.iter().map(|(_, r)| r.cost_bytes()).sum();
-                    prop_assert_eq!(store.usage(&publisher), Usage { records: own.len(), bytes });
-                    prop_assert!(own.len() <= limits.publisher_records_max);
-                    prop_assert!(bytes <= limits.publisher_bytes_max);
-                }
-                prop_assert_eq!(store.by_end.len(), store.len());
+                let mut all = Usage::default();
+                store.rows.values().for_each(|row| all.add(&row.held));
+                prop_assert_eq!(store.usage(), all);
+                prop_assert!(all.records <= limits.records_max && all.blob_bytes <= limits.blob_bytes_max);
+                prop_assert!(all.memory_bytes <= limits.memory_bytes_max);
+                let ends = store.rows.values().filter(|row| row.held.expires.is_some()).count();
+                prop_assert_eq!(store.by_end.len(), ends);
+                let of_publishers: usize = store.publishers.values().map(|usage| usage.records).sum();
+                prop_assert_eq!(of_publishers, all.records);
             }
         }
 
@@ -354,10 +589,8 @@ mod tests {
             other.reverse();
             let fill = |records: Vec<ValidRecord>| {
                 let mut store = Store::default();
-                for record in records {
-                    let _stale = store.put(record, NOW);
-                }
-                store.records
+                records.into_iter().for_each(|record| take(&mut store, record).unwrap());
+                store.rows.into_iter().map(|(id, row)| (id, row.digest)).collect::<Vec<_>>()
             };
             prop_assert_eq!(fill(valid), fill(other));
         }
