@@ -27,12 +27,19 @@
 //! | `POST /v1/invite` [`InviteRequest`] | [`InviteReply`] |
 //! | `POST /v1/join` [`JoinRequest`] | [`JoinReply`] |
 //! | `POST /v1/leave` | [`LeaveReply`] |
+//! | `POST /v1/dht/write` [`DhtWrite`] | [`DhtWritten`] |
+//! | `GET /v1/dht/cells/KEY?quorum=&siblings&trace&timeout_ms=` | [`DhtCell`] |
+//! | `GET /v1/dht/find/cell/KEY`, `GET /v1/dht/find/blob/HASH` | [`DhtFound`] |
+//! | `POST /v1/dht/blobs?expires_ms=&quorum=&timeout_ms=`, the blob as its body | [`DhtBlob`] |
+//! | `GET /v1/dht/blobs/HASH?timeout_ms=` | the blob, as `application/octet-stream` |
+//! | `GET /v1/dht/records?prefix=&limit=&after=` | [`DhtRecords`] |
 //! | `GET /healthz`, `GET /readyz` | 200 or 503, with [`Health`] |
 
 pub mod bytes;
 pub mod cell;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod dht;
 pub mod event;
 pub mod failure;
 pub mod glob;
@@ -52,6 +59,10 @@ pub use bytes::Bytes;
 pub use cell::{Cell, CellQuery, Content, Count, KeyRow, Keys, KeysQuery, Kind as CellKind, Sibling};
 #[cfg(feature = "client")]
 pub use client::Client;
+pub use dht::{
+    BlobHash, DhtAdded, DhtAsked, DhtBlob, DhtBlobQuery, DhtCell, DhtCellQuery, DhtFound, DhtGot, DhtKind,
+    DhtOp, DhtRecords, DhtRecordsQuery, DhtRow, DhtStatus, DhtTimeQuery, DhtVerdict, DhtWrite, DhtWritten,
+};
 pub use event::{Change, NodeEvent, Ready, Reset, WatchQuery, Watched, What};
 pub use failure::{Exit, Failure, Kind};
 pub use glob::Pattern;

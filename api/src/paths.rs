@@ -27,6 +27,18 @@ pub const INVITE: &str = "/v1/invite";
 pub const JOIN: &str = "/v1/join";
 /// `POST`: [`LeaveReply`](crate::LeaveReply).
 pub const LEAVE: &str = "/v1/leave";
+/// `POST`: [`DhtWritten`](crate::DhtWritten).
+pub const DHT_WRITE: &str = "/v1/dht/write";
+/// `GET`, followed by a slash and the escaped key: [`DhtCell`](crate::DhtCell).
+pub const DHT_CELLS: &str = "/v1/dht/cells";
+/// `GET`, followed by a slash and the escaped key: [`DhtFound`](crate::DhtFound).
+pub const DHT_FIND_CELL: &str = "/v1/dht/find/cell";
+/// `GET`, followed by a slash and the hash: [`DhtFound`](crate::DhtFound).
+pub const DHT_FIND_BLOB: &str = "/v1/dht/find/blob";
+/// `POST` raw bytes: [`DhtBlob`](crate::DhtBlob). `GET`, followed by a slash and the hash: raw bytes.
+pub const DHT_BLOBS: &str = "/v1/dht/blobs";
+/// `GET`: [`DhtRecords`](crate::DhtRecords).
+pub const DHT_RECORDS: &str = "/v1/dht/records";
 /// `GET`: [`Health`](crate::Health).
 pub const HEALTHZ: &str = "/healthz";
 /// `GET`: [`Health`](crate::Health).

@@ -45,6 +45,13 @@ schemas! {
     crate::InviteReply => "chinwag.invite/1",
     crate::JoinReply => "chinwag.join/1",
     crate::LeaveReply => "chinwag.leave/1",
+    crate::DhtWritten => "chinwag.dht_write/1",
+    crate::DhtCell => "chinwag.dht_cell/1",
+    crate::DhtFound => "chinwag.dht_find/1",
+    crate::DhtBlob => "chinwag.dht_blob/1",
+    crate::DhtAdded => "chinwag.dht_add/1",
+    crate::DhtGot => "chinwag.dht_cat/1",
+    crate::DhtRecords => "chinwag.dht_records/1",
     crate::Failure => "chinwag.error/1",
     crate::runtime::Entry => "chinwag.runtime/1",
 }

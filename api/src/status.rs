@@ -1,5 +1,6 @@
 //! What a daemon says of itself.
 
+use crate::dht::DhtStatus;
 use crate::hex::Hex;
 use crate::overlay::Overlay;
 use chinwag_base::{Address, Generation, NodeId, Role};
@@ -57,6 +58,9 @@ pub struct Status {
     pub in_step: InStep,
     /// Anti-entropy and pushes.
     pub gossip: Gossip,
+    /// Records of the DHT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dht: Option<DhtStatus>,
     /// Where it listens for members.
     pub addresses: Vec<Address>,
     /// The socket of this API.

@@ -50,6 +50,7 @@ fn status_and_version() {
         digest: "9c1fa07e000000000000000000000000".parse().unwrap(),
         in_step: InStep { peers: 1, of: 2 },
         gossip: Gossip { queue: 0, queue_max: 256, rounds_per_s: Some(5.0), ..Gossip::default() },
+        dht: Some(DhtStatus { records: 3, bytes: 12_288, owners: 3, handing_off: 0 }),
         addresses: vec!["/ip4/127.0.0.1/tcp/41731".parse().unwrap()],
         socket: "/run/alpha.sock".into(),
         data: "/data".into(),
@@ -63,7 +64,7 @@ fn status_and_version() {
             r#"","generation":"abc","overlay":{"name":"home","id":"0123456789abcdef0123456789abcdef"},"role":"admin","pid":7,"version":"0.1.0","protocol":1,"uptime_ms":252000,"healthy":false,"problems":[{"kind":"storage","message":"the disk is full"}],"#,
             r#""members":{"alive":2,"suspect":1,"down":0,"left":0},"phi_highest":{"name":"gamma","phi":5.1,"down_at":8.0},"keys":1204,"digest":"9c1fa07e000000000000000000000000","in_step":{"peers":1,"of":2},"#,
             r#""gossip":{"queue":0,"queue_max":256,"rounds_per_s":5.0,"in_bytes_per_s":null,"out_bytes_per_s":null},"#,
-            r#""addresses":["/ip4/127.0.0.1/tcp/41731"],"socket":"/run/alpha.sock","data":"/data"}"#
+            r#""dht":{"records":3,"bytes":12288,"owners":3,"handing_off":0},"addresses":["/ip4/127.0.0.1/tcp/41731"],"socket":"/run/alpha.sock","data":"/data"}"#
         ),
     );
     holds(&Health { ok: true, problems: vec![] }, r#"{"schema":"chinwag.health/1","ok":true,"problems":[]}"#);
@@ -261,4 +262,88 @@ fn overlays() {
     let join: JoinRequest = serde_json::from_str(r#"{"token":"t"}"#).unwrap();
     assert_eq!(join, JoinRequest { token: "t".into(), merge: false, timeout_ms: None });
     assert!(serde_json::from_str::<InitRequest>(r#"{"name":"Not a name"}"#).is_err());
+}
+
+#[test]
+fn the_dht() {
+    let asked = DhtAsked {
+        name: "beta".into(),
+        id: id(),
+        rank: 1,
+        owner: true,
+        after_us: 12,
+        took_us: None,
+        verdict: DhtVerdict::Refused,
+        why: Some("its disk is busy".into()),
+    };
+    let row = format!(
+        r#"{{"name":"beta","id":"{ID}","rank":1,"owner":true,"after_us":12,"took_us":null,"verdict":"refused","why":"its disk is busy"}}"#
+    );
+    let write = |op| DhtWrite { expires_ms: Some(5), quorum: Some(2), trace: true, ..DhtWrite::new("k", op) };
+    for (op, text) in [
+        (DhtOp::Set { value: "v".into() }, r#""op":"set","value":"v","#),
+        (DhtOp::Add { value: vec![0xff].into() }, r#""op":"add","value_base64":"/w==","#),
+        (DhtOp::Rm { value: "v".into() }, r#""op":"rm","value":"v","#),
+        (DhtOp::Del {}, r#""op":"del","#),
+    ] {
+        let text = format!(r#"{{"key":"k",{text}"expires_ms":5,"quorum":2,"trace":true}}"#);
+        assert_eq!(serde_json::to_string(&write(op.clone())).unwrap(), text);
+        assert_eq!(DhtWrite::from_json(text.as_bytes()), Ok(write(op)));
+    }
+    let written = DhtWritten {
+        key: "k".into(),
+        holders: 2,
+        owners: 3,
+        took_ms: 1.5,
+        expires_unix_ms: Some(9),
+        trace: vec![asked.clone()],
+    };
+    holds(
+        &written,
+        &format!(
+            r#"{{"schema":"chinwag.dht_write/1","key":"k","holders":2,"owners":3,"took_ms":1.5,"expires_unix_ms":9,"trace":[{row}]}}"#
+        ),
+    );
+    let cell = DhtCell {
+        key: "k".into(),
+        content: Content::Register { value: "v".into(), siblings: vec![] },
+        expires_unix_ms: None,
+        took_ms: 1.5,
+        trace: vec![],
+    };
+    holds(
+        &cell,
+        r#"{"schema":"chinwag.dht_cell/1","key":"k","kind":"register","value":"v","expires_unix_ms":null,"took_ms":1.5}"#,
+    );
+    let record = "/chinwag/cell/k".into();
+    holds(
+        &DhtFound { record, owners: 3, holders: 1, took_ms: 1.5, asked: vec![asked] },
+        &format!(
+            r#"{{"schema":"chinwag.dht_find/1","record":"/chinwag/cell/k","owners":3,"holders":1,"took_ms":1.5,"asked":[{row}]}}"#
+        ),
+    );
+    let hash = BlobHash::from_bytes([0xab; 32]);
+    let digits = "ab".repeat(32);
+    holds(
+        &DhtBlob { hash, holders: 3, owners: 5, took_ms: 1.5, expires_unix_ms: None },
+        &format!(
+            r#"{{"schema":"chinwag.dht_blob/1","hash":"{digits}","holders":3,"owners":5,"took_ms":1.5}}"#
+        ),
+    );
+    let row = DhtRow {
+        key: Some("k".into()),
+        hash: None,
+        kind: DhtKind::Set,
+        bytes: 7,
+        rank: Some(0),
+        expires_unix_ms: None,
+        publisher: "ada".into(),
+    };
+    let blob = DhtRow { key: None, hash: Some(hash), kind: DhtKind::Blob, rank: None, ..row.clone() };
+    holds(
+        &DhtRecords { records: vec![row, blob], next: Some("c".into()) },
+        &format!(
+            r#"{{"schema":"chinwag.dht_records/1","records":[{{"key":"k","kind":"set","bytes":7,"rank":0,"expires_unix_ms":null,"publisher":"ada"}},{{"hash":"{digits}","kind":"blob","bytes":7,"rank":null,"expires_unix_ms":null,"publisher":"ada"}}],"next":"c"}}"#
+        ),
+    );
 }

@@ -1,9 +1,9 @@
 //! The command line.
 
 use crate::commands::{
-    add::AddArgs, del::DelArgs, get::GetArgs, incr::IncrArgs, init::InitArgs, invite::InviteArgs,
-    join::JoinArgs, keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, members::MembersArgs, rm::RmArgs,
-    set::SetArgs, status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
+    add::AddArgs, del::DelArgs, dht::DhtArgs, get::GetArgs, incr::IncrArgs, init::InitArgs,
+    invite::InviteArgs, join::JoinArgs, keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, members::MembersArgs,
+    rm::RmArgs, set::SetArgs, status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
 };
 use crate::output::Color;
 use chinwag_base::Name;
@@ -67,14 +67,16 @@ pub(crate) enum Command {
     Rm(RmArgs),
     Keys(KeysArgs),
     Watch(WatchArgs),
+    Dht(DhtArgs),
     Version(VersionArgs),
 }
 
 /// The groups of the help. A test holds them against [`Command`].
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["up", "lab", "init", "invite", "join", "leave"]),
     ("Look", &["status", "members"]),
     ("State", &["set", "get", "del", "incr", "add", "rm", "keys", "watch"]),
+    ("DHT", &["dht"]),
     ("Tools", &["version"]),
 ];
 

@@ -14,8 +14,10 @@ pub struct Asked {
     pub method: String,
     /// The path with its query.
     pub path: String,
-    /// The body.
+    /// The body as text.
     pub body: String,
+    /// The body's bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// What it says.
@@ -23,6 +25,8 @@ pub struct Asked {
 pub enum Says {
     /// A reply with this status and body.
     Reply(u16, String),
+    /// A reply of these bytes, which are no JSON.
+    Bytes(Vec<u8>),
     /// These bytes as a stream of server-sent events, and then it goes away.
     Stream(String),
     /// These raw bytes, and then it goes away.
@@ -104,6 +108,10 @@ async fn serve(mut stream: UnixStream, log: Arc<Mutex<Vec<Asked>>>, says: Arc<im
             body.len()
         )
         .into_bytes(),
+        Says::Bytes(body) => {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: ";
+            [format!("{head}{}\r\n\r\n", body.len()).as_bytes(), &body].concat()
+        }
         Says::Stream(body) => {
             format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{body}").into_bytes()
         }
@@ -132,12 +140,16 @@ async fn read(stream: &mut UnixStream) -> Option<Asked> {
 
 /// The request, once all of it is there.
 fn whole(bytes: &[u8]) -> Option<Asked> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
+    const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+    let at = bytes.windows(END_OF_HEAD.len()).position(|w| w == END_OF_HEAD)?;
+    let head = std::str::from_utf8(&bytes[..at]).ok()?;
+    let body = &bytes[at + END_OF_HEAD.len()..];
     let mut words = head.lines().next()?.split(' ');
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
     let length = head
         .lines()
         .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-    (body.len() >= length.unwrap_or(0)).then(|| Asked { method, path, body: body.to_owned() })
+    let asked =
+        || Asked { method, path, body: String::from_utf8_lossy(body).into_owned(), bytes: body.to_vec() };
+    (body.len() >= length.unwrap_or(0)).then(asked)
 }

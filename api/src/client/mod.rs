@@ -3,8 +3,10 @@
 //! Every error is a [`Failure`]: the daemon's own words where it answered, else what was tried and why it failed.
 //! Whatever a daemon sends is bounded before it is parsed.
 
+mod dht;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod file;
 mod request;
 pub mod sse;
 mod stream;

@@ -15,13 +15,16 @@ use std::future::Future;
 use std::time::Duration;
 use tokio::net::UnixStream;
 
+/// The content type of all but blobs.
+pub(super) const JSON: &str = "application/json";
+
 impl Client {
     pub(super) async fn get<T>(&self, path: &str, patience: Duration) -> Result<T, Failure>
     where
         T: Schema + DeserializeOwned,
     {
         within(patience, async {
-            let response = self.send(Method::GET, path, Bytes::new(), "application/json").await?;
+            let response = self.send(Method::GET, path, Bytes::new(), JSON, JSON).await?;
             reply(response).await
         })
         .await
@@ -38,9 +41,42 @@ impl Client {
     {
         let body = serde_json::to_vec(body)
             .expect("a request encodes, because its maps have text for keys and its types never fail");
+        self.post_body(path, body.into(), JSON, patience).await
+    }
+
+    /// Posts a body of this content type.
+    pub(super) async fn post_body<T>(
+        &self,
+        path: &str,
+        body: Bytes,
+        content: &str,
+        patience: Duration,
+    ) -> Result<T, Failure>
+    where
+        T: Schema + DeserializeOwned,
+    {
         within(patience, async {
-            let response = self.send(Method::POST, path, body.into(), "application/json").await?;
+            let response = self.send(Method::POST, path, body, content, JSON).await?;
             reply(response).await
+        })
+        .await
+    }
+
+    /// Asks for a body that is no JSON, of at most `bytes_max` bytes.
+    pub(super) async fn get_body(
+        &self,
+        path: &str,
+        accept: &str,
+        bytes_max: usize,
+        patience: Duration,
+    ) -> Result<Bytes, Failure> {
+        within(patience, async {
+            let response = self.send(Method::GET, path, Bytes::new(), JSON, accept).await?;
+            if response.status().is_success() {
+                whole(response.into_body(), bytes_max).await
+            } else {
+                Err(refusal(response).await)
+            }
         })
         .await
     }
@@ -48,7 +84,7 @@ impl Client {
     /// Opens a stream of server-sent events. Only the opening has a time limit.
     pub(super) async fn open(&self, path: &str) -> Result<Incoming, Failure> {
         within(self.timeout, async {
-            let response = self.send(Method::GET, path, Bytes::new(), "text/event-stream").await?;
+            let response = self.send(Method::GET, path, Bytes::new(), JSON, "text/event-stream").await?;
             if response.status().is_success() {
                 Ok(response.into_body())
             } else {
@@ -63,6 +99,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
+        content: &str,
         accept: &str,
     ) -> Result<Response<Incoming>, Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(&e))?;
@@ -73,7 +110,7 @@ impl Client {
         let mut request =
             Request::builder().method(method).uri(path).header(HOST, "chinwag").header(ACCEPT, accept);
         if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/json");
+            request = request.header(CONTENT_TYPE, content);
         }
         let request = request.body(Full::new(body)).map_err(|e| {
             Failure::new(Kind::BadRequest, format!("cannot ask for {path}")).because(e.to_string())
@@ -100,13 +137,13 @@ async fn reply<T: Schema + DeserializeOwned>(response: Response<Incoming>) -> Re
     if !response.status().is_success() {
         return Err(refusal(response).await);
     }
-    parse(&whole(response.into_body()).await?)
+    parse(&whole(response.into_body(), REPLY_BYTES_MAX).await?)
 }
 
 /// The daemon's refusal, or what can be told of a reply that is none.
 async fn refusal(response: Response<Incoming>) -> Failure {
     let status = response.status();
-    match whole(response.into_body()).await {
+    match whole(response.into_body(), REPLY_BYTES_MAX).await {
         Err(failure) => failure,
         Ok(body) => parse::<Failure>(&body).unwrap_or_else(|_| {
             Failure::new(Kind::Incompatible, "the reply is not chinwagd's")
@@ -115,11 +152,11 @@ async fn refusal(response: Response<Incoming>) -> Failure {
     }
 }
 
-async fn whole(body: Incoming) -> Result<Bytes, Failure> {
-    match Limited::new(body, REPLY_BYTES_MAX).collect().await {
+async fn whole(body: Incoming, bytes_max: usize) -> Result<Bytes, Failure> {
+    match Limited::new(body, bytes_max).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            Err(Failure::new(Kind::TooLarge, format!("the reply has more than {REPLY_BYTES_MAX} bytes")))
+            Err(Failure::new(Kind::TooLarge, format!("the reply has more than {bytes_max} bytes")))
         }
         Err(error) => Err(gone(&error)),
     }

@@ -43,65 +43,70 @@ impl GetArgs {
         if context.out.is_json() {
             context.out.json(&cell)?;
         } else {
-            self.print(context, &cell.content)?;
+            print(context, "get", &self.key, &cell.content, self.siblings, self.raw)?;
         }
         Ok(if matches!(cell.content, Content::Conflict { .. }) { Exit::No } else { Exit::Yes })
     }
-
-    fn print(&self, context: &mut Context, content: &Content) -> Result<(), End> {
-        let key = &self.key;
-        match content {
-            Content::Register { siblings, .. } if self.siblings && !siblings.is_empty() => {
-                let rows = text::table(
-                    &[("VALUE", Side::Left), ("ORIGIN", Side::Left), ("WRITTEN", Side::Left)],
-                    &siblings.iter().map(row).collect::<Vec<_>>(),
-                );
-                for (i, line) in rows.iter().enumerate() {
-                    let line = if i == 0 { context.out.paint(Tone::Heading, line) } else { line.clone() };
-                    context.out.line(&line)?;
-                }
-            }
-            Content::Register { value, .. } if self.raw => context.out.raw(value.as_bytes())?,
-            Content::Register { value, .. } => match value.as_text() {
-                Some(text) => context.out.line(&text::lines(text))?,
-                None => return Err(not_text(key, value.as_bytes().len()).into()),
-            },
-            _ if self.raw => {
-                let kind = content.kind();
-                return Err(Failure::new(
-                    Kind::WrongKind,
-                    format!("{key} is a {kind}, which has no raw bytes"),
-                )
-                .hint(format!("chinwag get {key}"))
-                .into());
-            }
-            Content::Counter { count } => context.out.line(&count.to_string())?,
-            Content::Set { elements } => {
-                for element in elements {
-                    let line =
-                        element.as_text().map_or_else(|| element.to_string(), |t| printable(t).into_owned());
-                    context.out.line(&line)?;
-                }
-            }
-            Content::Conflict { contents } => {
-                for content in contents {
-                    context.out.line(&format!("{:<8}  {}", content.kind(), summary(content)))?;
-                }
-                let kind = contents.first().map_or("TYPE".into(), |c| c.kind().to_string());
-                context.out.say(&format!(
-                    "{} was written as several types at once; delete all but one: chinwag del {key} --kind {kind}",
-                    printable(key)
-                ))?;
-            }
-        }
-        Ok(())
-    }
 }
 
-fn not_text(key: &str, bytes: usize) -> Failure {
+/// Prints what a key holds, for the command `verb`.
+pub(crate) fn print(
+    context: &mut Context,
+    verb: &str,
+    key: &str,
+    content: &Content,
+    with_siblings: bool,
+    raw: bool,
+) -> Result<(), End> {
+    match content {
+        Content::Register { siblings, .. } if with_siblings && !siblings.is_empty() => {
+            let rows = text::table(
+                &[("VALUE", Side::Left), ("ORIGIN", Side::Left), ("WRITTEN", Side::Left)],
+                &siblings.iter().map(row).collect::<Vec<_>>(),
+            );
+            for (i, line) in rows.iter().enumerate() {
+                let line = if i == 0 { context.out.paint(Tone::Heading, line) } else { line.clone() };
+                context.out.line(&line)?;
+            }
+        }
+        Content::Register { value, .. } if raw => context.out.raw(value.as_bytes())?,
+        Content::Register { value, .. } => match value.as_text() {
+            Some(text) => context.out.line(&text::lines(text))?,
+            None => return Err(not_text(verb, key, value.as_bytes().len()).into()),
+        },
+        _ if raw => {
+            let kind = content.kind();
+            return Err(Failure::new(Kind::WrongKind, format!("{key} is a {kind}, which has no raw bytes"))
+                .hint(format!("chinwag {verb} {key}"))
+                .into());
+        }
+        Content::Counter { count } => context.out.line(&count.to_string())?,
+        Content::Set { elements } => {
+            for element in elements {
+                let line =
+                    element.as_text().map_or_else(|| element.to_string(), |t| printable(t).into_owned());
+                context.out.line(&line)?;
+            }
+        }
+        Content::Conflict { contents } => {
+            for content in contents {
+                context.out.line(&format!("{:<8}  {}", content.kind(), summary(content)))?;
+            }
+            let kind = contents.first().map_or("TYPE".into(), |c| c.kind().to_string());
+            let what = match verb {
+                "get" => format!("delete all but one: chinwag del {key} --kind {kind}"),
+                _ => format!("delete it, and put what it should be: chinwag dht del {key}"),
+            };
+            context.out.say(&format!("{} was written as several types at once; {what}", printable(key)))?;
+        }
+    }
+    Ok(())
+}
+
+fn not_text(verb: &str, key: &str, bytes: usize) -> Failure {
     Failure::new(Kind::BadRequest, format!("the value is not text ({})", text::count(bytes as u64, "byte")))
-        .hint(format!("chinwag get {key} --raw > FILE"))
-        .hint(format!("chinwag get {key} --json"))
+        .hint(format!("chinwag {verb} {key} --raw > FILE"))
+        .hint(format!("chinwag {verb} {key} --json"))
 }
 
 fn row(sibling: &Sibling) -> Vec<String> {

@@ -31,8 +31,8 @@ enum RoleArg {
     Admin,
 }
 
-/// An invite's life in seconds.
-fn life(text: &str) -> Result<u64, String> {
+/// A life in seconds: of an invite, or of a record.
+pub(crate) fn life(text: &str) -> Result<u64, String> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let factor = match unit {
         "" | "s" => 1,

@@ -2,6 +2,7 @@
 
 pub(crate) mod add;
 pub(crate) mod del;
+pub(crate) mod dht;
 pub(crate) mod get;
 pub(crate) mod incr;
 pub(crate) mod init;
@@ -84,6 +85,7 @@ pub(crate) async fn dispatch(command: Command, context: &mut Context) -> Result<
         Command::Rm(args) => args.run(context).await,
         Command::Keys(args) => args.run(context).await,
         Command::Watch(args) => args.run(context).await,
+        Command::Dht(args) => args.run(context).await,
         Command::Version(args) => args.run(context).await,
     }
 }

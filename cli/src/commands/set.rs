@@ -25,7 +25,7 @@ impl SetArgs {
 }
 
 /// All of standard input, one byte more than fits at most: the daemon then says what the limit is.
-fn standard_input() -> Result<Bytes, Failure> {
+pub(crate) fn standard_input() -> Result<Bytes, Failure> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().take(VALUE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(|e| {
         Failure::new(Kind::BadRequest, "standard input cannot be read").because(e.to_string())

@@ -60,6 +60,19 @@ fn lines(status: &Status, health: &str) -> Vec<String> {
     let keys = text::count(status.keys, "key");
     lines.push(format!("state    {keys} · digest {} · {step}", text::digest(&status.digest)));
 
+    if let Some(dht) = &status.dht {
+        let owners = match dht.owners {
+            1 => "1 member can own".to_owned(),
+            n => format!("{} members can own", text::thousands(n)),
+        };
+        let size = text::bytes(dht.bytes as f64);
+        let mut line = format!("dht      {owners} · {} here · {size}", text::count(dht.records, "record"));
+        if dht.handing_off > 0 {
+            line += &format!(" · {} to compare or hand on", text::thousands(dht.handing_off));
+        }
+        lines.push(line);
+    }
+
     let gossip = &status.gossip;
     let mut parts = Vec::new();
     parts.extend(gossip.rounds_per_s.map(|n| format!("{n:.0} rounds/s")));

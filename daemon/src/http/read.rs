@@ -66,6 +66,7 @@ pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
             in_bytes_per_s: gauges.rates.map(|r| r[1]),
             out_bytes_per_s: gauges.rates.map(|r| r[2]),
         },
+        dht: None,
         addresses: daemon.addresses(),
         socket: daemon.socket(),
         data: daemon.home.dir().to_owned(),
