@@ -326,6 +326,15 @@ impl Driver {
                 }
             }
             Output::Persist { batch, entries } => self.storage.commit(batch, entries),
+            // Inside a drain, which takes what these add.
+            Output::PersistRecords { batch, .. } => {
+                let why = "this daemon keeps no records yet".to_owned();
+                self.node.handle(clock::now(), Input::RecordsPersistFailed { batch, why });
+            }
+            Output::LoadBlob { load, .. } => {
+                self.node.handle(clock::now(), Input::BlobLoaded { load, blob: Ok(None) });
+            }
+            Output::Told { .. } => {}
             Output::Remember(record) => {
                 self.observer.knows(record.id(), &record.statement().name);
                 self.storage.remember((*record).clone());
@@ -360,7 +369,7 @@ impl Driver {
             Ok(()) | Err(SendError::NotConnected) => {}
             Err(SendError::Length | SendError::BulkFull) => {
                 // Not through `handle`: this is inside its drain, which takes what this adds.
-                self.node.handle(clock::now(), Input::SendRefused { to, lane });
+                self.node.handle(clock::now(), Input::SendRefused { to, lane, slot });
             }
         }
     }

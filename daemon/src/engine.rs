@@ -264,9 +264,13 @@ fn node(
         tags: std::collections::BTreeMap::new(),
     };
     Node::new(
-        chinwag_node::Config { membership, gossip: chinwag_gossip::Config::default() },
+        chinwag_node::Config {
+            membership,
+            gossip: chinwag_gossip::Config::default(),
+            dht: chinwag_dht::Config::default(),
+        },
         me,
-        chinwag_node::Recovered { entries, members },
+        chinwag_node::Recovered { entries, members, records: Vec::new() },
         rand::random(),
         clock::now(),
     )

@@ -5,6 +5,7 @@
 use chinwag_api::event::Level;
 use chinwag_api::{Bytes, Change, Count, NodeEvent, What};
 use chinwag_base::{Name, NodeId, WallTime};
+use chinwag_dht::Event as Record;
 use chinwag_gossip::{Event as Gossip, Path};
 use chinwag_membership::Event as Membership;
 use chinwag_node::Event;
@@ -105,10 +106,39 @@ impl Observer {
         match event {
             Event::Membership(event) => self.membership(event),
             Event::Gossip(event) => self.gossip(event),
+            Event::Dht(event) => self.record(event),
             Event::FrameRefused { from, lane, why } => Row::new(Level::Warn, "frame.refused")
                 .with("peer", self.name(from))
                 .with("lane", format!("{lane:?}").to_lowercase())
                 .with("why", why.to_string()),
+        }
+    }
+
+    fn record(&self, event: &Record) -> Row {
+        let about =
+            |level, name, key: &chinwag_dht::RecordKey| Row::new(level, name).with("key", key.to_string());
+        match event {
+            Record::Refused { from, key, why } => {
+                let by = from.map_or_else(|| "kademlia".to_owned(), |from| self.name(&from));
+                about(Level::Warn, "record.refused", key).with("peer", by).with("why", why.as_str())
+            }
+            Record::Damaged { key, why } => {
+                about(Level::Error, "record.damaged", key).with("why", why.as_str())
+            }
+            Record::Repaired { key } => about(Level::Info, "record.repaired", key),
+            Record::Irreparable { key } => about(Level::Error, "record.irreparable", key),
+            Record::ReadRepaired { key, owners } => {
+                about(Level::Debug, "record.read_repaired", key).with("owners", *owners as u64)
+            }
+            Record::HandedOff { to, records } => Row::new(Level::Debug, "record.handed_off")
+                .with("to", self.name(to))
+                .with("records", *records as u64),
+            Record::Dropped { records } => {
+                Row::new(Level::Debug, "record.dropped").with("records", *records as u64)
+            }
+            Record::Expired { records } => {
+                Row::new(Level::Debug, "record.expired").with("records", *records as u64)
+            }
         }
     }
 

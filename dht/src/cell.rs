@@ -187,6 +187,17 @@ impl Cell {
         self.items.keys().any(|dot| !change.context.contains(*dot))
     }
 
+    /// The same cell without what was put at the same time as `change` or later, unless `change` itself did, or has seen it.
+    pub fn older_than(&self, change: &Cell) -> Cell {
+        let latest = change.latest();
+        let is_older = |dot: &Dot, item: &Item| match &item.what {
+            What::Value(at, _) => Some(*at) < latest || change.context.contains(*dot),
+            What::Element(_) => true,
+        };
+        let items = self.items.iter().filter(|(dot, item)| is_older(dot, item));
+        Cell { items: items.map(|(dot, item)| (*dot, item.clone())).collect(), context: self.context.clone() }
+    }
+
     /// What a reader sees; none if nothing is live.
     pub fn read(&self) -> Option<Read> {
         let mut siblings = Vec::new();

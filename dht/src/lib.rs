@@ -49,20 +49,29 @@ pub mod placement;
 pub mod record;
 pub mod store;
 
+mod commit;
+mod dht;
+mod handoff;
+mod load;
+mod operation;
 mod rtt;
+mod seen;
 
 pub use cell::{Cell, CellError, Edit};
 pub use context::Context;
+pub use dht::Dht;
 pub use distance::{Distance, Id};
 pub use event::Event;
 pub use io::{
     Ask, AskError, Asked, BatchId, Config, Identity, Input, LoadId, Member, Outcome, Output, Recovered,
     Reply, RequestId, Verdict,
 };
-pub use message::{Found, Message, Question, Refusal, Stored};
+pub use message::{Found, Message, Offered, Question, Refusal, Stored, Text, Want};
 pub use placement::{OWNERS_DEFAULT, Placement, owners, rank_of};
 pub use record::{BlobHash, Content, Record, RecordError, RecordKey, ValidRecord};
 pub use store::{Body, Change, Held, PutError, Store, StoreLimits, Usage};
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,10 @@ pub enum Message {
         records: u64,
         /// The sum of their digests.
         digest: Digest,
+        /// The membership has just changed. Otherwise a difference may be a put under way, and is looked at again first.
+        urgent: bool,
+        /// This answers a comparison that differed; it is not answered again.
+        answer: bool,
     },
     /// I hold these. Which do you lack?
     Offer {

@@ -292,7 +292,6 @@ mod tests {
     use super::*;
     use crate::cell::Edit;
     use crate::testing::{NOW, any_record, put, replica};
-    use chinwag_base::Value;
     use chinwag_crdt::{Dot, Hlc};
     use proptest::prelude::*;
 

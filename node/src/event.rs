@@ -11,6 +11,8 @@ pub enum Event {
     Membership(chinwag_membership::Event),
     /// In the replicated state.
     Gossip(chinwag_gossip::Event),
+    /// To records.
+    Dht(chinwag_dht::Event),
     /// A frame was not understood.
     FrameRefused {
         /// Who sent it.
@@ -42,5 +44,11 @@ impl From<chinwag_membership::Event> for Event {
 impl From<chinwag_gossip::Event> for Event {
     fn from(event: chinwag_gossip::Event) -> Self {
         Event::Gossip(event)
+    }
+}
+
+impl From<chinwag_dht::Event> for Event {
+    fn from(event: chinwag_dht::Event) -> Self {
+        Event::Dht(event)
     }
 }

@@ -17,6 +17,8 @@ pub struct Config {
     pub membership: chinwag_membership::Config,
     /// Replication.
     pub gossip: chinwag_gossip::Config,
+    /// Records.
+    pub dht: chinwag_dht::Config,
 }
 
 /// What the disk remembers of earlier process lives.
@@ -26,6 +28,8 @@ pub struct Recovered {
     pub entries: Vec<Entry>,
     /// The address book.
     pub members: Vec<Record>,
+    /// The index of records.
+    pub records: Vec<chinwag_dht::Held>,
 }
 
 /// What can happen to a node.
@@ -67,6 +71,8 @@ pub enum Input {
         to: NodeId,
         /// The lane that was full.
         lane: Lane,
+        /// The frame's slot, which tells whose it was.
+        slot: u8,
     },
     /// Where we listen has changed.
     Addresses(Vec<Address>),
@@ -121,6 +127,41 @@ pub enum Input {
         /// Why, for people.
         why: String,
     },
+    /// A client asks something of the DHT. Answered by [`Output::Told`].
+    Ask {
+        /// Names the answer.
+        request: chinwag_dht::RequestId,
+        /// What.
+        ask: chinwag_dht::Ask,
+        /// When to answer anyhow.
+        until: Moment,
+    },
+    /// The client is gone.
+    CancelAsk {
+        /// Its request.
+        request: chinwag_dht::RequestId,
+    },
+    /// A record from beside the overlay's own operations, such as Kademlia's. Nobody waits for an answer.
+    AcceptRecord(chinwag_dht::Record),
+    /// A batch of records is durable.
+    RecordsPersisted {
+        /// The batch.
+        batch: chinwag_dht::BatchId,
+    },
+    /// A batch of records is known not to be on the disk.
+    RecordsPersistFailed {
+        /// The batch.
+        batch: chinwag_dht::BatchId,
+        /// Why, for people.
+        why: String,
+    },
+    /// A blob's bytes, as the disk has them.
+    BlobLoaded {
+        /// The read.
+        load: chinwag_dht::LoadId,
+        /// The bytes, none, or why they cannot be read.
+        blob: Result<Option<Arc<[u8]>>, String>,
+    },
     /// Say goodbye to everyone; [`Output::Departed`] follows.
     Leave,
 }
@@ -157,6 +198,27 @@ pub enum Output {
         batch: BatchId,
         /// Its entries.
         entries: Vec<Arc<Entry>>,
+    },
+    /// Make these changes of records durable, all or nothing, then answer `RecordsPersisted` or `RecordsPersistFailed`.
+    PersistRecords {
+        /// The batch.
+        batch: chinwag_dht::BatchId,
+        /// The changes, by place.
+        changes: Vec<(chinwag_dht::Id, chinwag_dht::Change)>,
+    },
+    /// Read a blob's bytes, then answer `BlobLoaded`.
+    LoadBlob {
+        /// The read.
+        load: chinwag_dht::LoadId,
+        /// Its place.
+        id: chinwag_dht::Id,
+    },
+    /// Answer a client of the DHT.
+    Told {
+        /// Its request.
+        request: chinwag_dht::RequestId,
+        /// The answer.
+        reply: chinwag_dht::Reply,
     },
     /// Keep a member in the address book.
     Remember(Arc<Record>),

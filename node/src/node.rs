@@ -2,10 +2,11 @@
 
 use crate::event::{Event, FrameFault};
 use crate::io::{Answer, Config, Identity, Input, Output, Recovered};
-use crate::wire::{self, Frame};
+use crate::wire::{self, DHT_SLOT, Frame};
 use chinwag_base::limits::{BAD_FRAMES_MAX, WAITS_MAX};
 use chinwag_base::{Lane, Moment, NodeId, ReplicaId, Role};
 use chinwag_crdt::Dot;
+use chinwag_dht::Dht;
 use chinwag_gossip::{Gossip, RequestId};
 use chinwag_membership::{Member, Membership, State};
 use std::collections::{BTreeMap, VecDeque};
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Node {
     membership: Membership,
     gossip: Gossip,
+    dht: Dht,
     outputs: VecDeque<Output>,
     /// Reads that wait for a write to become visible.
     awaits: BTreeMap<RequestId, Await>,
@@ -55,12 +57,19 @@ impl Node {
                 seed ^ 0x9e37_79b9_7f4a_7c15,
                 now,
             ),
+            dht: Dht::new(
+                config.dht,
+                chinwag_dht::Identity { replica },
+                chinwag_dht::Recovered { records: recovered.records },
+                seed.rotate_left(32),
+                now,
+            ),
             outputs: VecDeque::new(),
             awaits: BTreeMap::new(),
             hope_until,
             bad_frames: BTreeMap::new(),
         };
-        node.tell_gossip_who_lives(now);
+        node.tell_who_lives(now);
         node.drain(now);
         node
     }
@@ -71,10 +80,11 @@ impl Node {
             Input::Tick => {
                 self.membership.handle(now, chinwag_membership::Input::Tick);
                 self.gossip.handle(now, chinwag_gossip::Input::Tick);
+                self.dht.handle(now, chinwag_dht::Input::Tick);
                 self.expire_awaits(now);
                 if self.hope_until.is_some_and(|until| until <= now) {
                     self.hope_until = None;
-                    self.tell_gossip_who_lives(now);
+                    self.tell_who_lives(now);
                 }
             }
             Input::Frame { from, lane, bytes } => self.frame(now, from, lane, &bytes),
@@ -82,16 +92,21 @@ impl Node {
                 self.bad_frames.remove(&peer);
                 self.membership.handle(now, chinwag_membership::Input::Connected { peer });
                 self.gossip.handle(now, chinwag_gossip::Input::PeerUp { peer });
+                self.dht.handle(now, chinwag_dht::Input::PeerUp { peer });
             }
             Input::Disconnected { peer, reason } => {
                 self.bad_frames.remove(&peer);
                 self.membership.handle(now, chinwag_membership::Input::Disconnected { peer, reason });
                 self.gossip.handle(now, chinwag_gossip::Input::PeerDown { peer });
+                self.dht.handle(now, chinwag_dht::Input::PeerDown { peer });
             }
             Input::DialFailed { peer, why } => {
                 self.membership.handle(now, chinwag_membership::Input::DialFailed { peer, why });
             }
-            Input::SendRefused { to, lane } => {
+            Input::SendRefused { to, lane: Lane::Bulk, slot: DHT_SLOT } => {
+                self.dht.handle(now, chinwag_dht::Input::SendRefused { to });
+            }
+            Input::SendRefused { to, lane, .. } => {
                 self.gossip.handle(now, chinwag_gossip::Input::SendRefused { to, lane });
             }
             Input::Addresses(addresses) => {
@@ -103,7 +118,10 @@ impl Node {
             Input::Stalled { lasted } => {
                 self.membership.handle(now, chinwag_membership::Input::Stalled { lasted });
             }
-            Input::Wall(wall) => self.gossip.handle(now, chinwag_gossip::Input::Wall(wall)),
+            Input::Wall(wall) => {
+                self.gossip.handle(now, chinwag_gossip::Input::Wall(wall));
+                self.dht.handle(now, chinwag_dht::Input::Wall(wall));
+            }
             Input::Write { request, ops, wait, wait_until } => {
                 self.gossip.handle(now, chinwag_gossip::Input::Write { request, ops, wait, wait_until });
             }
@@ -119,6 +137,22 @@ impl Node {
             Input::PersistFailed { batch, why } => {
                 self.gossip.handle(now, chinwag_gossip::Input::PersistFailed { batch, why });
             }
+            Input::Ask { request, ask, until } => {
+                self.dht.handle(now, chinwag_dht::Input::Ask { request, ask, until });
+            }
+            Input::CancelAsk { request } => {
+                self.dht.handle(now, chinwag_dht::Input::Cancel { request });
+            }
+            Input::AcceptRecord(record) => self.dht.handle(now, chinwag_dht::Input::Accept(record)),
+            Input::RecordsPersisted { batch } => {
+                self.dht.handle(now, chinwag_dht::Input::Persisted { batch });
+            }
+            Input::RecordsPersistFailed { batch, why } => {
+                self.dht.handle(now, chinwag_dht::Input::PersistFailed { batch, why });
+            }
+            Input::BlobLoaded { load, blob } => {
+                self.dht.handle(now, chinwag_dht::Input::Loaded { load, blob });
+            }
             Input::Leave => self.membership.handle(now, chinwag_membership::Input::Leave),
         }
         self.drain(now);
@@ -132,9 +166,8 @@ impl Node {
     /// When to call [`Node::handle`] with [`Input::Tick`].
     pub fn next_deadline(&self) -> Option<Moment> {
         let awaits = self.awaits.values().map(|a| a.until).min();
-        let deadlines =
-            [self.membership.next_deadline(), self.gossip.next_deadline(), awaits, self.hope_until];
-        deadlines.into_iter().flatten().min()
+        let cores = [self.membership.next_deadline(), self.gossip.next_deadline(), self.dht.next_deadline()];
+        cores.into_iter().chain([awaits, self.hope_until]).flatten().min()
     }
 
     /// Who is alive.
@@ -147,6 +180,11 @@ impl Node {
         &self.gossip
     }
 
+    /// What is held of the DHT.
+    pub fn dht(&self) -> &Dht {
+        &self.dht
+    }
+
     fn frame(&mut self, now: Moment, from: NodeId, lane: Lane, bytes: &[u8]) {
         let frame = wire::decode(lane, bytes).map_err(FrameFault::from);
         match frame.and_then(|f| if f.may_travel_on(lane) { Ok(f) } else { Err(FrameFault::Lane) }) {
@@ -156,6 +194,10 @@ impl Node {
             Ok(Frame::Gossip(message)) => {
                 self.membership.handle(now, chinwag_membership::Input::Heard { peer: from });
                 self.gossip.handle(now, chinwag_gossip::Input::Message { from, message });
+            }
+            Ok(Frame::Dht(message)) => {
+                self.membership.handle(now, chinwag_membership::Input::Heard { peer: from });
+                self.dht.handle(now, chinwag_dht::Input::Message { from, message });
             }
             Err(why) => {
                 self.outputs.push_back(Output::Event(Event::FrameRefused { from, lane, why }));
@@ -209,7 +251,7 @@ impl Node {
         self.outputs.push_back(Output::Answer { request, answer });
     }
 
-    /// Takes the cores' outputs until both are quiet. What one tells the other may wake it again.
+    /// Takes the cores' outputs until all are quiet. What one tells the other may wake it again.
     fn drain(&mut self, now: Moment) {
         loop {
             let mut news = News::default();
@@ -222,8 +264,12 @@ impl Node {
                 quiet = false;
                 self.gossip_output(output, &mut news);
             }
+            while let Some(output) = self.dht.poll_output() {
+                quiet = false;
+                self.dht_output(output);
+            }
             if news.membership_changed {
-                self.tell_gossip_who_lives(now);
+                self.tell_who_lives(now);
             }
             if news.state_changed {
                 self.resolve_awaits();
@@ -267,19 +313,30 @@ impl Node {
         });
     }
 
-    fn tell_gossip_who_lives(&mut self, now: Moment) {
+    fn dht_output(&mut self, output: chinwag_dht::Output) {
+        use chinwag_dht::Output as From;
+        self.outputs.push_back(match output {
+            From::Send { to, message } => send(to, Lane::Bulk, &Frame::Dht(message)),
+            From::Persist { batch, changes } => Output::PersistRecords { batch, changes },
+            From::Load { load, id } => Output::LoadBlob { load, id },
+            From::Reply { request, reply } => Output::Told { request, reply },
+            From::Event(event) => Output::Event(event.into()),
+        });
+    }
+
+    fn tell_who_lives(&mut self, now: Moment) {
         let hoped_for = |m: &Member| self.hope_until.is_some() && m.unverified && m.heard.is_none();
-        let members = self
-            .membership
-            .members(now)
-            .filter(|m| m.state != State::Left)
-            .map(|m| chinwag_gossip::Member {
-                node: m.id,
-                alive: m.state.is_present() || hoped_for(&m),
-                may_write: m.role != Role::Reader,
-            })
-            .collect();
+        let mut members = Vec::new();
+        let mut owners = Vec::new();
+        for member in self.membership.members(now).filter(|member| member.state != State::Left) {
+            let alive = member.state.is_present() || hoped_for(&member);
+            let may_write = member.role != Role::Reader;
+            members.push(chinwag_gossip::Member { node: member.id, alive, may_write });
+            let suspect = member.state == State::Suspect;
+            owners.push(chinwag_dht::Member { node: member.id, alive, suspect, may_write, rtt: member.rtt });
+        }
         self.gossip.handle(now, chinwag_gossip::Input::Members { members });
+        self.dht.handle(now, chinwag_dht::Input::Members { members: owners });
     }
 }
 

@@ -60,6 +60,7 @@ impl World {
         let config = Config {
             membership: chinwag_membership::Config::new(overlay),
             gossip: chinwag_gossip::Config::default(),
+            dht: chinwag_dht::Config::default(),
         };
         let node = Node::new(config, me, recovered, u64::from(n), self.now);
         self.nodes.insert(id, node);

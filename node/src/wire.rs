@@ -14,6 +14,8 @@ pub enum Frame {
     Membership(chinwag_membership::Message),
     /// What is known.
     Gossip(chinwag_gossip::Message),
+    /// Where records live.
+    Dht(chinwag_dht::Message),
 }
 
 /// Why bytes are not a frame.
@@ -29,6 +31,11 @@ pub enum WireError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
+
+/// The slot of gossip's frames.
+const GOSSIP_SLOT: u8 = 0;
+/// The slot of the DHT's frames.
+pub(crate) const DHT_SLOT: u8 = 1;
 
 /// The version byte of every frame.
 const VERSION: u8 = PROTOCOL_VERSION as u8;
@@ -59,11 +66,12 @@ pub fn decode(lane: Lane, bytes: &[u8]) -> Result<Frame, WireError> {
 }
 
 impl Frame {
-    /// Frames of one slot replace each other on the probe lane.
+    /// Frames of one slot replace each other on the probe lane. On the bulk lane the slot says whose a refused frame was.
     pub fn slot(&self) -> u8 {
         match self {
             Frame::Membership(message) => message.slot(),
-            Frame::Gossip(_) => 0,
+            Frame::Gossip(_) => GOSSIP_SLOT,
+            Frame::Dht(_) => DHT_SLOT,
         }
     }
 
@@ -74,6 +82,7 @@ impl Frame {
             Frame::Membership(Ping(_) | Ack(_) | Verify(_) | Finding(_)) => lane == Lane::Probe,
             Frame::Membership(_) => lane != Lane::Probe,
             Frame::Gossip(message) => lane == message.lane(),
+            Frame::Dht(_) => lane == Lane::Bulk,
         }
     }
 }

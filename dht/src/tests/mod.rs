@@ -1,0 +1,6 @@
+//! Whole DHTs in virtual time.
+
+mod hand_off;
+mod operations;
+mod random;
+mod world;
