@@ -11,8 +11,9 @@ use crate::observe::Told;
 use chinwag_api::runtime::{Claim, Entry, Runtime};
 use chinwag_api::{Failure, Kind};
 use chinwag_base::limits::WATCH_QUEUE_MAX;
-use chinwag_base::{Address, Invite, Key, Moment, Name, NodeId};
+use chinwag_base::{Address, Invite, Key, Moment, Name, NodeId, Value};
 use chinwag_crdt::{Op, Read};
+use chinwag_dht::{Ask, Content, Edit, Outcome, RecordKey};
 use chinwag_gossip::{Wait, Written};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +24,8 @@ use tokio::time::{sleep, timeout};
 
 /// How long the sockets of an engine that has just started may take to open.
 const LISTEN_WITHIN: Duration = Duration::from_secs(2);
+/// How long the owners of a record have, of whom a program asks in-process.
+const DHT_WITHIN: Duration = Duration::from_secs(10);
 /// How often the runtime directory is read for daemons of the same overlay.
 const DISCOVER_EVERY: Duration = Duration::from_secs(5);
 
@@ -148,6 +151,50 @@ impl Handle {
     pub async fn get(&self, key: &Key) -> Result<Option<Read>, Failure> {
         let key = key.clone();
         Ok(self.shared.running().await?.look(move |node, _, _| node.gossip().replica().get(&key)).await?)
+    }
+
+    /// Puts a value under a key of the DHT, for ever. Durable on `quorum` of the key's owners when this returns, a majority
+    /// without it. Returns how many hold it and how many owners there are.
+    ///
+    /// # Errors
+    /// `timeout` if too few owners held it in time (some may hold it all the same), or a refusal.
+    pub async fn dht_put(
+        &self,
+        key: &str,
+        value: &[u8],
+        quorum: Option<usize>,
+    ) -> Result<(usize, usize), Failure> {
+        let key = http::parse_key(key)?;
+        let value = Value::new(value).map_err(|e| Failure::new(Kind::TooLarge, e.to_string()))?;
+        let ask = Ask::Put { key: key.clone(), edit: Edit::Set(value), expires: None, quorum };
+        match self.dht_ask(ask, key).await? {
+            Outcome::Stored { holders, owners, .. } => Ok((holders, owners)),
+            other => Err(Failure::new(Kind::Internal, format!("a put was answered by {other:?}"))),
+        }
+    }
+
+    /// The value of a register of the DHT, as a majority of its owners have it; of concurrent ones the latest.
+    ///
+    /// # Errors
+    /// `timeout` if too few owners answered; `wrong_kind` if the key holds no register.
+    pub async fn dht_get(&self, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let key = http::parse_key(key)?;
+        let ask = Ask::Get { key: RecordKey::Cell(key.clone()), quorum: None };
+        let Outcome::Found(found) = self.dht_ask(ask, key.clone()).await? else { return Ok(None) };
+        let read = found.and_then(|record| match record.content {
+            Content::Cell(cell) => cell.read(),
+            Content::Blob(_) => None,
+        });
+        match read {
+            None => Ok(None),
+            Some(Read::Register { value, .. }) => Ok(Some(value.as_bytes().to_vec())),
+            Some(_) => Err(Failure::new(Kind::WrongKind, format!("{key} holds no register alone"))),
+        }
+    }
+
+    async fn dht_ask(&self, ask: Ask, key: Key) -> Result<Outcome, Failure> {
+        let reply = self.shared.running().await?.ask(ask, DHT_WITHIN).await?;
+        reply.result.map_err(|error| http::ask_failure(error, &RecordKey::Cell(key)))
     }
 
     /// How many members are alive, suspected, down and gone, as this one sees it; it counts itself.

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::gauges::Gauges;
 use crate::network::{DialFailure, DisconnectReason, Happening, Inbox, Network, SendError};
 use crate::observe::{Observer, Row};
+use crate::records::{RecordStorage, RecordsStored};
 use crate::storage::{Storage, Stored};
 use chinwag_api::event::Level;
 use chinwag_base::limits::EXPIRY_TOLERANCE_MS;
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Write { ops: Vec<Op>, wait: Wait, timeout: Duration, reply: oneshot::Sender<Result<Written, WriteError>> },
     /// Answer when the write is visible here, or not in time.
     Await { token: Vec<Dot>, timeout: Duration, reply: oneshot::Sender<bool> },
+    /// Ask the owners of a record, and answer with what they say.
+    Ask { ask: chinwag_dht::Ask, timeout: Duration, reply: oneshot::Sender<chinwag_dht::Reply> },
     /// Look at the node. The closure runs on the driver's task and must be quick.
     Look(Look),
     /// Somebody to dial.
@@ -60,6 +63,8 @@ pub(crate) struct Driver {
     pub(crate) network: Option<(Network, Inbox)>,
     pub(crate) storage: Storage,
     pub(crate) stored: mpsc::UnboundedReceiver<Stored>,
+    pub(crate) records: RecordStorage,
+    pub(crate) records_stored: mpsc::UnboundedReceiver<RecordsStored>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) observer: Observer,
     pub(crate) gauges: Arc<Mutex<Gauges>>,
@@ -73,6 +78,7 @@ struct Turn {
     next_request: u64,
     writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
     awaits: BTreeMap<RequestId, oneshot::Sender<bool>>,
+    asks: BTreeMap<chinwag_dht::RequestId, oneshot::Sender<chinwag_dht::Reply>>,
     /// Until when each connected peer's grant lasts.
     grants: BTreeMap<NodeId, WallTime>,
     departed: bool,
@@ -85,6 +91,7 @@ enum Woken {
     Network(Happening),
     NetworkEnded,
     Stored(Stored),
+    Records(RecordsStored),
     StorageEnded,
     Command(Command),
     Abandoned,
@@ -135,6 +142,7 @@ impl Driver {
         }
         // Nothing comes after this: what the node had to keep has been handed over.
         self.storage.close();
+        self.records.close();
         stopped
     }
 
@@ -150,6 +158,7 @@ impl Driver {
             biased;
             woken = network => woken,
             stored = self.stored.recv() => stored.map_or(Woken::StorageEnded, Woken::Stored),
+            stored = self.records_stored.recv() => stored.map_or(Woken::StorageEnded, Woken::Records),
             command = self.commands.recv() => command.map_or(Woken::Abandoned, Woken::Command),
             () = sleep(nap) => Woken::Time,
         }
@@ -160,6 +169,7 @@ impl Driver {
             Woken::Network(happening) => self.happening(happening, turn),
             Woken::NetworkEnded => turn.failed = Some("the network has stopped".into()),
             Woken::Stored(stored) => self.stored(stored, turn),
+            Woken::Records(stored) => self.records_stored(stored, turn),
             Woken::StorageEnded => turn.failed = Some("the storage thread has ended by a bug".into()),
             Woken::Command(command) => self.command(command, turn),
             // Every handle is gone: nobody can ask for anything any more.
@@ -180,6 +190,9 @@ impl Driver {
         while let Ok(stored) = self.stored.try_recv() {
             self.stored(stored, turn);
         }
+        while let Ok(stored) = self.records_stored.try_recv() {
+            self.records_stored(stored, turn);
+        }
         for _ in 0..FRAMES_PER_TURN {
             let Ok(command) = self.commands.try_recv() else { return };
             self.command(command, turn);
@@ -194,6 +207,11 @@ impl Driver {
             turn.writes.remove(&request);
             turn.awaits.remove(&request);
             self.handle(now, Input::Cancel { request }, turn);
+        }
+        let asks = turn.asks.iter().filter(|(_, reply)| reply.is_closed()).map(|(request, _)| *request);
+        for request in asks.collect::<Vec<_>>() {
+            turn.asks.remove(&request);
+            self.handle(now, Input::CancelAsk { request }, turn);
         }
     }
 
@@ -280,6 +298,24 @@ impl Driver {
         }
     }
 
+    fn records_stored(&mut self, stored: RecordsStored, turn: &mut Turn) {
+        let now = clock::now();
+        match stored {
+            RecordsStored::Persisted(batch) => {
+                self.gauges.lock().expect(UNPOISONED).records_fault = None;
+                self.handle(now, Input::RecordsPersisted { batch }, turn);
+            }
+            RecordsStored::Failed(batch, why) => {
+                self.gauges.lock().expect(UNPOISONED).records_fault = Some(why.clone());
+                self.handle(now, Input::RecordsPersistFailed { batch, why }, turn);
+            }
+            RecordsStored::Loaded(load, blob) => self.handle(now, Input::BlobLoaded { load, blob }, turn),
+            RecordsStored::Broken(why) => {
+                turn.failed = Some(format!("the disk of the records cannot be trusted any more: {why}"));
+            }
+        }
+    }
+
     fn command(&mut self, command: Command, turn: &mut Turn) {
         let now = clock::now();
         match command {
@@ -293,6 +329,11 @@ impl Driver {
                 let request = turn.request();
                 turn.awaits.insert(request, reply);
                 self.handle(now, Input::Await { request, token, until: now + timeout }, turn);
+            }
+            Command::Ask { ask, timeout, reply } => {
+                let request = chinwag_dht::RequestId(turn.request().0);
+                turn.asks.insert(request, reply);
+                self.handle(now, Input::Ask { request, ask, until: now + timeout }, turn);
             }
             Command::Look(look) => look(&self.node, &self.observer, now),
             Command::Seed { peer, addresses } => self.handle(now, Input::Seed { peer, addresses }, turn),
@@ -326,20 +367,19 @@ impl Driver {
                 }
             }
             Output::Persist { batch, entries } => self.storage.commit(batch, entries),
-            // Inside a drain, which takes what these add.
-            Output::PersistRecords { batch, .. } => {
-                let why = "this daemon keeps no records yet".to_owned();
-                self.node.handle(clock::now(), Input::RecordsPersistFailed { batch, why });
-            }
-            Output::LoadBlob { load, .. } => {
-                self.node.handle(clock::now(), Input::BlobLoaded { load, blob: Ok(None) });
-            }
-            Output::Told { .. } => {}
             Output::Remember(record) => {
                 self.observer.knows(record.id(), &record.statement().name);
                 self.storage.remember((*record).clone());
             }
             Output::Forget(id) => self.storage.forget(id),
+            Output::PersistRecords { batch, changes } => self.records.commit(batch, changes),
+            Output::LoadBlob { load, id } => self.records.load(load, id),
+            Output::Told { request, reply: told } => {
+                if let Some(reply) = turn.asks.remove(&request) {
+                    // A send fails when the client is gone, which is its own affair.
+                    let _ = reply.send(told);
+                }
+            }
             Output::Answer { request, answer } => turn.answer(request, answer),
             Output::Event(event) => self.event(&event, turn),
             Output::Departed => turn.departed = true,

@@ -10,6 +10,7 @@ use crate::gauges::Gauges;
 use crate::home::{Home, Papers};
 use crate::network::{self, Network, NetworkConfig, NetworkError};
 use crate::observe::{Observer, Row, Told};
+use crate::records::{self, RecordReader, RecordStorage};
 use crate::storage::{self, OpenInvite, Opened, Storage};
 use chinwag_api::event::Level;
 use chinwag_api::runtime::Runtime;
@@ -37,9 +38,11 @@ pub(crate) struct Engine {
     pub(crate) generation: Generation,
     gauges: Arc<Mutex<Gauges>>,
     storage: Storage,
+    records: RecordStorage,
     commands: mpsc::Sender<Command>,
     stopped: watch::Receiver<Option<Stopped>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// The threads that write and read the disk.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Why a request had no answer.
@@ -69,6 +72,7 @@ impl Engine {
         let is_new = !home.store_path().exists();
         let opened = storage::open(&home.store_path(), clock::wall(), rand::random())?;
         let Opened { store, generation, entries, members, bad_rows } = opened;
+        let held = records::open(&home.records_path())?;
 
         let mut observer = Observer::new(keypair.id(), name.clone(), listeners);
         for record in &members {
@@ -83,17 +87,20 @@ impl Engine {
                 );
             observer.tell(clock::wall(), row, None);
         }
-        for bad in &bad_rows {
+        for bad in bad_rows.iter().chain(&held.bad_rows) {
             let row = Row::new(Level::Error, "store.row_quarantined")
                 .with("table", bad.table)
                 .with("why", bad.why.as_str());
             observer.tell(clock::wall(), row, None);
         }
 
-        let (report, stored) = mpsc::unbounded_channel();
-        let (storage, writer) = Storage::start(store, report).map_err(|e| {
+        let no_thread = |e: std::io::Error| {
             Failure::new(Kind::Storage, "cannot start the storage thread").because(e.to_string())
-        })?;
+        };
+        let (report, stored) = mpsc::unbounded_channel();
+        let (storage, writer) = Storage::start(store, report).map_err(no_thread)?;
+        let (report, records_stored) = mpsc::unbounded_channel();
+        let (records, record_threads) = RecordStorage::start(held.store, report).map_err(no_thread)?;
         let grant = papers.as_ref().map_or_else(|| own_grant(&keypair), |p| p.grant.clone());
         let network = match &papers {
             Some(_) => Some(listen(home, config, &keypair, &grant, &storage).await?),
@@ -101,7 +108,10 @@ impl Engine {
             None => None,
         };
 
-        let node = node(config, &keypair, grant, name, generation, entries, members);
+        let node = {
+            let recovered = chinwag_node::Recovered { entries, members, records: held.records };
+            node(config, &keypair, grant, name, generation, recovered)
+        };
         let gauges = Arc::new(Mutex::new(Gauges::default()));
         let (commands, queue) = mpsc::channel(API_QUEUE_MAX);
         let driver = Driver {
@@ -109,6 +119,8 @@ impl Engine {
             network,
             storage: storage.clone(),
             stored,
+            records: records.clone(),
+            records_stored,
             commands: queue,
             observer,
             gauges: gauges.clone(),
@@ -126,9 +138,10 @@ impl Engine {
             generation,
             gauges,
             storage,
+            records,
             commands,
             stopped,
-            writer: Mutex::new(Some(writer)),
+            threads: Mutex::new(std::iter::once(writer).chain(record_threads).collect()),
         };
         if let Some((peer, addresses)) = seed {
             engine.seed(peer, addresses);
@@ -153,6 +166,23 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Await { token, timeout, reply })?;
         answer.await.map_err(|_| Unanswered::Stopping)
+    }
+
+    /// Asks the owners of a record, and waits at most so long for what they say.
+    pub(crate) async fn ask(
+        &self,
+        ask: chinwag_dht::Ask,
+        timeout: Duration,
+    ) -> Result<chinwag_dht::Reply, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Ask { ask, timeout, reply })?;
+        answer.await.map_err(|_| Unanswered::Stopping)
+    }
+
+    /// A reader of the records that are held here.
+    #[allow(dead_code, reason = "for doors beside the overlay's own")]
+    pub(crate) fn records(&self) -> RecordReader {
+        self.records.reader()
     }
 
     /// Looks at the node. `look` runs on the driver's task: it must be quick.
@@ -197,10 +227,9 @@ impl Engine {
         let how = self.stopped().await;
         // The driver has done so already, unless it panicked.
         self.storage.close();
-        let writer = self.writer.lock().expect(UNPOISONED).take();
-        if let Some(writer) = writer {
-            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
-        }
+        self.records.close();
+        let threads = std::mem::take(&mut *self.threads.lock().expect(UNPOISONED));
+        let _ = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|t| drop(t.join()))).await;
         how
     }
 
@@ -246,8 +275,7 @@ fn node(
     grant: Grant,
     name: &Name,
     generation: Generation,
-    entries: Vec<chinwag_crdt::Entry>,
-    members: Vec<chinwag_membership::Record>,
+    recovered: chinwag_node::Recovered,
 ) -> Node {
     let mut membership = chinwag_membership::Config::new(grant.overlay());
     membership.profile = match config.profile {
@@ -270,7 +298,7 @@ fn node(
             dht: chinwag_dht::Config::default(),
         },
         me,
-        chinwag_node::Recovered { entries, members, records: Vec::new() },
+        recovered,
         rand::random(),
         clock::now(),
     )

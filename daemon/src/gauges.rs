@@ -10,6 +10,8 @@ pub(crate) struct Gauges {
     pub(crate) out_bytes: u64,
     /// Why the last write failed, until one succeeds.
     pub(crate) storage_fault: Option<String>,
+    /// Why the last batch of records failed, until one succeeds.
+    pub(crate) records_fault: Option<String>,
     /// Per second over the last few seconds: rounds, bytes in, bytes out.
     pub(crate) rates: Option<[f64; 3]>,
     samples: Vec<(Moment, [u64; 3])>,

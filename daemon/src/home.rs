@@ -6,6 +6,7 @@
 //! | `root.key` | the overlay's root secret, in the founder's home only | 0600 |
 //! | `overlay.toml` | the overlay's name and id, and this node's grant | 0600 |
 //! | `store.redb` | replicated state, address book, invites | 0600 |
+//! | `records.redb` | records of the DHT that this node holds | 0600 |
 //! | `config.toml` | settings, if somebody wrote them | |
 //! | `port` | the port that it listened on last time | 0600 |
 //! | `lock` | held by the process that uses the directory | 0600 |
@@ -155,6 +156,11 @@ impl Home {
     /// Where the store is.
     pub fn store_path(&self) -> PathBuf {
         self.dir.join("store.redb")
+    }
+
+    /// Where the records of the DHT are.
+    pub fn records_path(&self) -> PathBuf {
+        self.dir.join("records.redb")
     }
 
     /// The node's key, made with `entropy` at the first call.

@@ -33,6 +33,7 @@ pub mod log;
 pub mod network;
 mod observe;
 mod process;
+mod records;
 mod storage;
 
 pub use chinwag_api::{Failure, Kind as FailureKind};

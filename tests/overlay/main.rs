@@ -5,7 +5,8 @@
 //! killed by its own process id when its test ends, however it ends. Tests wait for conditions, never for time; how
 //! long things took is printed, not asserted, because a busy machine is slow and not wrong.
 //!
-//! `CHINWAG_LONG=1` makes the mixed load the long one: 20,000 writes, and a pause of 20 seconds in their middle.
+//! `CHINWAG_LONG=1` makes the mixed load the long one: 20,000 writes, and a pause of 20 seconds in their middle. It
+//! also makes the DHT's file 100 MB long and its records a thousand.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "this is all test, helpers too")]
 
@@ -13,6 +14,7 @@ mod addresses;
 mod admission;
 mod alone;
 mod configuration;
+mod dht;
 mod examples;
 mod failures;
 mod full_disk;

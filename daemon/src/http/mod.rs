@@ -2,12 +2,15 @@
 //!
 //! The socket has mode 0600 in a directory of mode 0700, and whoever connects is asked by the kernel who they are.
 
+mod dht;
 mod overlay;
 mod read;
 mod stream;
 mod write;
 
+pub(crate) use dht::ask_failure;
 pub(crate) use overlay::make_invite;
+pub(crate) use read::parse_key;
 pub(crate) use write::write_failure;
 
 use crate::daemon::Shared;
@@ -54,6 +57,13 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
         .route(paths::INVITE, post(overlay::invite))
         .route(paths::JOIN, post(overlay::join))
         .route(paths::LEAVE, post(overlay::leave))
+        .route(paths::DHT_WRITE, post(dht::write))
+        .route(&format!("{}/{{*key}}", paths::DHT_CELLS), get(dht::cell))
+        .route(&format!("{}/{{*key}}", paths::DHT_FIND_CELL), get(dht::find_cell))
+        .route(&format!("{}/{{hash}}", paths::DHT_FIND_BLOB), get(dht::find_blob))
+        .route(paths::DHT_BLOBS, post(dht::put_blob))
+        .route(&format!("{}/{{hash}}", paths::DHT_BLOBS), get(dht::blob))
+        .route(paths::DHT_RECORDS, get(dht::records))
         .route(paths::HEALTHZ, get(read::health))
         .route(paths::READYZ, get(read::health))
         .fallback(nothing_here)

@@ -12,9 +12,9 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chinwag_api::cell::KEYS_PAGE_MAX;
 use chinwag_api::{
-    Bytes, Cell, CellKind, CellQuery, Content, Count, Counts, Failure, Gossip, Health, InStep, KeyRow, Keys,
-    KeysQuery, Kind, Member, MemberState, Members, Overlay, Pattern, Phi, Problem, Sibling, Status, Token,
-    Version,
+    Bytes, Cell, CellKind, CellQuery, Content, Count, Counts, DhtStatus, Failure, Gossip, Health, InStep,
+    KeyRow, Keys, KeysQuery, Kind, Member, MemberState, Members, Overlay, Pattern, Phi, Problem, Sibling,
+    Status, Token, Version,
 };
 use chinwag_base::limits::STAGED_ENTRIES_MAX;
 use chinwag_base::{Key, Moment, NodeId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
@@ -66,7 +66,7 @@ pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
             in_bytes_per_s: gauges.rates.map(|r| r[1]),
             out_bytes_per_s: gauges.rates.map(|r| r[2]),
         },
-        dht: None,
+        dht: Some(seen.dht),
         addresses: daemon.addresses(),
         socket: daemon.socket(),
         data: daemon.home.dir().to_owned(),
@@ -85,6 +85,7 @@ pub(super) struct Seen {
     digest: chinwag_base::Digest,
     in_step: InStep,
     queue: u64,
+    dht: DhtStatus,
     /// Members whose silence would be a verdict if anybody else could be asked.
     silent: Vec<Problem>,
 }
@@ -133,8 +134,20 @@ impl Seen {
             digest: replica.digest(),
             in_step,
             queue: node.gossip().queued_entries() as u64,
+            dht: dht_status(node),
             silent,
         }
+    }
+}
+
+fn dht_status(node: &Node) -> DhtStatus {
+    let dht = node.dht();
+    let usage = dht.store().usage();
+    DhtStatus {
+        records: usage.records as u64,
+        bytes: (usage.memory_bytes + usage.blob_bytes) as u64,
+        owners: dht.members() as u64,
+        handing_off: dht.handing_off() as u64,
     }
 }
 
@@ -144,11 +157,12 @@ fn standings(node: &Node) -> BTreeMap<NodeId, PeerView> {
 }
 
 fn problems(gauges: &Gauges) -> Vec<Problem> {
-    gauges
-        .storage_fault
-        .iter()
-        .map(|why| Problem { kind: "storage".into(), message: format!("writes are refused: {why}") })
-        .collect()
+    let problem = |what: &str, why: &String| Problem {
+        kind: "storage".into(),
+        message: format!("{what} are refused: {why}"),
+    };
+    let writes = gauges.storage_fault.iter().map(|why| problem("writes", why));
+    writes.chain(gauges.records_fault.iter().map(|why| problem("records", why))).collect()
 }
 
 pub(super) async fn health(State(daemon): Daemon) -> Response {
@@ -271,7 +285,7 @@ pub(super) fn nearest(wanted: &str, keys: &[Key]) -> Option<String> {
         .map(|(_, key)| key.to_string())
 }
 
-fn content(read: &Read, siblings: bool, observer: &Observer) -> Content {
+pub(super) fn content(read: &Read, siblings: bool, observer: &Observer) -> Content {
     match read {
         Read::Register { value, siblings: all } => Content::Register {
             value: value.into(),
@@ -361,7 +375,7 @@ pub(super) async fn seen(daemon: &Shared) -> Result<Seen, Failure> {
 }
 
 /// A key, for the operations and the paths alike.
-pub(super) fn parse_key(text: &str) -> Result<Key, Failure> {
+pub(crate) fn parse_key(text: &str) -> Result<Key, Failure> {
     use chinwag_base::key::KeyError;
     text.parse().map_err(|e: KeyError| {
         let kind = match e {

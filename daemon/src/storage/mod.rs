@@ -16,25 +16,23 @@
 //! does *not* hold the batch, the batch is known not to have happened: its clients are told, and the daemon goes on.
 //! Anything else is a crash, because after a failed fsync nobody knows what the disk holds.
 
+pub(crate) mod database;
 mod invites;
-mod rows;
+pub(crate) mod rows;
 mod writer;
 
 pub(crate) use invites::{OpenInvite, Redeemed};
 pub(crate) use writer::{Storage, Stored};
 
-use chinwag_api::{Failure, Kind};
+use chinwag_api::Failure;
 use chinwag_base::{Generation, NodeId, ReplicaId, WallTime};
 use chinwag_crdt::{Entry, Replica};
 use chinwag_membership::Record;
-use redb::backends::FileBackend;
+use database::{META, check_format, guarded, open_database, unreadable};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use rows::Row;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const MEMBERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("members");
 const INVITES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("invites");
@@ -42,6 +40,8 @@ const QUARANTINE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("quaranti
 
 /// The version of the tables above.
 const FORMAT: u64 = 1;
+/// redb's own choice: the log is read once, at the start.
+const CACHE_BYTES: Option<usize> = None;
 
 /// An open store and what was in it.
 #[derive(Debug)]
@@ -80,10 +80,10 @@ pub(crate) struct Store {
 /// # Errors
 /// If it cannot be read or written, is corrupt, or has a newer format. The file is left as it is.
 pub(crate) fn open(path: &Path, now: WallTime, entropy: u32) -> Result<Opened, Failure> {
-    let (db, is_new) = open_database(path)?;
+    let (db, is_new) = open_database(path, CACHE_BYTES)?;
     let failed = |e: redb::Error| unreadable(path, &e.to_string());
     if !is_new {
-        check_format(&db, path)?;
+        check_format(&db, path, FORMAT)?;
     }
     let mut opened = Opened {
         store: Store { db, path: path.to_owned(), next_row: 1 },
@@ -101,8 +101,8 @@ pub(crate) fn live_keys(path: &Path) -> Result<usize, Failure> {
     if !path.exists() {
         return Ok(0);
     }
-    let (db, _) = open_database(path)?;
-    check_format(&db, path)?;
+    let (db, _) = open_database(path, CACHE_BYTES)?;
+    check_format(&db, path, FORMAT)?;
     let read = || -> Result<usize, redb::Error> {
         let nobody = ReplicaId { node: NodeId::from_bytes([0; 32]), generation: Generation::default() };
         let mut replica = Replica::new(nobody);
@@ -119,64 +119,6 @@ pub(crate) fn live_keys(path: &Path) -> Result<usize, Failure> {
         Ok(replica.len())
     };
     guarded(path, || read().map_err(|e| unreadable(path, &e.to_string())))
-}
-
-fn open_database(path: &Path) -> Result<(Database, bool), Failure> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| unreadable(path, &e.to_string()))?;
-    let is_new = file.metadata().map(|m| m.len() == 0).unwrap_or(false);
-    let create = || -> Result<Database, redb::DatabaseError> {
-        redb::Builder::new().create_with_backend(FileBackend::new(file)?)
-    };
-    guarded(path, || create().map_err(|e| unreadable(path, &e.to_string()))).map(|db| (db, is_new))
-}
-
-/// Reads from a database whose pages may contradict each other, which redb may answer with a panic.
-fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    // What a panic leaves behind is dropped with the whole store.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err(unreadable(path, "its pages contradict each other")))
-}
-
-fn unreadable(path: &Path, why: &str) -> Failure {
-    Failure::new(Kind::Storage, format!("the store {} cannot be used", path.display()))
-        .because(why)
-        .because("it has been left as it is")
-        .hint("if the disk is full, make room and start again")
-        .hint(format!(
-            "if it is damaged, move it aside: mv {0} {0}.damaged; the other members send this one what it held",
-            path.display()
-        ))
-}
-
-fn check_format(db: &Database, path: &Path) -> Result<(), Failure> {
-    let read = || -> Result<Option<u64>, redb::Error> {
-        let txn = db.begin_read()?;
-        let meta = match txn.open_table(META) {
-            Ok(meta) => meta,
-            // A crash before the very first commit.
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Some(FORMAT)),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(meta.get("format")?.map(|v| v.value()))
-    };
-    match read().map_err(|e| unreadable(path, &e.to_string()))? {
-        Some(FORMAT) => Ok(()),
-        Some(newer) if newer > FORMAT => Err(Failure::new(
-            Kind::Storage,
-            format!("the store {} was written by a newer chinwagd", path.display()),
-        )
-        .because(format!("its format is {newer}, this build reads {FORMAT}"))
-        .because("it has been left as it is")
-        .hint("run the newer chinwagd again, or another data directory: --data DIR")),
-        _ => Err(unreadable(path, "it is a redb database, but not one of chinwag's")),
-    }
 }
 
 impl Opened {

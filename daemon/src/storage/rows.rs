@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// A value that is kept in a row.
-pub(super) trait Row: Serialize + DeserializeOwned {
+pub(crate) trait Row: Serialize + DeserializeOwned {
     fn to_row(&self) -> Vec<u8> {
         let body = codec::encode(self);
         let mut row = Vec::with_capacity(4 + body.len());

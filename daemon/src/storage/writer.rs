@@ -1,8 +1,9 @@
 //! The writer thread: takes everything that waits, commits it as one transaction, and tells everyone.
 
+use super::database::{is_for_want_of_room, open_database, placeholder};
 use super::invites::{self, OpenInvite, Redeemed};
 use super::rows::Row;
-use super::{LOG, MEMBERS, Store, open_database};
+use super::{CACHE_BYTES, LOG, MEMBERS, Store};
 use crate::driver::UNPOISONED;
 use chinwag_base::invite::Secret;
 use chinwag_base::limits::COMMIT_ENTRIES_MAX;
@@ -329,8 +330,8 @@ impl Writer {
     fn reopen(&mut self, why: &str) -> Result<(), String> {
         let Store { db, path, next_row } = replace_store(&mut self.store)?;
         drop(db);
-        let (db, _) =
-            open_database(&path).map_err(|e| format!("{why}; and it cannot be opened again: {e}"))?;
+        let (db, _) = open_database(&path, CACHE_BYTES)
+            .map_err(|e| format!("{why}; and it cannot be opened again: {e}"))?;
         self.store = Store { db, path, next_row };
         Ok(())
     }
@@ -342,17 +343,9 @@ impl Writer {
     }
 }
 
-fn is_for_want_of_room(error: &redb::Error) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error, redb::Error::Io(e) if matches!(e.kind(), StorageFull | QuotaExceeded))
-}
-
 /// Takes the store out so that its file can be closed before it is opened again.
 fn replace_store(store: &mut Store) -> Result<Store, String> {
-    let placeholder = redb::Builder::new()
-        .create_with_backend(redb::backends::InMemoryBackend::new())
-        .map_err(|e| e.to_string())?;
     let path = store.path.clone();
     let next_row = store.next_row;
-    Ok(std::mem::replace(store, Store { db: placeholder, path, next_row }))
+    Ok(std::mem::replace(store, Store { db: placeholder()?, path, next_row }))
 }
