@@ -16,7 +16,7 @@
 //! hybrid clocks and lists the others. In a set an element put concurrently with its removal stays.
 
 use crate::context::Context;
-use chinwag_base::limits::{CELL_ITEMS_MAX, CONTEXT_RUNS_MAX, ELEMENT_BYTES_MAX};
+use chinwag_base::limits::{CELL_ITEMS_MAX, CONTEXT_RUNS_MAX, ELEMENT_BYTES_MAX, RECORD_BYTES_MAX};
 use chinwag_base::{Value, WallTime};
 use chinwag_crdt::{Dot, Hlc, Kind, Read, Sibling};
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -77,8 +77,10 @@ pub enum CellError {
         /// Its length.
         len: usize,
     },
-    /// More items or runs than a cell may have.
-    #[error("a record has at most {CELL_ITEMS_MAX} values and a context of {CONTEXT_RUNS_MAX} runs")]
+    /// It would be larger than a cell may be.
+    #[error(
+        "a record has at most {RECORD_BYTES_MAX} bytes, {CELL_ITEMS_MAX} values and a context of {CONTEXT_RUNS_MAX} runs"
+    )]
     Full,
 }
 
@@ -168,10 +170,14 @@ impl Cell {
                 items.insert(*dot, item.clone());
             }
         }
-        if items.len() > CELL_ITEMS_MAX || context.runs() > CONTEXT_RUNS_MAX {
+        let joined = Cell { items, context };
+        if joined.items.len() > CELL_ITEMS_MAX
+            || joined.context.runs() > CONTEXT_RUNS_MAX
+            || joined.weight() > RECORD_BYTES_MAX
+        {
             return Err(CellError::Full);
         }
-        *self = Cell { items, context };
+        *self = joined;
         Ok(())
     }
 
@@ -360,6 +366,19 @@ mod tests {
         assert_eq!(fruit.plan(&Edit::Set(value("x")), dot(1, 3), at(1), None), Err(wrong));
         // A change names only what it changes, so that a put of one element never removes another.
         assert_eq!(again.context().runs(), 2);
+    }
+
+    #[test]
+    fn concurrent_values_beyond_a_records_size_are_refused_and_change_nothing() {
+        let big = "x".repeat(60_000);
+        let put = |n| Cell::new().plan(&Edit::Set(value(&big)), dot(n, 1), at(1), None).unwrap();
+        let full = after(&Cell::new(), &[&put(1), &put(2), &put(3), &put(4)]);
+        let mut cell = full.clone();
+        assert_eq!(cell.join(&put(5)), Err(CellError::Full));
+        assert_eq!(cell, full);
+        // One that has seen them makes room.
+        let one = full.plan(&Edit::Set(value("small")), dot(5, 1), at(2), None).unwrap();
+        assert_eq!(shown(&after(&full, &[&one])), ["small"]);
     }
 
     proptest! {

@@ -22,6 +22,7 @@ struct World {
     frames: VecDeque<(Moment, NodeId, NodeId, Lane, Vec<u8>)>,
     links: BTreeSet<(NodeId, NodeId)>,
     answers: BTreeMap<(NodeId, RequestId), Answer>,
+    told: BTreeMap<NodeId, chinwag_dht::Reply>,
     events: Vec<(NodeId, Event)>,
     closed: Vec<(NodeId, NodeId)>,
 }
@@ -35,6 +36,7 @@ impl World {
             frames: VecDeque::new(),
             links: BTreeSet::new(),
             answers: BTreeMap::new(),
+            told: BTreeMap::new(),
             events: Vec::new(),
             closed: Vec::new(),
         }
@@ -83,6 +85,8 @@ impl World {
                 Output::Answer { request, answer } => {
                     assert!(self.answers.insert((id, request), answer).is_none(), "one answer a request");
                 }
+                Output::PersistRecords { batch, .. } => self.handle(id, Input::RecordsPersisted { batch }),
+                Output::Told { reply, .. } => drop(self.told.insert(id, reply)),
                 Output::Event(event) => self.events.push((id, event)),
                 Output::Close { peer } => {
                     self.closed.push((id, peer));
@@ -134,6 +138,13 @@ impl World {
     fn write(&mut self, id: NodeId, request: u64, op: Op, wait: Wait) {
         let request = RequestId(request);
         self.handle(id, Input::Write { request, ops: vec![op], wait, wait_until: None });
+    }
+
+    fn ask(&mut self, id: NodeId, ask: chinwag_dht::Ask) -> chinwag_dht::Reply {
+        let until = self.now + Duration::from_secs(2);
+        self.handle(id, Input::Ask { request: chinwag_dht::RequestId(1), ask, until });
+        self.run(Duration::from_secs(3));
+        self.told.remove(&id).expect("a request is answered in time")
     }
 
     fn token(&self, id: NodeId, request: u64) -> Vec<Dot> {
@@ -277,6 +288,38 @@ fn just_after_a_start_all_means_those_in_the_address_book() {
     world.write(b, 2, set("k", "w"), Wait::All);
     world.run(Duration::from_secs(1));
     assert!(matches!(&world.answers[&(b, RequestId(2))], Answer::Written(Ok(w)) if w.met && w.of == 1));
+}
+
+#[test]
+fn a_record_put_at_one_node_is_read_at_another_and_a_reader_puts_none() {
+    use chinwag_dht::{Ask, AskError, Edit, Outcome, RecordKey};
+    let mut world = World::new();
+    let ids = [world.start(1), world.start(2), world.start_as(3, Role::Reader, Recovered::default())];
+    for (n, a) in ids.iter().enumerate() {
+        ids[..n].iter().for_each(|b| world.connect(*a, *b));
+    }
+    world.run(Duration::from_secs(1));
+    let value: chinwag_base::Value = b"hello".to_vec().try_into().unwrap();
+    let put = Ask::Put {
+        key: "k".parse().unwrap(),
+        edit: Edit::Set(value.clone()),
+        expires: None,
+        quorum: Some(3),
+    };
+    let reply = world.ask(ids[0], put.clone());
+    assert!(matches!(reply.result, Ok(Outcome::Stored { holders: 3, owners: 3, .. })), "{reply:?}");
+    let get = Ask::Get { key: RecordKey::Cell("k".parse().unwrap()), quorum: None };
+    for id in ids {
+        let reply = world.ask(id, get.clone());
+        let Ok(Outcome::Found(Some(record))) = &reply.result else { panic!("{reply:?}") };
+        let chinwag_dht::Content::Cell(cell) = &record.content else { panic!("{record:?}") };
+        assert!(matches!(cell.read(), Some(Read::Register { value: held, .. }) if held == value));
+    }
+    assert_eq!(world.ask(ids[2], put).result, Err(AskError::Reader));
+    // A member that went is no owner any more.
+    world.handle(ids[1], Input::Leave);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.nodes[&ids[0]].dht().members(), 2);
 }
 
 #[test]
