@@ -115,7 +115,10 @@ impl Driver {
             }
             let deadline = self.node.next_deadline().map_or(next_wall, |d| d.min(next_wall));
             let deadline = turn.leave_by.map_or(deadline, |by| deadline.min(by));
-            self.note_stall(clock::now().since(began), &mut turn);
+            let ready = clock::now();
+            self.note_stall(ready.since(began), &mut turn);
+            // What is overdue already is work that goes on at once, and no pause of this process.
+            let deadline = deadline.max(ready);
 
             let woken = self.wait(deadline).await;
             began = clock::now();

@@ -158,6 +158,11 @@ impl Operation {
         self.this_round().iter().filter(|asked| asked.holds.is_some()).count()
     }
 
+    /// How many members a find asks.
+    fn to_find(&self) -> usize {
+        (self.owners + FIND_BEYOND).min(self.ranking.len())
+    }
+
     fn is_waiting(&self) -> bool {
         self.with(|verdict| *verdict == Verdict::Waiting) > 0
     }
@@ -290,7 +295,7 @@ impl Dht {
         let first = match &operation.work {
             // One is enough. The others follow if it has nothing, or is late.
             Work::Get { .. } if is_blob => 1,
-            Work::Find { .. } => (operation.owners + FIND_BEYOND).min(operation.ranking.len()),
+            Work::Find { .. } => operation.to_find(),
             Work::Get { .. } | Work::Put(_) => operation.owners,
         };
         if is_blob {
@@ -579,6 +584,8 @@ impl Dht {
             Work::Put(_) => self.go_on_with_put(number),
             Work::Get { key: RecordKey::Blob(_), .. } => self.go_on_with_blob(number),
             Work::Get { .. } => self.go_on_with_get(number),
+            // This node answers itself at once, and the others are still to be asked then.
+            Work::Find { .. } if operation.asked.len() < operation.to_find() => {}
             Work::Find { .. } if !operation.is_waiting() => self.resolve(number, Ok(Outcome::Traced)),
             Work::Find { .. } => {}
         }

@@ -1,6 +1,6 @@
 //! Records through real daemons: put at one, read at another, whoever is killed in between.
 
-use crate::harness::{Daemon, Ground, eventually, register, so};
+use crate::harness::{Daemon, Ground, agree, eventually, register, so};
 use chinwag_api::client::file::{self, AddOptions};
 use chinwag_api::{
     BlobHash, Bytes, Content, DhtCellQuery, DhtKind, DhtOp, DhtRecordsQuery, DhtRow, DhtVerdict, DhtWrite,
@@ -233,6 +233,7 @@ async fn a_flipped_byte_is_noticed_told_and_repaired() {
     gamma.ended().await;
     assert_eq!(flip(&gamma.data.join("records.redb"), bytes.len()), 1);
     gamma.start_again().await;
+    agree(&[&alpha, &beta, &gamma]).await;
     assert_eq!(gamma.client.dht_blob(hash, None).await.unwrap(), bytes, "never the wrong bytes");
     eventually("gamma has told and repaired it", async || {
         let (damaged, repaired) = (gamma.told("record.damaged").len(), gamma.told("record.repaired").len());

@@ -262,6 +262,10 @@ fn a_search_says_who_holds_it() {
     assert_eq!(holders, owners.iter().map(|n| node(*n)).collect::<Vec<_>>());
     assert_eq!(reply.trace.iter().map(|a| a.rank).collect::<Vec<_>>(), (0..7).collect::<Vec<_>>());
     assert!(reply.trace.iter().all(|a| a.took.is_some_and(|took| took <= ROUND_TRIP)));
+    // An owner that searches has its own answer at once, and still asks the others.
+    let (reply, _) = world.asked(owners[0], Ask::Find { key: cell("k") });
+    assert_eq!(reply.trace.len(), 7);
+    assert_eq!(reply.trace.iter().filter(|a| a.verdict == Verdict::Holds).count(), owners.len());
 }
 
 #[test]
