@@ -49,11 +49,14 @@ pub mod placement;
 pub mod record;
 pub mod store;
 
+mod answers;
+mod asking;
 mod commit;
 mod dht;
 mod handoff;
 mod load;
 mod operation;
+mod outcome;
 mod rtt;
 mod seen;
 
