@@ -241,14 +241,26 @@ impl Dht {
                 peer.puts.hint(rtt);
             }
         }
-        // This node is here, whatever others say of it.
-        let here = members.iter().filter(|member| member.alive).map(|member| member.node);
-        let placement: Placement = here.chain([self.me]).collect();
+        let before = std::mem::take(&mut self.members);
         self.members = members.into_iter().map(|member| (member.node, member)).collect();
-        if placement != self.placement {
-            self.placement = placement;
+        // One by one, because a place costs a hash.
+        let mut changed = false;
+        for node in before.keys() {
+            changed |= !self.is_here(node) && self.placement.remove(node);
+        }
+        for member in self.members.values().filter(|member| member.alive) {
+            if before.get(&member.node).is_none_or(|before| !before.alive) {
+                changed |= self.placement.insert(member.node);
+            }
+        }
+        if changed {
             self.placement_changed();
         }
+    }
+
+    /// Whether a member is believed to be here. This node is, whatever others say of it.
+    pub(crate) fn is_here(&self, node: &NodeId) -> bool {
+        *node == self.me || self.members.get(node).is_some_and(|member| member.alive)
     }
 
     fn on_ask(&mut self, request: RequestId, ask: Ask, until: Moment) {

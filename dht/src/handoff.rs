@@ -137,10 +137,6 @@ impl Dht {
         self.hand_off.waiting.retain(|peer| here.contains(peer));
     }
 
-    fn is_here(&self, peer: &NodeId) -> bool {
-        self.members.get(peer).is_some_and(|member| member.alive)
-    }
-
     /// The durable row of `id` has changed; `before` was its digest.
     pub(crate) fn row_changed(&mut self, id: Id, before: Option<Digest>) {
         let counted = match &self.hand_off.counting {

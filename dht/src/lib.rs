@@ -30,7 +30,7 @@
 //!   member in the ranking is asked beside it; it hands on what it took when the owners are back.
 //! - **Read repair** (Dynamo, section 5). Owners that answer a read with less than the join are sent it.
 //! - **Hand-off**. Owners compare what each two of them share by one sum of digests, when the membership has changed and now and
-//!   then; only where the sums differ do they list it ([`handoff`]).
+//!   then; only where the sums differ do they list it (`handoff.rs`).
 //!
 //! # Invariants
 //! - A [`Store`] takes only a [`ValidRecord`], and the only way to one is [`Record::validate`].
@@ -49,11 +49,14 @@ pub mod placement;
 pub mod record;
 pub mod store;
 
+mod answers;
+mod asking;
 mod commit;
 mod dht;
 mod handoff;
 mod load;
 mod operation;
+mod outcome;
 mod rtt;
 mod seen;
 

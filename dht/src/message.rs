@@ -116,7 +116,8 @@ impl Text {
     /// The text, cut at a character's border.
     pub fn new(text: impl Into<String>) -> Self {
         let mut text = text.into();
-        text.truncate(text.floor_char_boundary(Text::BYTES_MAX));
+        let cut = (0..=Text::BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(cut.unwrap_or(0));
         Text(text)
     }
 }

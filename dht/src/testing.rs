@@ -29,9 +29,9 @@ pub(crate) fn put(who: u8, counter: u64, text: &str) -> Cell {
 pub(crate) fn any_cell() -> impl Strategy<Value = Cell> {
     let edit = |(who, counter): (u8, u64)| {
         let value = Value::new([who, counter as u8 % 3].as_slice()).unwrap();
-        if counter % 2 == 0 { Edit::Set(value) } else { Edit::Add(value) }
+        if counter.is_multiple_of(2) { Edit::Set(value) } else { Edit::Add(value) }
     };
-    let end = |counter: u64| (counter % 3 > 0).then(|| NOW.plus_ms(counter));
+    let end = |counter: u64| (!counter.is_multiple_of(3)).then(|| NOW.plus_ms(counter));
     proptest::collection::vec(((1_u8..4, 1_u64..6), any::<bool>(), any::<bool>()), 0..8).prop_map(
         move |puts| {
             let mut cell = Cell::new();

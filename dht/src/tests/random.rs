@@ -88,7 +88,7 @@ fn check(seed: u64) -> (usize, usize) {
 
 #[test]
 fn no_acknowledged_put_is_lost() {
-    let seeds = if std::env::var_os("CHINWAG_LONG").is_some() { 2_000 } else { 8 };
+    let seeds = if std::env::var_os("CHINWAG_LONG").is_some() { 10_000 } else { 8 };
     let (mut puts, mut crashes) = (0, 0);
     for seed in 0..seeds {
         let (p, c) = check(seed);
