@@ -77,6 +77,10 @@ impl Dht {
                     merge(found, record, wall);
                     verdict
                 }
+                (Ok(record), Work::Find { .. }) if record.key.id() == id && record.is_tombstone() => {
+                    one.holds = Some(Holds::Nothing);
+                    Verdict::Deleted
+                }
                 (Err(why), _) => Verdict::Refused(Refusal::Record(Text::new(why.to_string()))),
                 // Not what was asked for.
                 (Ok(_), _) => Verdict::Absent,

@@ -20,6 +20,14 @@ use std::time::Duration;
 const STAND_INS_MAX: usize = 4;
 /// Members beyond the owners that a search asks too: who was an owner a moment ago.
 const FIND_BEYOND: usize = 2;
+
+impl Operation {
+    /// How many members a find asks.
+    pub(crate) fn to_find(&self) -> usize {
+        (self.owners + FIND_BEYOND).min(self.ranking.len())
+    }
+}
+
 impl Dht {
     /// Begins what is asked for.
     pub(crate) fn begin(&mut self, origin: Origin, ask: Ask, until: Moment) -> Result<(), AskError> {
@@ -135,7 +143,7 @@ impl Dht {
         let first = match &operation.work {
             // One is enough. The others follow if it has nothing, or is late.
             Work::Get { .. } if is_blob => 1,
-            Work::Find { .. } => (operation.owners + FIND_BEYOND).min(operation.ranking.len()),
+            Work::Find { .. } => operation.to_find(),
             Work::Get { .. } | Work::Put(_) => operation.owners,
         };
         if is_blob {

@@ -58,7 +58,9 @@ impl Dht {
     pub(crate) fn look_up(&self, id: &Id, want: Want) -> Result<Found, ()> {
         let Some(held) = self.store.get(id, self.wall()) else { return Ok(Found::Absent) };
         match want {
-            Want::Digest => Ok(Found::Digest(held.digest())),
+            // A tombstone is short, and whoever searches wants to know that it is one.
+            Want::Digest if !held.is_tombstone() => Ok(Found::Digest(held.digest())),
+            Want::Digest => held.to_record(None).map(Found::Record).ok_or(()),
             Want::Whole => held.to_record(None).map(Found::Record).ok_or(()),
         }
     }

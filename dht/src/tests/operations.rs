@@ -266,6 +266,15 @@ fn a_search_says_who_holds_it() {
     let (reply, _) = world.asked(owners[0], Ask::Find { key: cell("k") });
     assert_eq!(reply.trace.len(), 7);
     assert_eq!(reply.trace.iter().filter(|a| a.verdict == Verdict::Holds).count(), owners.len());
+    let (reply, _) = world.asked(stranger, edit("k", Edit::Delete));
+    assert!(reply.result.is_ok(), "{reply:?}");
+    world.run(ms(100));
+    let (reply, _) = world.asked(owners[0], Ask::Find { key: cell("k") });
+    assert_eq!(
+        reply.trace.iter().filter(|a| a.verdict == Verdict::Deleted).count(),
+        owners.len(),
+        "{reply:?}"
+    );
 }
 
 #[test]

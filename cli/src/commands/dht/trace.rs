@@ -90,9 +90,9 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "RANK  NAME                      RTT  ASKED, ANSWERED                   VERDICT",
-                "   0  alpha                  1.2 ms  ├──────────────────────────────●  holds",
-                "   1  beta                        –  ├╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌  late",
+                "RANK  NAME                        RTT  ASKED, ANSWERED                   VERDICT",
+                "   0  alpha                    1.2 ms  ├──────────────────────────────●  holds",
+                "   1  beta                          –  ├╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌  late",
                 "   2  al\\u{1b}[2J (stands in)  600 µs                 ├───────────────●  absent",
             ]
         );
