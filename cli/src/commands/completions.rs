@@ -55,6 +55,11 @@ fn script(shell: Shell, program: &str) -> std::io::Result<Vec<u8>> {
         Shell::Fish => &Fish,
     };
     shell.write_registration(REQUEST_ENV, PROGRAM, PROGRAM, program, &mut script)?;
+    if shell.name() == Zsh.name() {
+        // A package puts the script among zsh's functions, where it is first read by the TAB that it has to answer.
+        let answer = r#"[[ "$funcstack[1]" = "_chinwag" ]] && _clap_dynamic_completer_chinwag "$@""#;
+        script.extend_from_slice(format!("{answer}\nreturn 0\n").as_bytes());
+    }
     Ok(script)
 }
 
