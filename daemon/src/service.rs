@@ -52,21 +52,44 @@ pub(crate) async fn attend(daemon: &Handle) {
         return std::future::pending().await;
     }
     let watchdog = sd_notify::watchdog_enabled();
-    let every = between_signs(watchdog);
+    let how_it_is = async || {
+        // The answer comes from the driver's task.
+        let counts = daemon.members().await.ok()?;
+        let overlay = daemon.overlay().await.ok()?.map(|papers| papers.name.to_string());
+        Some(status(overlay.as_deref(), &counts))
+    };
+    observe(between_signs(watchdog), how_it_is, |sign| match sign {
+        Sign::Alive if watchdog.is_some() => tell(&[NotifyState::Watchdog]),
+        Sign::Alive => {}
+        Sign::Status(status) => tell(&[NotifyState::Status(status)]),
+    })
+    .await;
+}
+
+/// What an answer of the daemon is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign<'a> {
+    /// It lives.
+    Alive,
+    /// It is so now, and was not before.
+    Status(&'a str),
+}
+
+/// Looks how the daemon is, for ever. Only an answer is a sign of life, and one that is too late is none.
+async fn observe(
+    every: Duration,
+    mut how_it_is: impl AsyncFnMut() -> Option<String>,
+    mut sign: impl FnMut(Sign<'_>),
+) {
     let mut told = String::new();
     loop {
-        // The answer comes from the driver's task; an answer that is too late is none.
-        let Ok(Ok(counts)) = timeout(every, daemon.members()).await else {
+        let Ok(Some(status)) = timeout(every, how_it_is()).await else {
             sleep(AGAIN_AFTER.min(every)).await;
             continue;
         };
-        if watchdog.is_some() {
-            tell(&[NotifyState::Watchdog]);
-        }
-        let overlay = daemon.overlay().await.ok().flatten().map(|papers| papers.name.to_string());
-        let status = status(overlay.as_deref(), &counts);
+        sign(Sign::Alive);
         if status != told {
-            tell(&[NotifyState::Status(&status)]);
+            sign(Sign::Status(&status));
             told = status;
         }
         sleep(every).await;
@@ -102,6 +125,39 @@ mod tests {
         assert_eq!(between_signs(Some(Duration::from_secs(3))), Duration::from_secs(1));
         assert_eq!(between_signs(Some(Duration::from_secs(600))), LOOK_EVERY);
         assert_eq!(between_signs(Some(Duration::ZERO)), LOOK_EVERY_MIN);
+    }
+
+    /// The signs within ten seconds of a daemon that answers so.
+    async fn signs(how_it_is: impl AsyncFnMut() -> Option<String>) -> Vec<String> {
+        let mut signs = Vec::new();
+        let observed = observe(Duration::from_secs(1), how_it_is, |sign| signs.push(format!("{sign:?}")));
+        assert!(timeout(Duration::from_millis(9_500), observed).await.is_err(), "it goes on for ever");
+        signs
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_does_not_answer_gives_no_sign_of_life() {
+        assert_eq!(signs(async || std::future::pending().await).await, [""; 0], "its node hangs");
+        assert_eq!(signs(async || None).await, [""; 0], "its node is gone");
+        let late = async || {
+            sleep(Duration::from_secs(2)).await;
+            Some(String::from("late"))
+        };
+        assert_eq!(signs(late).await, [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_answers_gives_signs_of_life_and_tells_what_is_new() {
+        let mut asked = 0;
+        let answers = async || {
+            asked += 1;
+            Some(if asked < 4 { "early" } else { "late" }.to_owned())
+        };
+        let signs = signs(answers).await;
+        let alive = signs.iter().filter(|sign| *sign == "Alive").count();
+        assert_eq!(alive, 10, "{signs:?}");
+        let told: Vec<&String> = signs.iter().filter(|sign| *sign != "Alive").collect();
+        assert_eq!(told, ["Status(\"early\")", "Status(\"late\")"]);
     }
 
     #[test]
