@@ -22,6 +22,7 @@ mod hostile;
 mod leaving;
 mod load;
 mod requests;
+mod service;
 mod store;
 mod together;
 mod transcript;
