@@ -1,10 +1,12 @@
 //! The command line.
 
 use crate::commands::{
-    add::AddArgs, del::DelArgs, dht::DhtArgs, get::GetArgs, incr::IncrArgs, init::InitArgs,
-    invite::InviteArgs, join::JoinArgs, keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, members::MembersArgs,
-    rm::RmArgs, set::SetArgs, status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
+    add::AddArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs, get::GetArgs, incr::IncrArgs,
+    init::InitArgs, invite::InviteArgs, join::JoinArgs, keys::KeysArgs, lab::LabArgs, leave::LeaveArgs,
+    man::ManArgs, members::MembersArgs, rm::RmArgs, set::SetArgs, status::StatusArgs, up::UpArgs,
+    version::VersionArgs, watch::WatchArgs,
 };
+use crate::complete;
 use crate::output::Color;
 use chinwag_base::Name;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -28,7 +30,7 @@ pub(crate) struct Cli {
 pub(crate) struct Global {
     /// Ask the daemon of this name
     // `up` has a flag of the same name, which then is the new daemon's name.
-    #[arg(short, long, global = true, value_name = "NAME", env = "CHINWAG_NAME")]
+    #[arg(short, long, global = true, value_name = "NAME", env = "CHINWAG_NAME", add = complete::daemons())]
     pub(crate) name: Option<Name>,
     /// Ask the daemon that listens on this socket
     #[arg(long, global = true, value_name = "PATH")]
@@ -68,6 +70,9 @@ pub(crate) enum Command {
     Keys(KeysArgs),
     Watch(WatchArgs),
     Dht(DhtArgs),
+    Completions(CompletionsArgs),
+    #[command(hide = true)]
+    Man(ManArgs),
     Version(VersionArgs),
 }
 
@@ -77,7 +82,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Look", &["status", "members"]),
     ("State", &["set", "get", "del", "incr", "add", "rm", "keys", "watch"]),
     ("DHT", &["dht"]),
-    ("Tools", &["version"]),
+    ("Tools", &["completions", "version"]),
 ];
 
 impl Cli {
@@ -95,7 +100,7 @@ impl Cli {
             groups += &format!("\n{title}:\n");
             for name in names {
                 let about = command.find_subcommand(name).and_then(clap::Command::get_about);
-                groups += &format!("  {name:<8} {}\n", about.map(ToString::to_string).unwrap_or_default());
+                groups += &format!("  {name:<11} {}\n", about.map(ToString::to_string).unwrap_or_default());
             }
         }
         command.help_template(format!(
@@ -123,7 +128,8 @@ mod tests {
     fn every_command_is_in_one_group_and_has_a_help() {
         let command = Cli::command();
         let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
-        let known: BTreeSet<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+        let known: BTreeSet<&str> = shown.map(clap::Command::get_name).collect();
         assert_eq!(grouped.iter().copied().collect::<BTreeSet<_>>(), known);
         assert_eq!(grouped.len(), known.len(), "none twice");
         for sub in command.get_subcommands() {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 pub(crate) use chinwag_daemon::DaemonArgs;
+pub(crate) use chinwag_daemon::command;
 pub(crate) use chinwag_daemon::config::parse_invite;
 
 /// Runs a daemon in this process until it ends, or starts one in the background.

@@ -9,6 +9,7 @@
 mod args;
 mod choose;
 mod commands;
+mod complete;
 mod daemon;
 mod nearest;
 mod output;
@@ -23,6 +24,7 @@ use std::time::Instant;
 
 /// The whole program: arguments in, exit code out.
 pub fn main() -> ExitCode {
+    complete::answer();
     let started = Instant::now();
     let cli = Cli::from_process();
     commands::run(cli, started)

@@ -6,7 +6,7 @@
 use crate::home;
 use chinwag_api::runtime::Runtime;
 use chinwag_api::{Failure, Kind};
-use chinwag_base::{Address, Invite, Name};
+use chinwag_base::{Address, Invite, Name, OverlayName};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::fmt;
@@ -37,6 +37,12 @@ pub struct DaemonArgs {
     /// With --join: bring the keys that this data directory holds along
     #[arg(long)]
     pub merge: bool,
+    /// Found an overlay of this name first, unless the data directory belongs to it already
+    #[arg(long, value_name = "OVERLAY", env = "CHINWAG_INIT", conflicts_with = "join")]
+    pub init: Option<OverlayName>,
+    /// Keep an invite that is good for an hour in this file, for others to start with --join @FILE
+    #[arg(long, value_name = "FILE", env = "CHINWAG_INVITE_TO")]
+    pub invite_to: Option<PathBuf>,
     /// How fast failures are detected
     #[arg(long, value_enum, value_name = "PROFILE")]
     pub profile: Option<ProfileName>,
@@ -148,6 +154,10 @@ pub struct Config {
     pub join: Option<JoinBy>,
     /// Join even if there are keys already, which the overlay then gets.
     pub merge: bool,
+    /// The overlay to found first, unless there is one.
+    pub init: Option<OverlayName>,
+    /// Where to keep an invite for others.
+    pub invite_to: Option<PathBuf>,
     /// How fast failures are detected.
     pub profile: ProfileName,
     /// Where daemons of this machine find each other; `None` keeps this one to itself, without an API socket.
@@ -166,6 +176,8 @@ impl Config {
             listen: Vec::new(),
             join: None,
             merge: false,
+            init: None,
+            invite_to: None,
             profile: ProfileName::default(),
             runtime_dir: None,
             leave_within: Duration::from_secs(2),
@@ -197,6 +209,8 @@ impl Config {
             },
             join,
             merge: args.merge,
+            init: args.init.clone(),
+            invite_to: args.invite_to.clone(),
             profile: args.profile.or(file.profile).unwrap_or_default(),
             runtime_dir: Some(Runtime::of_user().path().to_owned()),
             ..Config::new(data, home::default_name())

@@ -1,13 +1,14 @@
 //! A daemon: an engine on a home, a name in the runtime directory, and the API.
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, JoinBy};
 use crate::driver::{Stopped, UNPOISONED};
 use crate::engine::{Engine, Unanswered};
 use crate::home::{Home, Papers};
 use crate::http;
 use crate::join::enter;
 use crate::observe::Told;
+use crate::unattended;
 use chinwag_api::runtime::{Claim, Entry, Runtime};
 use chinwag_api::{Failure, Kind};
 use chinwag_base::limits::WATCH_QUEUE_MAX;
@@ -71,6 +72,12 @@ impl Daemon {
         let (listeners, _) = broadcast::channel(WATCH_QUEUE_MAX);
         let (stop, _) = watch::channel(None);
         let (addresses, _) = watch::channel(Vec::new());
+        if let Some(path) = &config.invite_to {
+            unattended::clear(path)?;
+        }
+        if let Some(overlay) = &config.init {
+            unattended::found(&home, overlay)?;
+        }
         let seed = match &config.join {
             Some(join) => enter(&home, join, config.merge).await?,
             None => None,
@@ -107,6 +114,12 @@ fn tasks(shared: &Arc<Shared>, socket: Option<UnixListener>) -> Vec<JoinHandle<(
         tasks.push(tokio::spawn(publish(shared.clone())));
         tasks.push(tokio::spawn(discover(shared.clone())));
     }
+    if let Some(path) = shared.config.invite_to.clone() {
+        tasks.push(tokio::spawn(unattended::keep_invite(shared.clone(), path)));
+    }
+    if let Some(JoinBy::File(path)) = shared.config.join.clone() {
+        tasks.push(tokio::spawn(unattended::follow_invite(shared.clone(), path)));
+    }
     tasks
 }
 
@@ -132,6 +145,17 @@ impl Handle {
     /// Where it listens, with concrete ports.
     pub fn addresses(&self) -> Vec<Address> {
         self.shared.addresses()
+    }
+
+    /// Waits until it can be reached: its API already can, and in an overlay its sockets take a moment to open.
+    ///
+    /// # Errors
+    /// Only if the daemon is stopping.
+    pub(crate) async fn opened(&self) -> Result<(), Failure> {
+        if self.shared.running().await?.papers.is_some() {
+            self.shared.addresses_opened().await;
+        }
+        Ok(())
     }
 
     /// Writes: all of `ops` or none, durable here when this returns, and on as many members as `wait` says unless
@@ -356,6 +380,11 @@ impl Shared {
     /// Where it listens, with concrete ports.
     pub(crate) fn addresses(&self) -> Vec<Address> {
         self.addresses.borrow().clone()
+    }
+
+    /// The same, and every change of it.
+    pub(crate) fn watch_addresses(&self) -> watch::Receiver<Vec<Address>> {
+        self.addresses.subscribe()
     }
 
     /// The same once the sockets are open, which takes a moment after a start; empty if they do not open.

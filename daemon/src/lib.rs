@@ -34,7 +34,10 @@ pub mod network;
 mod observe;
 mod process;
 mod records;
+mod reload;
+mod service;
 mod storage;
+mod unattended;
 
 pub use chinwag_api::{Failure, Kind as FailureKind};
 pub use chinwag_crdt::{Op, Read};
@@ -42,4 +45,4 @@ pub use chinwag_gossip::{Wait, Written};
 pub use config::{Config, DaemonArgs};
 pub use daemon::{Daemon, Handle};
 pub use observe::Told;
-pub use process::{Founded, found, main, run};
+pub use process::{Founded, command, found, main, run};

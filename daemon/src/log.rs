@@ -10,10 +10,10 @@ use std::io::{self, Write};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// Lines that wait for a reader that is slow, such as a paused terminal. Beyond it lines are dropped: a daemon that
 /// waited for its log would look dead to the others.
@@ -21,33 +21,54 @@ const LINES_MAX: usize = 8_192;
 
 /// Writes what still waits when it is dropped.
 #[must_use = "the last lines are written when it is dropped"]
-pub struct Guard(#[expect(dead_code, reason = "held for its Drop")] WorkerGuard);
+pub struct Guard {
+    #[expect(dead_code, reason = "held for its Drop")]
+    writer: WorkerGuard,
+    refilter: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
+}
+
+impl Guard {
+    /// Logs by another filter from now on.
+    ///
+    /// # Errors
+    /// A filter that does not parse, or a log that is not ours; the old filter stays.
+    pub fn refilter(&self, filter: &str) -> Result<(), Failure> {
+        (self.refilter)(parse(filter)?).map_err(|e| {
+            Failure::new(Kind::Internal, "this program's log has a filter of its own").because(e.to_string())
+        })
+    }
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, Failure> {
+    EnvFilter::builder().parse(filter).map_err(|e| {
+        Failure::new(Kind::BadRequest, format!("`{filter}` is not a log filter"))
+            .because(e.to_string())
+            .hint("--log info    or: --log debug    or: --log chinwag=debug,libp2p_swarm=info")
+    })
+}
 
 /// Sends the log to standard error, through a thread of its own. The first call in a process decides.
 ///
 /// # Errors
 /// A filter that does not parse.
 pub fn install(logging: &Logging) -> Result<Guard, Failure> {
-    let filter = EnvFilter::builder().parse(&logging.filter).map_err(|e| {
-        Failure::new(Kind::BadRequest, format!("`{}` is not a log filter", logging.filter))
-            .because(e.to_string())
-            .hint("--log info    or: --log debug    or: --log chinwag=debug,libp2p_swarm=info")
-    })?;
+    let filter = parse(&logging.filter)?;
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_MAX)
         .lossy(true)
         .thread_name("log")
         .finish(Deaf(std::io::stderr()));
-    let subscriber = tracing_subscriber::fmt()
+    let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
         // It would tell of its own failure on the very stream that failed, and panic.
         .log_internal_errors(false)
         .event_format(Lines { format: logging.format })
-        .finish();
+        .with_filter_reloading();
+    let handle = builder.reload_handle();
     // A program that embeds a daemon may have a subscriber of its own, which then stays.
-    let _ = tracing::subscriber::set_global_default(subscriber);
-    Ok(Guard(guard))
+    let _ = tracing::subscriber::set_global_default(builder.finish());
+    Ok(Guard { writer: guard, refilter: Box::new(move |filter| handle.reload(filter)) })
 }
 
 /// A writer whose failures nobody hears: when the reader of the log is gone, the daemon goes on.

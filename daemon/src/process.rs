@@ -1,22 +1,27 @@
 //! A daemon as a process: flags, signals, the background, and the way an error is printed.
+//!
+//! TERM and INT leave the overlay; a second one means now. HUP reads the configuration again ([`crate::reload`]). What
+//! a service manager wants to know is in [`crate::service`].
 
 use crate::clock;
-use crate::config::{Config, DaemonArgs, Logging};
+use crate::config::{Config, DaemonArgs, JoinBy, Logging};
 use crate::daemon::{Daemon, Handle};
 use crate::home::{Home, Papers};
 use crate::log;
+use crate::reload::Reload;
+use crate::service;
 use chinwag_api::runtime::Runtime;
 use chinwag_api::{Failure, Kind};
 use chinwag_base::key::printable;
 use chinwag_base::{NodeId, OverlayName};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::fs::OpenOptions;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{IsTerminal, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Told to the process in the background by the one that started it.
@@ -52,6 +57,11 @@ struct Args {
     daemon: DaemonArgs,
 }
 
+/// The command line of `chinwagd`, for its manual page.
+pub fn command() -> clap::Command {
+    Args::command()
+}
+
 /// All of `chinwagd`.
 pub fn main() -> ExitCode {
     run(&Args::parse().daemon)
@@ -83,31 +93,70 @@ fn try_run(args: &DaemonArgs) -> Result<(), Failure> {
             Failure::new(Kind::Permission, "the system refuses what a daemon needs to run")
                 .because(e.to_string())
         })?;
-    let result = runtime.block_on(serve(config, &logging, args.stop_on_stdin_close));
+    let result = runtime.block_on(serve(args, config, logging));
     // Whatever still blocks is not worth waiting for: the store is closed.
     runtime.shutdown_timeout(Duration::from_millis(200));
     result
 }
 
-async fn serve(config: Config, logging: &Logging, stop_on_stdin_close: bool) -> Result<(), Failure> {
-    let _log = log::install(logging)?;
-    let mut stop = stop_signals(stop_on_stdin_close)?;
+async fn serve(args: &DaemonArgs, config: Config, logging: Logging) -> Result<(), Failure> {
+    let log = log::install(&logging)?;
+    let mut stop = stop_signals(args.stop_on_stdin_close)?;
+    // On a terminal, HUP is the terminal's end.
+    let mut hangup = listen_for(SignalKind::hangup())?;
+    let is_on_terminal = std::io::stdin().is_terminal();
+    let mut reload = Reload::new(args.clone(), config.clone(), logging);
+    service::starting(&beginning(&config));
     let daemon = tokio::select! {
         daemon = Daemon::start(config) => daemon?,
         // Waiting for an invite can take for ever.
         _ = stop.recv() => return Ok(()),
+        Some(()) = hangup.recv(), if is_on_terminal => return Ok(()),
     };
     announce(&daemon).await;
     let stopped = tokio::select! {
         stopped = daemon.stopped() => stopped,
         _ = stop.recv() => Ok(()),
+        () = attend(&daemon) => Ok(()),
+        () = hang_ups(&mut hangup, &mut reload, &log, is_on_terminal) => Ok(()),
     };
+    service::stopping();
     // A second signal means now.
     tokio::select! {
         () = daemon.leave() => {}
         _ = stop.recv() => {}
     }
     stopped
+}
+
+/// What a daemon does first.
+fn beginning(config: &Config) -> String {
+    match &config.join {
+        Some(JoinBy::File(path)) => {
+            format!("waiting for an invite in {}, or opening the store", path.display())
+        }
+        Some(JoinBy::Invite(invite)) => format!("joining {}", invite.overlay_name),
+        None => "opening the store".into(),
+    }
+}
+
+/// Keeps the service manager informed, for as long as it is polled.
+async fn attend(daemon: &Handle) {
+    if daemon.opened().await.is_err() {
+        // It stops already, and says why elsewhere.
+        return std::future::pending().await;
+    }
+    service::ready();
+    service::attend(daemon).await;
+}
+
+/// Reads the configuration again at each HUP; on a terminal it returns at the first.
+async fn hang_ups(hangup: &mut Signal, reload: &mut Reload, log: &log::Guard, is_on_terminal: bool) {
+    while hangup.recv().await.is_some() && !is_on_terminal {
+        service::reloading();
+        reload.again(log);
+        service::ready();
+    }
 }
 
 /// One line of the log at the start: whoever runs a daemon in a terminal sees that it runs, and what comes next.
@@ -129,9 +178,8 @@ async fn announce(daemon: &Handle) {
 /// A message for each reason to stop.
 fn stop_signals(stdin_too: bool) -> Result<mpsc::Receiver<()>, Failure> {
     let (tell, stop) = mpsc::channel(2);
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        let mut signal = signal(kind)
-            .map_err(|e| Failure::new(Kind::Internal, "cannot listen for signals").because(e.to_string()))?;
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signal = listen_for(kind)?;
         let tell = tell.clone();
         tokio::spawn(async move {
             while signal.recv().await.is_some() {
@@ -147,6 +195,10 @@ fn stop_signals(stdin_too: bool) -> Result<mpsc::Receiver<()>, Failure> {
         });
     }
     Ok(stop)
+}
+
+fn listen_for(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|e| Failure::new(Kind::Internal, "cannot listen for signals").because(e.to_string()))
 }
 
 /// Starts this very command again without `--detach`, and returns once it answers.

@@ -24,6 +24,7 @@ mod hostile;
 mod leaving;
 mod load;
 mod requests;
+mod service;
 mod store;
 mod together;
 mod transcript;

@@ -1,12 +1,14 @@
 use super::Context;
 use super::write::{self, WaitArgs};
 use crate::End;
+use crate::complete;
 use chinwag_api::{CellKind, Exit, WriteOp};
 
 /// Delete what a key holds
 #[derive(Debug, clap::Args)]
 pub(crate) struct DelArgs {
     /// The key
+    #[arg(add = complete::keys())]
     key: String,
     /// Only this type, where two were written concurrently
     #[arg(long, value_enum, value_name = "TYPE")]

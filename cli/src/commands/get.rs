@@ -1,5 +1,6 @@
 use super::Context;
 use super::write::{seconds, to_ms};
+use crate::complete;
 use crate::nearest::nearest;
 use crate::text::{self, Side};
 use crate::{End, output::Tone};
@@ -13,6 +14,7 @@ const PAGES_MAX: usize = 4;
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
     /// The key
+    #[arg(add = complete::keys())]
     key: String,
     /// Show all concurrent values of a register, the winner first
     #[arg(long)]

@@ -1,12 +1,14 @@
 use super::Context;
 use super::write::{self, WaitArgs};
 use crate::End;
+use crate::complete;
 use chinwag_api::{Exit, WriteOp};
 
 /// Add to a counter
 #[derive(Debug, clap::Args)]
 pub(crate) struct IncrArgs {
     /// The key
+    #[arg(add = complete::keys())]
     key: String,
     /// By how much; a negative number takes away
     #[arg(default_value_t = 1, allow_negative_numbers = true)]

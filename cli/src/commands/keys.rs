@@ -1,5 +1,6 @@
 use super::Context;
 use crate::End;
+use crate::complete;
 use chinwag_api::{Exit, Failure, Keys, KeysQuery, Kind, Pattern};
 use chinwag_base::key::printable;
 
@@ -7,6 +8,7 @@ use chinwag_base::key::printable;
 #[derive(Debug, clap::Args)]
 pub(crate) struct KeysArgs {
     /// Which: * is any run of characters, ? any one [default: all]
+    #[arg(add = complete::keys())]
     pattern: Option<String>,
     /// Show each key's type before it
     #[arg(long, short)]

@@ -1,6 +1,7 @@
 //! The commands: one file each. A further one is its file, its line in [`crate::args`] and its line here.
 
 pub(crate) mod add;
+pub(crate) mod completions;
 pub(crate) mod del;
 pub(crate) mod dht;
 pub(crate) mod get;
@@ -11,6 +12,7 @@ pub(crate) mod join;
 pub(crate) mod keys;
 pub(crate) mod lab;
 pub(crate) mod leave;
+pub(crate) mod man;
 pub(crate) mod members;
 pub(crate) mod rm;
 pub(crate) mod set;
@@ -86,6 +88,8 @@ pub(crate) async fn dispatch(command: Command, context: &mut Context) -> Result<
         Command::Keys(args) => args.run(context).await,
         Command::Watch(args) => args.run(context).await,
         Command::Dht(args) => args.run(context).await,
+        Command::Completions(args) => args.run(context).await,
+        Command::Man(args) => args.run(context).await,
         Command::Version(args) => args.run(context).await,
     }
 }

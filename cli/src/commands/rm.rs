@@ -1,12 +1,14 @@
 use super::Context;
 use super::write::{self, WaitArgs};
 use crate::End;
+use crate::complete;
 use chinwag_api::{Bytes, Exit, WriteOp};
 
 /// Remove elements from a set
 #[derive(Debug, clap::Args)]
 pub(crate) struct RmArgs {
     /// The key
+    #[arg(add = complete::keys())]
     key: String,
     /// The elements
     #[arg(required = true, value_name = "ELEMENT", allow_negative_numbers = true)]

@@ -1,6 +1,7 @@
 use super::Context;
 use super::write::{self, WaitArgs};
 use crate::End;
+use crate::complete;
 use chinwag_api::{Bytes, Exit, Failure, Kind, WriteOp};
 use chinwag_base::limits::VALUE_BYTES_MAX;
 use std::io::Read as _;
@@ -9,6 +10,7 @@ use std::io::Read as _;
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetArgs {
     /// The key
+    #[arg(add = complete::keys())]
     key: String,
     /// The value; - reads it from standard input, byte for byte
     #[arg(allow_negative_numbers = true)]

@@ -3,7 +3,8 @@ use std::process::ExitCode;
 
 /// Run a daemon
 ///
-/// It runs until it is told to leave by TERM, Ctrl-C or `chinwag leave`. The program `chinwagd` is the same.
+/// It runs until it is told to leave by TERM, Ctrl-C or `chinwag leave`; HUP makes it read its configuration again. The
+/// program `chinwagd` is the same.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UpArgs {
     #[command(flatten)]

@@ -1,5 +1,6 @@
 use super::Context;
 use super::write::shown;
+use crate::complete;
 use crate::{End, output::Tone, text};
 use chinwag_api::{Bytes, Change, Exit, Failure, Kind, Pattern, Watched, What};
 use chinwag_base::key::printable;
@@ -12,6 +13,7 @@ use jiff::tz::TimeZone;
 #[derive(Debug, clap::Args)]
 pub(crate) struct WatchArgs {
     /// Which keys: * is any run of characters, ? any one [default: all]
+    #[arg(add = complete::keys())]
     pattern: Option<String>,
     /// End after so many changes
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

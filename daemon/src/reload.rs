@@ -1,0 +1,98 @@
+//! SIGHUP: the configuration is read again. The log filter changes at once; whatever else has changed is named, and
+//! waits for a restart.
+//!
+//! A daemon on a terminal is another case: there HUP says that the terminal is gone, and the daemon leaves with it.
+
+use crate::config::{Config, DaemonArgs, Logging};
+use crate::log;
+use chinwag_api::Failure;
+
+/// What a running daemon was started with.
+pub(crate) struct Reload {
+    args: DaemonArgs,
+    config: Config,
+    logging: Logging,
+    /// The filter as it is now.
+    filter: String,
+}
+
+impl Reload {
+    pub(crate) fn new(args: DaemonArgs, config: Config, logging: Logging) -> Self {
+        let filter = logging.filter.clone();
+        Reload { args, config, logging, filter }
+    }
+
+    /// Reads the configuration again and tells in the log what came of it. A configuration that is wrong changes
+    /// nothing.
+    pub(crate) fn again(&mut self, log: &log::Guard) {
+        match self.try_again(log) {
+            Ok(waiting) => {
+                tracing::info!(target: "chinwag", event = "config.reloaded", log = self.filter);
+                if !waiting.is_empty() {
+                    let settings = waiting.join(", ");
+                    tracing::warn!(target: "chinwag", event = "config.needs_restart", settings);
+                }
+            }
+            Err(failure) => {
+                let why = failure.to_string();
+                tracing::error!(target: "chinwag", event = "config.refused", why);
+            }
+        }
+    }
+
+    fn try_again(&mut self, log: &log::Guard) -> Result<Vec<&'static str>, Failure> {
+        let (config, logging) = Config::from_args(&self.args)?;
+        if logging.filter != self.filter {
+            log.refilter(&logging.filter)?;
+            self.filter.clone_from(&logging.filter);
+        }
+        Ok(waiting(&self.config, &config, self.logging.format != logging.format))
+    }
+}
+
+/// The settings that differ from those that the daemon runs with, and that only a restart can change.
+fn waiting(running: &Config, read: &Config, log_format: bool) -> Vec<&'static str> {
+    let mut waiting = Vec::new();
+    if running.name != read.name {
+        waiting.push("name");
+    }
+    if running.listen != read.listen {
+        waiting.push("listen");
+    }
+    if running.profile != read.profile {
+        waiting.push("profile");
+    }
+    if log_format {
+        waiting.push("log_format");
+    }
+    // No setting is passed over in silence, not even one that was not thought of here.
+    let rest = Config {
+        name: running.name.clone(),
+        listen: running.listen.clone(),
+        profile: running.profile,
+        ..read.clone()
+    };
+    if rest != *running {
+        waiting.push("others");
+    }
+    waiting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ProfileName;
+
+    #[test]
+    fn what_needs_a_restart_is_named() {
+        let running = Config::new("/d", "ada".parse().unwrap());
+        assert_eq!(waiting(&running, &running, false), [""; 0]);
+        let profile = Config { profile: ProfileName::Wan, ..running.clone() };
+        assert_eq!(waiting(&running, &profile, false), ["profile"]);
+        let more =
+            Config { name: "bob".parse().unwrap(), listen: vec!["9000".parse().unwrap()], ..running.clone() };
+        assert_eq!(waiting(&running, &more, true), ["name", "listen", "log_format"]);
+        let other = Config { merge: true, ..running.clone() };
+        assert_eq!(waiting(&running, &other, false), ["others"]);
+    }
+}
