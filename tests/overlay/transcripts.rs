@@ -83,6 +83,7 @@ async fn a_lone_daemon_in_text() {
         alpha    healthy · up [..] · no overlay · chinwagd 0.1.0, protocol 1
         members  1 alive · 0 suspect · 0 down
         state    3 keys · digest [..] · nobody to be in step with
+        dht      1 member can own · 0 records here · 0 B
         gossip   [..]queue 0/8192
         address  it does not listen for members
         "#,
@@ -175,6 +176,7 @@ async fn three_members_in_text() {
         beta     healthy · up [..] · overlay home · chinwagd 0.1.0, protocol 1
         members  3 alive · 0 suspect · 0 down[..]
         state    1 key · digest [..] · in step with [..] of 2 peers
+        dht      3 members can own · 0 records here · 0 B[..]
         gossip   [..]queue 0/8192
         address  /ip4/127.0.0.1/tcp/[..]  /ip4/127.0.0.1/udp/[..]/quic-v1
         $ chinwag -n beta members
