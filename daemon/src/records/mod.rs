@@ -119,6 +119,9 @@ fn read_row(place: &[u8], row: &[u8]) -> Result<Held, String> {
     Ok(held)
 }
 
+/// A record as it is kept: its row, and a blob's bytes.
+pub(crate) type Kept = (Held, Option<Arc<[u8]>>);
+
 /// A reader of records: cheap to copy, for any thread. It waits for the disk, so it is not for the driver's task.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordReader {
@@ -131,7 +134,7 @@ impl RecordReader {
     /// # Errors
     /// If the disk does not give it.
     #[allow(dead_code, reason = "for doors beside the overlay's own")]
-    pub(crate) fn get(&self, id: &Id) -> Result<Option<(Held, Option<Arc<[u8]>>)>, String> {
+    pub(crate) fn get(&self, id: &Id) -> Result<Option<Kept>, String> {
         let found = self.read(|txn| {
             let index = txn.open_table(INDEX)?;
             let row = index.get(id.as_bytes().as_slice())?;
