@@ -71,6 +71,60 @@ fn short(text: &str) -> String {
     crate::key::printable(text).chars().take(CHARS_MAX).collect()
 }
 
+/// Bytes as one run instead of a sequence of numbers: the same encoding, but copied at once. For
+/// `#[serde(with = "…")]` on an `Arc<[u8]>`.
+pub mod bytes {
+    use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+    use serde::ser::Serializer;
+    use std::fmt;
+    use std::sync::Arc;
+
+    /// Room that is made on a peer's word before its bytes are there.
+    const TRUSTED_BYTES_MAX: usize = 4_096;
+
+    /// Writes the bytes.
+    ///
+    /// # Errors
+    /// Whatever the serializer says.
+    pub fn serialize<S: Serializer>(bytes: &Arc<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    /// Reads the bytes.
+    ///
+    /// # Errors
+    /// Whatever the deserializer says.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[u8]>, D::Error> {
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+
+    struct Bytes;
+
+    impl<'de> Visitor<'de> for Bytes {
+        type Value = Arc<[u8]>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Arc<[u8]>, E> {
+            Ok(bytes.into())
+        }
+
+        fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Arc<[u8]>, E> {
+            Ok(bytes.into())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Arc<[u8]>, A::Error> {
+            let mut bytes = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(TRUSTED_BYTES_MAX));
+            while let Some(byte) = seq.next_element()? {
+                bytes.push(byte);
+            }
+            Ok(bytes.into())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,8 @@
 //! Keys and values of the replicated state.
 
+use crate::codec;
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -114,9 +115,20 @@ impl fmt::Debug for Key {
 }
 
 /// A value: bytes, usually text. Cloning is cheap.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value(Arc<[u8]>);
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        codec::bytes::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::new(codec::bytes::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
 
 impl Value {
     /// The value of these bytes.
@@ -180,6 +192,29 @@ mod tests {
         }
         assert_eq!(printable("a\u{1b}[2J"), "a\\u{1b}[2J");
         assert_eq!(printable("größe"), "größe");
+    }
+
+    #[test]
+    fn a_value_is_encoded_as_its_bytes_and_a_lying_length_is_refused() {
+        for len in [0, 1, 250, 251, 5_000, VALUE_BYTES_MAX] {
+            let value = Value::new(vec![7; len]).unwrap();
+            let bytes = codec::encode(&value);
+            assert_eq!(bytes, codec::encode(&vec![7_u8; len]), "as a sequence of numbers is");
+            assert_eq!(codec::decode::<100_000, Value>(&bytes), Ok(value));
+        }
+        let too_long = codec::encode(&vec![7_u8; VALUE_BYTES_MAX + 1]);
+        assert!(codec::decode::<100_000, Value>(&too_long).is_err());
+        // "Four thousand million bytes follow", and none do.
+        assert!(codec::decode::<100_000, Value>(&[252, 0xff, 0xff, 0xff, 0xff]).is_err());
+        let json = serde_json_like(&[1, 2, 3]);
+        assert_eq!(json.as_bytes(), [1, 2, 3]);
+    }
+
+    /// Formats without a type for bytes give a sequence of numbers.
+    fn serde_json_like(numbers: &[u8]) -> Value {
+        use serde::de::value::{Error, SeqDeserializer};
+        let seq = SeqDeserializer::<_, Error>::new(numbers.iter().copied());
+        Value::deserialize(seq).unwrap()
     }
 
     #[test]

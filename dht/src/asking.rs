@@ -6,7 +6,7 @@ use crate::commit::Waiter;
 use crate::distance::Id;
 use crate::io::{Ask, AskError, Asked, Verdict};
 use crate::load::Load;
-use crate::message::{Found, Message, Refusal, Stored, Text, Want};
+use crate::message::{Found, Message, Refusal, Stored, Text};
 use crate::operation::{Answer, Inquiry, LINGER, Operation, Origin, Put, Work};
 use crate::record::{Content, Record, RecordKey};
 use chinwag_base::limits::{
@@ -212,12 +212,8 @@ impl Dht {
             holds: None,
         });
         let asked = operation.asked.len() - 1;
-        let (id, work) = (operation.id, &operation.work);
-        let message = match work {
-            Work::Put(put) => Message::Put { question, record: put.record.clone(), passed_on: false },
-            Work::Get { key, .. } => Message::Get { question, key: key.clone(), want: Want::Whole },
-            Work::Find { key } => Message::Get { question, key: key.clone(), want: Want::Digest },
-        };
+        let id = operation.id;
+        let message = operation.work.question(question);
         if asks {
             self.operations.questions.insert(question, (number, asked));
             self.operations.timers.insert((late_at, number));
@@ -226,6 +222,34 @@ impl Dht {
             self.ask_ourselves(number, asked, id, message);
         }
         reachable
+    }
+
+    /// A member that could not be reached is here now: it is asked, if it still matters what it says.
+    pub(crate) fn ask_again(&mut self, peer: NodeId) {
+        let now = self.now;
+        let Some(known) = self.peers.get(&peer).copied() else { return };
+        let waiting = self.operations.open.iter().filter(|(_, operation)| operation.close_at.is_none());
+        let waiting = waiting.filter_map(|(number, operation)| {
+            let is_it = |one: &Inquiry| one.shown.node == peer && one.shown.verdict == Verdict::Unreachable;
+            let asked = operation.round + operation.this_round().iter().position(is_it)?;
+            Some((*number, asked))
+        });
+        for (number, asked) in waiting.collect::<Vec<_>>() {
+            let question = self.question();
+            let Some(operation) = self.operations.open.get_mut(&number) else { continue };
+            let timeout = if operation.is_put() { known.puts.timeout() } else { known.gets.timeout() };
+            let one = &mut operation.asked[asked];
+            one.shown.verdict = Verdict::Waiting;
+            one.shown.after = now.since(operation.began);
+            self.operations.timers.remove(&(one.late_at, number));
+            (one.at, one.late_at, one.question) = (now, now + timeout, Some(question));
+            self.operations.timers.insert((one.late_at, number));
+            // Another question of this operation may have had the same hour.
+            self.operations.timers.insert((operation.until, number));
+            self.operations.questions.insert(question, (number, asked));
+            let message = operation.work.question(question);
+            self.send(peer, message);
+        }
     }
 
     fn ask_ourselves(&mut self, number: u64, asked: usize, id: Id, message: Message) {

@@ -226,6 +226,7 @@ impl Dht {
             known.puts.hint(rtt);
         }
         self.hand_off_peer_up(peer);
+        self.ask_again(peer);
     }
 
     fn on_peer_down(&mut self, peer: NodeId) {

@@ -15,7 +15,7 @@
 use crate::cell::{Cell, Edit};
 use crate::distance::Id;
 use crate::io::{Asked, RequestId, Verdict};
-use crate::message::{Found, Question, Stored};
+use crate::message::{Found, Message, Question, Stored, Want};
 use crate::placement::Placement;
 use crate::record::{Record, RecordKey};
 use chinwag_base::{Moment, NodeId, WallTime};
@@ -129,6 +129,17 @@ impl Operations {
         if let Some(operation) = self.requests.remove(&request).and_then(|number| self.open.get_mut(&number))
         {
             operation.origin = None;
+        }
+    }
+}
+
+impl Work {
+    /// What those who are asked are sent.
+    pub(crate) fn question(&self, question: Question) -> Message {
+        match self {
+            Work::Put(put) => Message::Put { question, record: put.record.clone(), passed_on: false },
+            Work::Get { key, .. } => Message::Get { question, key: key.clone(), want: Want::Whole },
+            Work::Find { key } => Message::Get { question, key: key.clone(), want: Want::Digest },
         }
     }
 }

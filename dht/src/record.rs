@@ -125,7 +125,7 @@ impl fmt::Display for RecordKey {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     /// Bytes that never change, under their hash.
-    Blob(Arc<[u8]>),
+    Blob(#[serde(with = "chinwag_base::codec::bytes")] Arc<[u8]>),
     /// A cell, or a change of one.
     Cell(Cell),
 }

@@ -167,6 +167,26 @@ fn a_blob_goes_in_and_comes_out_and_a_hung_holder_is_passed_by() {
 }
 
 #[test]
+fn a_member_that_was_out_of_reach_is_asked_when_it_is_here() {
+    let mut world = World::of(3);
+    let bytes = vec![5; 1_000];
+    let key = RecordKey::Blob(BlobHash::of(&bytes));
+    world.asked(1, blob(&bytes));
+    world.run(ms(200));
+    // Node 3 has just started: its own copy is damaged, and it has no connections yet.
+    let disk = &mut world.machines.get_mut(&node(3)).unwrap().disk;
+    disk.blobs.insert(key.id(), vec![0; 1_000].into());
+    world.link(3, 1, false);
+    world.link(3, 2, false);
+    let request = world.ask(3, Ask::Get { key, quorum: None });
+    world.run(ms(300));
+    assert_eq!(world.answered(request), None);
+    world.link(3, 2, true);
+    world.run(ms(200));
+    assert_eq!(values(&world.answered(request).unwrap()), ["1000 bytes"]);
+}
+
+#[test]
 fn a_read_repairs_the_owners_that_hold_less() {
     let mut world = World::of(5);
     world.put(1, "k", "one");

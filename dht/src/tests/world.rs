@@ -114,6 +114,14 @@ impl World {
         self.tell_members();
     }
 
+    /// The connection between two nodes breaks, or is there again. Nobody is declared dead for it.
+    pub(super) fn link(&mut self, a: u8, b: u8, up: bool) {
+        for (at, peer) in [(a, b), (b, a)] {
+            let peer = node(peer);
+            self.give(node(at), if up { Input::PeerUp { peer } } else { Input::PeerDown { peer } });
+        }
+    }
+
     /// kill -9: what is not on the disk is gone. Everybody notices at once.
     pub(super) fn kill(&mut self, n: u8) {
         let machine = self.machines.remove(&node(n)).unwrap();
