@@ -13,6 +13,7 @@ use chinwag_api::{Failure, Kind};
 use chinwag_base::limits::WATCH_QUEUE_MAX;
 use chinwag_base::{Address, Invite, Key, Moment, Name, NodeId};
 use chinwag_crdt::{Op, Read};
+use chinwag_dht::BlobHash;
 use chinwag_gossip::{Wait, Written};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -148,6 +149,14 @@ impl Handle {
     pub async fn get(&self, key: &Key) -> Result<Option<Read>, Failure> {
         let key = key.clone();
         Ok(self.shared.running().await?.look(move |node, _, _| node.gossip().replica().get(&key)).await?)
+    }
+
+    /// A blob that some program put through this daemon's open door; `None` if it is not held, or there is no door.
+    ///
+    /// # Errors
+    /// Only if the daemon is stopping.
+    pub async fn door_get(&self, hash: &BlobHash) -> Result<Option<Arc<[u8]>>, Failure> {
+        Ok(self.shared.running().await?.open_door.as_ref().and_then(|door| door.get(hash)))
     }
 
     /// How many members are alive, suspected, down and gone, as this one sees it; it counts itself.

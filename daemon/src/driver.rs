@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Look(Look),
     /// Somebody to dial.
     Seed { peer: NodeId, addresses: Vec<Address> },
+    /// Tell people of something that happened outside the node.
+    Tell(Row),
     /// Say goodbye and stop.
     Leave,
 }
@@ -296,6 +298,7 @@ impl Driver {
             }
             Command::Look(look) => look(&self.node, &self.observer, now),
             Command::Seed { peer, addresses } => self.handle(now, Input::Seed { peer, addresses }, turn),
+            Command::Tell(row) => self.observer.tell(clock::wall(), row, None),
             Command::Leave => self.leave(turn),
         }
     }

@@ -8,6 +8,7 @@ use crate::config::{Config, Listen, PORT, ProfileName};
 use crate::driver::{Command, Driver, Stopped, UNPOISONED};
 use crate::gauges::Gauges;
 use crate::home::{Home, Papers};
+use crate::kad::{self, NoShelf, Records, Teller};
 use crate::network::{self, Network, NetworkConfig, NetworkError};
 use crate::observe::{Observer, Row, Told};
 use crate::storage::{self, OpenInvite, Opened, Storage};
@@ -40,6 +41,8 @@ pub(crate) struct Engine {
     commands: mpsc::Sender<Command>,
     stopped: watch::Receiver<Option<Stopped>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// Where programs that are no members come in, if it is open.
+    pub(crate) open_door: Option<kad::Door>,
 }
 
 /// Why a request had no answer.
@@ -95,15 +98,26 @@ impl Engine {
             Failure::new(Kind::Storage, "cannot start the storage thread").because(e.to_string())
         })?;
         let grant = papers.as_ref().map_or_else(|| own_grant(&keypair), |p| p.grant.clone());
+        let (commands, queue) = mpsc::channel(API_QUEUE_MAX);
+        let records = Records { shelf: Arc::new(NoShelf), tell: teller(&commands) };
+        let open_door = match &papers {
+            Some(_) => open(home, config, &records).await?,
+            None => {
+                if !config.open.is_empty() {
+                    let why = "this daemon belongs to no overlay yet; the door opens when it does";
+                    observer.tell(clock::wall(), Row::new(Level::Info, "door.waits").with("why", why), None);
+                }
+                None
+            }
+        };
         let network = match &papers {
-            Some(_) => Some(listen(home, config, &keypair, &grant, &storage).await?),
+            Some(_) => Some(listen(home, config, &keypair, &grant, &storage, records).await?),
             // Without an overlay there is nobody to let in, and so nothing to listen for.
             None => None,
         };
 
         let node = node(config, &keypair, grant, name, generation, entries, members);
         let gauges = Arc::new(Mutex::new(Gauges::default()));
-        let (commands, queue) = mpsc::channel(API_QUEUE_MAX);
         let driver = Driver {
             node,
             network,
@@ -129,6 +143,7 @@ impl Engine {
             commands,
             stopped,
             writer: Mutex::new(Some(writer)),
+            open_door,
         };
         if let Some((peer, addresses)) = seed {
             engine.seed(peer, addresses);
@@ -193,6 +208,9 @@ impl Engine {
 
     /// Says goodbye to everyone and returns when the store is closed.
     pub(crate) async fn leave(&self) -> Stopped {
+        if let Some(door) = &self.open_door {
+            door.close().await;
+        }
         let _ = self.commands.send(Command::Leave).await;
         let how = self.stopped().await;
         // The driver has done so already, unless it panicked.
@@ -272,12 +290,42 @@ fn node(
     )
 }
 
+/// What identify tells about this program.
+const AGENT: &str = concat!("chinwag/", env!("CARGO_PKG_VERSION"));
+
+/// The open door, if it is asked for.
+async fn open(home: &Home, config: &Config, records: &Records) -> Result<Option<kad::Door>, Failure> {
+    if config.open.is_empty() {
+        return Ok(None);
+    }
+    let door = kad::DoorConfig {
+        keypair: home.door_keypair(clock::entropy)?,
+        listen: config.open.iter().flat_map(|wish| transports(*wish)).collect(),
+        path: home.door_path(),
+        agent: AGENT.to_owned(),
+        records: records.clone(),
+    };
+    kad::Door::open(door).await.map(Some)
+}
+
+/// Tells rows through the driver, as long as there is one. It does not keep the driver running.
+fn teller(commands: &mpsc::Sender<Command>) -> Teller {
+    let commands = commands.downgrade();
+    Teller::new(move |row| {
+        if let Some(commands) = commands.upgrade() {
+            // A full queue: the driver has more urgent things to do.
+            let _ = commands.try_send(Command::Tell(row));
+        }
+    })
+}
+
 async fn listen(
     home: &Home,
     config: &Config,
     keypair: &Keypair,
     grant: &Grant,
     storage: &Storage,
+    records: Records,
 ) -> Result<(Network, network::Inbox), Failure> {
     let wishes: Vec<Vec<Address>> = if config.listen.is_empty() {
         // The port of last time, so that the addresses which others remember stay true; else the usual one; else any.
@@ -292,8 +340,9 @@ async fn listen(
         let network = NetworkConfig {
             keypair: keypair.clone(),
             listen,
-            agent: concat!("chinwag/", env!("CARGO_PKG_VERSION")).to_owned(),
+            agent: AGENT.to_owned(),
             admission: Arc::new(Door::new(keypair.clone(), home.root()?, grant.clone(), storage.clone())),
+            records: records.clone(),
         };
         match network::start(network).await {
             Ok(started) => return Ok(started),

@@ -67,6 +67,7 @@ pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
             out_bytes_per_s: gauges.rates.map(|r| r[2]),
         },
         addresses: daemon.addresses(),
+        door: engine.open_door.as_ref().map(crate::kad::Door::status),
         socket: daemon.socket(),
         data: daemon.home.dir().to_owned(),
     }))
