@@ -271,3 +271,40 @@ async fn a_crowd_from_one_address_is_counted_and_told() {
     assert!(inside[0].put_blob(b"those inside are served").await);
     door.close().await;
 }
+
+/// What `tests/interop/run.sh` says if a language or its packages are missing here.
+const SKIPPED: i32 = 77;
+
+/// A program of another language reads what a member holds. That it puts as well is seen in `tests/overlay/interop.rs`,
+/// with a real daemon.
+async fn a_foreign_program_gets_a_members_blob(language: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let (door, _) = open(dir.path(), MemoryShelf::holding(&[b"a member's"])).await;
+    let tcp = door.status().addresses.into_iter().find(|address| address.contains("/tcp/")).unwrap();
+    // target/tmp, where the packages are kept for the next run: this program is target/debug/deps/NAME.
+    let work = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("tmp");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop/run.sh");
+    let mut command = tokio::process::Command::new(script);
+    command.arg(language).arg(work).arg(tcp).arg("a member's").kill_on_drop(true);
+    let told = command.output().await.unwrap();
+    let out = String::from_utf8_lossy(&told.stdout).into_owned() + &String::from_utf8_lossy(&told.stderr);
+    if told.status.code() == Some(SKIPPED) {
+        let is_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!is_ci, "continuous integration must run this: {out}");
+        eprint!("{out}");
+    } else {
+        assert!(told.status.success() && out.contains("got another's: a member's"), "{out}");
+        assert_eq!(door.status().refused["hash"], 1);
+    }
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_js_program_gets_a_members_blob() {
+    a_foreign_program_gets_a_members_blob("js").await;
+}
+
+#[tokio::test]
+async fn a_python_program_gets_a_members_blob() {
+    a_foreign_program_gets_a_members_blob("py").await;
+}
