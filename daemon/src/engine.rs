@@ -99,9 +99,9 @@ impl Engine {
         })?;
         let grant = papers.as_ref().map_or_else(|| own_grant(&keypair), |p| p.grant.clone());
         let (commands, queue) = mpsc::channel(API_QUEUE_MAX);
-        let records = Records { shelf: Arc::new(NoShelf), tell: teller(&commands) };
+        let served = Records { shelf: Arc::new(NoShelf), tell: teller(&commands) };
         let open_door = match &papers {
-            Some(_) => open(home, config, &records).await?,
+            Some(_) => open(home, config, &served).await?,
             None => {
                 if !config.open.is_empty() {
                     let why = "this daemon belongs to no overlay yet; the door opens when it does";
@@ -111,7 +111,7 @@ impl Engine {
             }
         };
         let network = match &papers {
-            Some(_) => Some(listen(home, config, &keypair, &grant, &storage, records).await?),
+            Some(_) => Some(listen(home, config, &keypair, &grant, &storage, served).await?),
             // Without an overlay there is nobody to let in, and so nothing to listen for.
             None => None,
         };
@@ -294,7 +294,7 @@ fn node(
 const AGENT: &str = concat!("chinwag/", env!("CARGO_PKG_VERSION"));
 
 /// The open door, if it is asked for.
-async fn open(home: &Home, config: &Config, records: &Records) -> Result<Option<kad::Door>, Failure> {
+async fn open(home: &Home, config: &Config, served: &Records) -> Result<Option<kad::Door>, Failure> {
     if config.open.is_empty() {
         return Ok(None);
     }
@@ -303,7 +303,7 @@ async fn open(home: &Home, config: &Config, records: &Records) -> Result<Option<
         listen: config.open.iter().flat_map(|wish| transports(*wish)).collect(),
         path: home.door_path(),
         agent: AGENT.to_owned(),
-        records: records.clone(),
+        records: served.clone(),
     };
     kad::Door::open(door).await.map(Some)
 }
@@ -325,7 +325,7 @@ async fn listen(
     keypair: &Keypair,
     grant: &Grant,
     storage: &Storage,
-    records: Records,
+    served: Records,
 ) -> Result<(Network, network::Inbox), Failure> {
     let wishes: Vec<Vec<Address>> = if config.listen.is_empty() {
         // The port of last time, so that the addresses which others remember stay true; else the usual one; else any.
@@ -342,7 +342,7 @@ async fn listen(
             listen,
             agent: AGENT.to_owned(),
             admission: Arc::new(Door::new(keypair.clone(), home.root()?, grant.clone(), storage.clone())),
-            records: records.clone(),
+            records: served.clone(),
         };
         match network::start(network).await {
             Ok(started) => return Ok(started),

@@ -10,14 +10,14 @@
 //!                    (own key)                                            └── Guests (apart, bounded, 48 h)
 //! ```
 //!
-//! - **Among members** ([`members`]) a walk finds owners while a node's view is still partial. Buckets are filled by hand
+//! - **Among members** (`members`) a walk finds owners while a node's view is still partial. Buckets are filled by hand
 //!   from the members that are connected, and a walk asks these alone: whom to dial is membership's decision.
-//! - **The open door** ([`door`]) is a swarm of its own with a key of its own, off unless asked for. Any libp2p program may
+//! - **The open door** (`door`) is a swarm of its own with a key of its own, off unless asked for. Any libp2p program may
 //!   connect and is served identify, ping and Kademlia, within limits, and nothing else. No stranger comes near the
 //!   members' swarm.
 //! - **Only blobs travel here**, as raw bytes under `/chinwag/blob/<sha256 in hexadecimal>`: a blob proves itself,
 //!   whoever sends it. Cells never leave through Kademlia.
-//! - **Validation is inside `RecordStore::put`** ([`shelf`], [`guests`]). libp2p-kad acknowledges a put as soon as the
+//! - **Validation is inside `RecordStore::put`** (`shelf`, `guests`). libp2p-kad acknowledges a put as soon as the
 //!   store has taken it (and, with `FilterBoth`, before anybody has decided), so what is wrong must be refused there.
 //!   The acknowledgement promises memory only; the disk follows a moment later.
 

@@ -14,7 +14,7 @@ use futures::StreamExt;
 use libp2p::core::Transport;
 use libp2p::core::upgrade::Version;
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
-use libp2p::kad::{self, GetRecordOk, QueryResult, Quorum, Record};
+use libp2p::kad::{self, GetProvidersOk, GetRecordOk, QueryResult, Quorum, Record};
 use libp2p::swarm::{Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identity, noise, swarm, tcp, yamux};
 use std::collections::BTreeMap;
@@ -225,6 +225,49 @@ async fn a_miss_asks_the_overlay_and_a_cell_never_does() {
     let fetched = DhtRecord::blob(b"elsewhere".to_vec(), key(9).id(), clock::wall());
     shelf.put(fetched.validate(clock::wall()).unwrap()).unwrap();
     assert_eq!(ada.get(&name(b"elsewhere")).await.as_deref(), Some(&b"elsewhere"[..]));
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_program_says_that_it_provides_a_blob_and_another_hears_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (door, _) = open(dir.path(), Arc::default()).await;
+    let (mut ada, mut bob) = (Program::at(&door).await, Program::at(&door).await);
+    let reachable: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+    ada.swarm.add_external_address(reachable);
+    ada.swarm.behaviour_mut().start_providing(name(b"large").into()).unwrap();
+    ada.until(|event| match event {
+        SwarmEvent::Behaviour(kad::Event::OutboundQueryProgressed {
+            result: QueryResult::StartProviding(result),
+            ..
+        }) => Some(result.unwrap()),
+        _ => None,
+    })
+    .await;
+    // A provider is announced without an answer, so it may still be on its way when the first question comes.
+    let me = *ada.swarm.local_peer_id();
+    let search = async {
+        loop {
+            bob.swarm.behaviour_mut().get_providers(name(b"large").into());
+            let told = bob.until(|event| match event {
+                SwarmEvent::Behaviour(kad::Event::OutboundQueryProgressed {
+                    result: QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })),
+                    ..
+                }) => Some(providers.contains(&me)),
+                SwarmEvent::Behaviour(kad::Event::OutboundQueryProgressed { .. }) => Some(false),
+                _ => None,
+            });
+            // The provider's own connection is driven here too.
+            let found = tokio::select! {
+                found = told => found,
+                never = ada.until(|_| None::<bool>) => never,
+            };
+            if found {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, search).await.expect("bob hears of ada");
     door.close().await;
 }
 
