@@ -60,6 +60,8 @@ async fn a_program_uses_the_door(language: &str) {
     // None of it came to the members, and a restart keeps it.
     assert_eq!((alpha.status().await.keys, door(&beta).await.records), (0, 0));
     alpha.terminate();
+    // Its standard input stays open until then: a second reason to stop would mean "now".
+    alpha.ended().await;
     alpha.start_again().await;
     agree(&[&alpha, &beta]).await;
     let again = door(&alpha).await;

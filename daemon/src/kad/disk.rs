@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BLOBS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blobs");
 /// How long changes gather before they are committed: one fsync for all of them.
@@ -157,9 +157,13 @@ fn parse(key: &[u8], row: &[u8]) -> Option<(BlobHash, Guest)> {
 
 fn write(db: &Database, changes: &Receiver<Change>, tell: &Teller) {
     while let Ok(first) = changes.recv() {
-        std::thread::sleep(GATHER);
-        let batch: Vec<Change> =
-            std::iter::once(first).chain(changes.try_iter().take(DOOR_RECORDS_MAX)).collect();
+        let (mut batch, until) = (vec![first], Instant::now() + GATHER);
+        // An error is the end of the moment, or of the door, which must not be kept waiting.
+        while batch.len() < DOOR_RECORDS_MAX
+            && let Ok(next) = changes.recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            batch.push(next);
+        }
         if let Err(error) = commit(db, &batch) {
             tell.tell(failed(&error.to_string()).with("changes", batch.len()));
         }
