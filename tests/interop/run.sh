@@ -25,7 +25,7 @@ js() {
     cp package.json package-lock.json *.mjs "$work"
     if ! installed package-lock.json; then
         timeout 300 npm ci --prefix "$work" --no-audit --no-fund --ignore-scripts --fetch-retries 1 >"$work/log" 2>&1 ||
-            skip "npm cannot install its packages: $(tail -n 1 "$work/log")"
+            skip "npm cannot install its packages: $(grep -m 1 error "$work/log")"
         cp package-lock.json "$work/installed"
     fi
     run=(node "$work/door.mjs")
