@@ -72,5 +72,5 @@ pub use overlay::{
     InitReply, InitRequest, InviteReply, InviteRequest, JoinReply, JoinRequest, LeaveReply, Overlay, Through,
 };
 pub use schema::{Schema, to_json};
-pub use status::{Counts, Gossip, Health, InStep, Phi, Problem, Status, Version};
+pub use status::{Counts, Gossip, Health, InStep, OpenDoor, Phi, Problem, Status, Version};
 pub use write::{Outcome, Token, Wait, WriteOp, WriteReply, WriteRequest};

@@ -5,6 +5,7 @@ use crate::hex::Hex;
 use crate::overlay::Overlay;
 use chinwag_base::{Address, Generation, NodeId, Role};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// `GET /v1/version`.
@@ -63,10 +64,33 @@ pub struct Status {
     pub dht: Option<DhtStatus>,
     /// Where it listens for members.
     pub addresses: Vec<Address>,
+    /// The open door, if it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<OpenDoor>,
     /// The socket of this API.
     pub socket: PathBuf,
     /// The data directory.
     pub data: PathBuf,
+}
+
+/// Where programs that are no members use the DHT.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OpenDoor {
+    /// Its libp2p peer id. The door has a key of its own, which is not the node's.
+    pub peer: String,
+    /// Where it listens: whole multiaddrs, with the peer id at their end.
+    pub addresses: Vec<String>,
+    /// Connections at this moment.
+    #[serde(default)]
+    pub connections: u64,
+    /// Records that came in there and are held.
+    pub records: u64,
+    /// What they take in memory.
+    #[serde(default)]
+    pub bytes: u64,
+    /// How much was refused since the start, by reason.
+    #[serde(default)]
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// Something that is not well.

@@ -52,19 +52,29 @@ fn status_and_version() {
         gossip: Gossip { queue: 0, queue_max: 256, rounds_per_s: Some(5.0), ..Gossip::default() },
         dht: Some(DhtStatus { records: 3, bytes: 12_288, owners: 3, handing_off: 0 }),
         addresses: vec!["/ip4/127.0.0.1/tcp/41731".parse().unwrap()],
+        door: Some(OpenDoor {
+            peer: "12D3KooW".into(),
+            addresses: vec!["/ip4/127.0.0.1/tcp/7172/p2p/12D3KooW".into()],
+            connections: 1,
+            records: 3,
+            bytes: 900,
+            refused: [("hash".to_owned(), 2)].into(),
+        }),
         socket: "/run/alpha.sock".into(),
         data: "/data".into(),
     };
     holds(
         &status,
         &format!(
-            "{}{}{}{}{}{}",
+            "{}{}{}{}{}{}{}{}",
             r#"{"schema":"chinwag.status/1","name":"alpha","id":""#,
             ID,
             r#"","generation":"abc","overlay":{"name":"home","id":"0123456789abcdef0123456789abcdef"},"role":"admin","pid":7,"version":"0.1.0","protocol":1,"uptime_ms":252000,"healthy":false,"problems":[{"kind":"storage","message":"the disk is full"}],"#,
             r#""members":{"alive":2,"suspect":1,"down":0,"left":0},"phi_highest":{"name":"gamma","phi":5.1,"down_at":8.0},"keys":1204,"digest":"9c1fa07e000000000000000000000000","in_step":{"peers":1,"of":2},"#,
             r#""gossip":{"queue":0,"queue_max":256,"rounds_per_s":5.0,"in_bytes_per_s":null,"out_bytes_per_s":null},"#,
-            r#""dht":{"records":3,"bytes":12288,"owners":3,"handing_off":0},"addresses":["/ip4/127.0.0.1/tcp/41731"],"socket":"/run/alpha.sock","data":"/data"}"#
+            r#""dht":{"records":3,"bytes":12288,"owners":3,"handing_off":0},"addresses":["/ip4/127.0.0.1/tcp/41731"],"#,
+            r#""door":{"peer":"12D3KooW","addresses":["/ip4/127.0.0.1/tcp/7172/p2p/12D3KooW"],"connections":1,"records":3,"bytes":900,"refused":{"hash":2}},"#,
+            r#""socket":"/run/alpha.sock","data":"/data"}"#
         ),
     );
     holds(&Health { ok: true, problems: vec![] }, r#"{"schema":"chinwag.health/1","ok":true,"problems":[]}"#);

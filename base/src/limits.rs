@@ -160,6 +160,10 @@ pub const LOADS_MAX: usize = 256;
 pub const SCAN_RECORDS_MAX: usize = 256;
 /// Records in one offer to another owner.
 pub const OFFER_RECORDS_MAX: usize = 1_024;
+/// Blobs that a Kademlia door asks the overlay for at once.
+pub const SHELF_FETCHES_MAX: usize = 16;
+/// Blobs that it keeps in memory after having fetched them, for whoever asks again: 8 MiB.
+pub const SHELF_FETCHED_BLOBS_MAX: usize = 32;
 /// Records under way to one owner in a hand-off, so that they do not fill its bulk lane.
 pub const HAND_OFF_RECORDS_MAX: usize = 4;
 
@@ -182,3 +186,46 @@ pub const REPORT_PARTS_MAX: usize = BULK_QUEUE_FRAMES_MAX / 2;
 pub const ACK_BYTES_MAX: usize = 64 * 1024;
 /// Runs of dots that were refused and are not asked for again for a while.
 pub const REFUSED_RUNS_MAX: usize = 4_096;
+
+// Kademlia, among members and at the open door.
+/// Walks that one node makes at a time. Each has at most one request under way on a connection, which is a substream.
+pub const KAD_WALKS_MAX: usize = 4;
+/// One message of Kademlia: a record of the largest size beside twenty peers with all their addresses.
+pub const KAD_MESSAGE_BYTES_MAX: usize = RECORD_BYTES_MAX + 64 * 1024;
+/// Keys of which a node remembers who provides them. At 20 providers with 16 addresses each, some 50 MiB at worst.
+pub const KAD_PROVIDED_KEYS_MAX: usize = 1_024;
+/// Providers remembered of one key: the k of Kademlia's paper, more than anybody asks.
+pub const KAD_PROVIDERS_PER_KEY_MAX: usize = 20;
+/// Keys that one peer may say it provides, so that no single peer fills the table.
+pub const KAD_PROVIDED_KEYS_PER_PEER_MAX: usize = KAD_PROVIDED_KEYS_MAX / 8;
+/// Connections through the open door. With `DOOR_STREAMS_MAX` streams of 576 KiB (a window and a message) each, its
+/// guests can make a daemon hold 288 MiB at worst.
+pub const DOOR_CONNECTIONS_MAX: usize = 32;
+/// Connections at the open door that are still being encrypted: a quarter of the room, so that slow ones do not fill it.
+pub const DOOR_PENDING_MAX: usize = 8;
+/// Connections of one guest: one, and one that replaces it.
+pub const DOOR_CONNECTIONS_PER_PEER_MAX: usize = 2;
+/// Connections from one IP address. A key costs a stranger nothing, an address does; a laptop's programs share one.
+pub const DOOR_CONNECTIONS_PER_IP_MAX: usize = 8;
+/// Substreams of one connection through the open door: identify and ping both ways, and a dozen requests at once.
+pub const DOOR_STREAMS_MAX: usize = 16;
+/// How long a guest that asks nothing keeps its connection, which others may wait for.
+pub const DOOR_IDLE_MS_MAX: u64 = 60_000;
+/// Records that came in through the open door.
+pub const DOOR_RECORDS_MAX: usize = 4_096;
+/// Their bytes, held in memory apart from the members' records. No member wants them, so it is what a laptop does not miss.
+pub const DOOR_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Records of one guest: an eighth of the room.
+pub const DOOR_PEER_RECORDS_MAX: usize = DOOR_RECORDS_MAX / 8;
+/// Bytes of one guest's records: an eighth of the room.
+pub const DOOR_PEER_BYTES_MAX: usize = DOOR_BYTES_MAX / 8;
+/// Puts through the open door within a minute: each may cost a hash of 256 KiB and a write, at twenty a second.
+pub const DOOR_PUTS_PER_MINUTE_MAX: u32 = 1_200;
+/// Puts of one guest within a minute: a fifth of all, some 1 MiB a second.
+pub const DOOR_PEER_PUTS_PER_MINUTE_MAX: u32 = DOOR_PUTS_PER_MINUTE_MAX / 5;
+/// Questions of one guest within a minute that its daemon passes on to the overlay: each costs a quorum of members.
+pub const DOOR_PEER_FETCHES_PER_MINUTE_MAX: u32 = 60;
+/// Questions of all guests within a minute that are passed on: what five busy ones may ask.
+pub const DOOR_FETCHES_PER_MINUTE_MAX: u32 = 300;
+/// Guests whose puts and questions are counted within one minute; later ones wait for the next.
+pub const DOOR_METERED_MAX: usize = 1_024;

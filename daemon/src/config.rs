@@ -18,6 +18,9 @@ use std::time::Duration;
 /// The port that a daemon of an overlay takes if it is free.
 pub const PORT: u16 = 7171;
 
+/// The port that an open door takes unless told otherwise.
+pub const DOOR_PORT: u16 = 7172;
+
 /// The flags of `chinwagd` and of `chinwag up`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DaemonArgs {
@@ -31,6 +34,10 @@ pub struct DaemonArgs {
     /// interface, port 7171 or a free one]
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<Listen>,
+    /// Open a door for libp2p programs that are no members, to put and get blobs by Kademlia: IP, IP:PORT (TCP and QUIC)
+    /// or a multiaddr; may be repeated [default: no door; port 7172]
+    #[arg(long, value_name = "ADDR", env = "CHINWAG_OPEN", value_delimiter = ',')]
+    pub open: Vec<Open>,
     /// Join an overlay first: an invite, or @FILE to wait for a file that holds one
     #[arg(long, value_name = "INVITE", env = "CHINWAG_JOIN", hide_env_values = true)]
     pub join: Option<String>,
@@ -130,6 +137,30 @@ impl<'de> Deserialize<'de> for Listen {
     }
 }
 
+/// Where to open a door: as [`Listen`], but with a port of its own, and an IP address is always named, since a door on every
+/// interface should be nobody's accident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Open(pub Listen);
+
+impl FromStr for Open {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        if let Ok(ip) = s.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return Ok(Open(Listen::Both(SocketAddr::new(ip, DOOR_PORT))));
+        }
+        let address = s.parse().map(Listen::One).ok().or_else(|| s.parse().map(Listen::Both).ok());
+        address
+            .map(Open)
+            .ok_or_else(|| "expected IP, IP:PORT or a multiaddr such as /ip4/127.0.0.1/tcp/7172".into())
+    }
+}
+
+impl<'de> Deserialize<'de> for Open {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Where an invite comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JoinBy {
@@ -150,6 +181,8 @@ pub struct Config {
     /// Where to listen; empty means every interface, on [`PORT`], the last port or a free one. Without an overlay a
     /// daemon does not listen at all.
     pub listen: Vec<Listen>,
+    /// Where to open a door for programs that are no members; empty means none. Without an overlay there is none either.
+    pub open: Vec<Listen>,
     /// The overlay to join first.
     pub join: Option<JoinBy>,
     /// Join even if there are keys already, which the overlay then gets.
@@ -174,6 +207,7 @@ impl Config {
             data: data.into(),
             name,
             listen: Vec::new(),
+            open: Vec::new(),
             join: None,
             merge: false,
             init: None,
@@ -207,6 +241,10 @@ impl Config {
             } else {
                 args.listen.clone()
             },
+            open: if args.open.is_empty() { file.open.unwrap_or_default() } else { args.open.clone() }
+                .into_iter()
+                .map(|Open(listen)| listen)
+                .collect(),
             join,
             merge: args.merge,
             init: args.init.clone(),
@@ -261,13 +299,14 @@ pub struct Logging {
 struct File {
     name: Option<Name>,
     listen: Option<Vec<Listen>>,
+    open: Option<Vec<Open>>,
     profile: Option<ProfileName>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
 
 /// The keys of `config.toml`, for suggestions. A test holds them against [`File`].
-const KEYS: [&str; 5] = ["name", "listen", "profile", "log", "log_format"];
+const KEYS: [&str; 6] = ["name", "listen", "open", "profile", "log", "log_format"];
 
 impl File {
     fn read(path: &Path) -> Result<Option<Self>, Failure> {
@@ -349,6 +388,17 @@ mod tests {
         assert!(parse("name = 'a b'").unwrap_err().starts_with("c.toml:1:8: a name has"));
         assert!(parse("name = ").unwrap_err().starts_with("c.toml:1:8: "));
         assert!(parse("listen = ['nowhere']").unwrap_err().contains("expected PORT, IP"));
+    }
+
+    #[test]
+    fn a_door_is_opened_where_it_is_said() {
+        let both = |s: &str| Open(Listen::Both(s.parse().unwrap()));
+        assert_eq!("127.0.0.1:0".parse(), Ok(both("127.0.0.1:0")));
+        assert_eq!("[::1]".parse(), Ok(both("[::1]:7172")));
+        assert!(matches!("/ip4/0.0.0.0/tcp/1".parse(), Ok(Open(Listen::One(_)))));
+        assert!("7172".parse::<Open>().is_err(), "a port alone would be every interface");
+        assert_eq!(parse("open = ['127.0.0.1']").unwrap().open, Some(vec![both("127.0.0.1:7172")]));
+        assert!(parse("open = ['7172']").unwrap_err().contains("expected IP, IP:PORT"));
     }
 
     #[test]

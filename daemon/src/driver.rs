@@ -35,12 +35,16 @@ pub(crate) enum Command {
     Write { ops: Vec<Op>, wait: Wait, timeout: Duration, reply: oneshot::Sender<Result<Written, WriteError>> },
     /// Answer when the write is visible here, or not in time.
     Await { token: Vec<Dot>, timeout: Duration, reply: oneshot::Sender<bool> },
+    /// Keep a record that came in by Kademlia. Nobody waits for it.
+    Accept(chinwag_dht::Record),
     /// Ask the owners of a record, and answer with what they say.
     Ask { ask: chinwag_dht::Ask, timeout: Duration, reply: oneshot::Sender<chinwag_dht::Reply> },
     /// Look at the node. The closure runs on the driver's task and must be quick.
     Look(Look),
     /// Somebody to dial.
     Seed { peer: NodeId, addresses: Vec<Address> },
+    /// Tell people of something that happened outside the node.
+    Tell(Row),
     /// Say goodbye and stop.
     Leave,
 }
@@ -333,6 +337,7 @@ impl Driver {
                 turn.awaits.insert(request, reply);
                 self.handle(now, Input::Await { request, token, until: now + timeout }, turn);
             }
+            Command::Accept(record) => self.handle(now, Input::AcceptRecord(record), turn),
             Command::Ask { ask, timeout, reply } => {
                 let request = chinwag_dht::RequestId(turn.request().0);
                 turn.asks.insert(request, reply);
@@ -340,6 +345,7 @@ impl Driver {
             }
             Command::Look(look) => look(&self.node, &self.observer, now),
             Command::Seed { peer, addresses } => self.handle(now, Input::Seed { peer, addresses }, turn),
+            Command::Tell(row) => self.observer.tell(clock::wall(), row, None),
             Command::Leave => self.leave(turn),
         }
     }

@@ -8,9 +8,10 @@ use crate::config::{Config, Listen, PORT, ProfileName};
 use crate::driver::{Command, Driver, Stopped, UNPOISONED};
 use crate::gauges::Gauges;
 use crate::home::{Home, Papers};
+use crate::kad::{self, Records, Teller};
 use crate::network::{self, Network, NetworkConfig, NetworkError};
 use crate::observe::{Observer, Row, Told};
-use crate::records::{self, RecordReader, RecordStorage};
+use crate::records::{self, OverlayShelf, RecordStorage};
 use crate::storage::{self, OpenInvite, Opened, Storage};
 use chinwag_api::event::Level;
 use chinwag_api::runtime::Runtime;
@@ -43,6 +44,8 @@ pub(crate) struct Engine {
     stopped: watch::Receiver<Option<Stopped>>,
     /// The threads that write and read the disk.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Where programs that are no members come in, if it is open.
+    pub(crate) open_door: Option<kad::Door>,
 }
 
 /// Why a request had no answer.
@@ -102,8 +105,23 @@ impl Engine {
         let (report, records_stored) = mpsc::unbounded_channel();
         let (records, record_threads) = RecordStorage::start(held.store, report).map_err(no_thread)?;
         let grant = papers.as_ref().map_or_else(|| own_grant(&keypair), |p| p.grant.clone());
+        let (commands, queue) = mpsc::channel(API_QUEUE_MAX);
+        let served = Records {
+            shelf: Arc::new(OverlayShelf::new(records.reader(), &commands)),
+            tell: teller(&commands),
+        };
+        let open_door = match &papers {
+            Some(_) => open(home, config, &served).await?,
+            None => {
+                if !config.open.is_empty() {
+                    let why = "this daemon belongs to no overlay yet; the door opens when it does";
+                    observer.tell(clock::wall(), Row::new(Level::Info, "door.waits").with("why", why), None);
+                }
+                None
+            }
+        };
         let network = match &papers {
-            Some(_) => Some(listen(home, config, &keypair, &grant, &storage).await?),
+            Some(_) => Some(listen(home, config, &keypair, &grant, &storage, served).await?),
             // Without an overlay there is nobody to let in, and so nothing to listen for.
             None => None,
         };
@@ -113,7 +131,6 @@ impl Engine {
             node(config, &keypair, grant, name, generation, recovered)
         };
         let gauges = Arc::new(Mutex::new(Gauges::default()));
-        let (commands, queue) = mpsc::channel(API_QUEUE_MAX);
         let driver = Driver {
             node,
             network,
@@ -142,6 +159,7 @@ impl Engine {
             commands,
             stopped,
             threads: Mutex::new(std::iter::once(writer).chain(record_threads).collect()),
+            open_door,
         };
         if let Some((peer, addresses)) = seed {
             engine.seed(peer, addresses);
@@ -177,12 +195,6 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Ask { ask, timeout, reply })?;
         answer.await.map_err(|_| Unanswered::Stopping)
-    }
-
-    /// A reader of the records that are held here.
-    #[allow(dead_code, reason = "for doors beside the overlay's own")]
-    pub(crate) fn records(&self) -> RecordReader {
-        self.records.reader()
     }
 
     /// Looks at the node. `look` runs on the driver's task: it must be quick.
@@ -223,6 +235,9 @@ impl Engine {
 
     /// Says goodbye to everyone and returns when the store is closed.
     pub(crate) async fn leave(&self) -> Stopped {
+        if let Some(door) = &self.open_door {
+            door.close().await;
+        }
         let _ = self.commands.send(Command::Leave).await;
         let how = self.stopped().await;
         // The driver has done so already, unless it panicked.
@@ -304,12 +319,42 @@ fn node(
     )
 }
 
+/// What identify tells about this program.
+const AGENT: &str = concat!("chinwag/", env!("CARGO_PKG_VERSION"));
+
+/// The open door, if it is asked for.
+async fn open(home: &Home, config: &Config, served: &Records) -> Result<Option<kad::Door>, Failure> {
+    if config.open.is_empty() {
+        return Ok(None);
+    }
+    let door = kad::DoorConfig {
+        keypair: home.door_keypair(clock::entropy)?,
+        listen: config.open.iter().flat_map(|wish| transports(*wish)).collect(),
+        path: home.door_path(),
+        agent: AGENT.to_owned(),
+        records: served.clone(),
+    };
+    kad::Door::open(door).await.map(Some)
+}
+
+/// Tells rows through the driver, as long as there is one. It does not keep the driver running.
+fn teller(commands: &mpsc::Sender<Command>) -> Teller {
+    let commands = commands.downgrade();
+    Teller::new(move |row| {
+        if let Some(commands) = commands.upgrade() {
+            // A full queue: the driver has more urgent things to do.
+            let _ = commands.try_send(Command::Tell(row));
+        }
+    })
+}
+
 async fn listen(
     home: &Home,
     config: &Config,
     keypair: &Keypair,
     grant: &Grant,
     storage: &Storage,
+    served: Records,
 ) -> Result<(Network, network::Inbox), Failure> {
     let wishes: Vec<Vec<Address>> = if config.listen.is_empty() {
         // The port of last time, so that the addresses which others remember stay true; else the usual one; else any.
@@ -324,8 +369,9 @@ async fn listen(
         let network = NetworkConfig {
             keypair: keypair.clone(),
             listen,
-            agent: concat!("chinwag/", env!("CARGO_PKG_VERSION")).to_owned(),
+            agent: AGENT.to_owned(),
             admission: Arc::new(Door::new(keypair.clone(), home.root()?, grant.clone(), storage.clone())),
+            records: served.clone(),
         };
         match network::start(network).await {
             Ok(started) => return Ok(started),

@@ -7,6 +7,8 @@
 //! | `overlay.toml` | the overlay's name and id, and this node's grant | 0600 |
 //! | `store.redb` | replicated state, address book, invites | 0600 |
 //! | `records.redb` | records of the DHT that this node holds | 0600 |
+//! | `door.key` | the open door's Ed25519 secret, if it was ever opened | 0600 |
+//! | `door.redb` | what came in through the open door | 0600 |
 //! | `config.toml` | settings, if somebody wrote them | |
 //! | `port` | the port that it listened on last time | 0600 |
 //! | `lock` | held by the process that uses the directory | 0600 |
@@ -168,11 +170,28 @@ impl Home {
     /// # Errors
     /// If the file cannot be read or written, is readable by others, or is not a key.
     pub fn keypair(&self, entropy: impl FnOnce() -> [u8; 32]) -> Result<Keypair, Failure> {
-        match self.read_key("identity.key")? {
+        self.key("identity.key", entropy)
+    }
+
+    /// The open door's key, made with `entropy` at the first call. It is not the node's: strangers meet it.
+    ///
+    /// # Errors
+    /// As [`Home::keypair`].
+    pub(crate) fn door_keypair(&self, entropy: impl FnOnce() -> [u8; 32]) -> Result<Keypair, Failure> {
+        self.key("door.key", entropy)
+    }
+
+    /// Where the blobs are that came in through the open door.
+    pub(crate) fn door_path(&self) -> PathBuf {
+        self.dir.join("door.redb")
+    }
+
+    fn key(&self, file: &str, entropy: impl FnOnce() -> [u8; 32]) -> Result<Keypair, Failure> {
+        match self.read_key(file)? {
             Some(key) => Ok(key),
             None => {
                 let key = Keypair::from_secret(entropy());
-                self.write_key("identity.key", &key)?;
+                self.write_key(file, &key)?;
                 Ok(key)
             }
         }

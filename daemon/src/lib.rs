@@ -29,6 +29,7 @@ mod gauges;
 pub mod home;
 mod http;
 mod join;
+mod kad;
 pub mod log;
 pub mod network;
 mod observe;
@@ -41,6 +42,7 @@ mod unattended;
 
 pub use chinwag_api::{Failure, Kind as FailureKind};
 pub use chinwag_crdt::{Op, Read};
+pub use chinwag_dht::BlobHash;
 pub use chinwag_gossip::{Wait, Written};
 pub use config::{Config, DaemonArgs};
 pub use daemon::{Daemon, Handle};

@@ -21,6 +21,7 @@ mod full_disk;
 mod harness;
 mod history;
 mod hostile;
+mod interop;
 mod leaving;
 mod load;
 mod requests;

@@ -86,5 +86,13 @@ fn lines(status: &Status, health: &str) -> Vec<String> {
         true => "address  it does not listen for members".to_owned(),
         false => format!("address  {}", addresses.join("  ")),
     });
+    if let Some(door) = &status.door {
+        let addresses: Vec<_> = door.addresses.iter().map(|address| printable(address)).collect();
+        lines.push(format!(
+            "door     {}  {}",
+            addresses.join("  "),
+            text::count(door.records, "foreign record")
+        ));
+    }
     lines
 }

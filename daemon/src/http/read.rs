@@ -68,6 +68,7 @@ pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
         },
         dht: Some(seen.dht),
         addresses: daemon.addresses(),
+        door: engine.open_door.as_ref().map(crate::kad::Door::status),
         socket: daemon.socket(),
         data: daemon.home.dir().to_owned(),
     }))

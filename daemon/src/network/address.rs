@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, PeerId};
 use std::net::{IpAddr, SocketAddr};
 
 /// The multiaddr of `address`.
-pub(super) fn to_multiaddr(address: &Address) -> Multiaddr {
+pub(crate) fn to_multiaddr(address: &Address) -> Multiaddr {
     let ip = match address.socket.ip() {
         IpAddr::V4(ip) => Protocol::Ip4(ip),
         IpAddr::V6(ip) => Protocol::Ip6(ip),
@@ -22,7 +22,7 @@ pub(super) fn to_multiaddr(address: &Address) -> Multiaddr {
 }
 
 /// The address that a multiaddr names, whatever stands behind it (`/p2p/…`). `None` if it is of another kind.
-pub(super) fn from_multiaddr(multiaddr: &Multiaddr) -> Option<Address> {
+pub(crate) fn from_multiaddr(multiaddr: &Multiaddr) -> Option<Address> {
     let mut parts = multiaddr.iter();
     let ip = match parts.next()? {
         Protocol::Ip4(ip) => IpAddr::V4(ip),
@@ -54,14 +54,14 @@ pub(super) fn without_peer(multiaddr: &Multiaddr) -> Multiaddr {
 }
 
 /// The node whose key a peer id holds. `None` if it is not an Ed25519 key: such a peer is no node.
-pub(super) fn to_node(peer: &PeerId) -> Option<NodeId> {
+pub(crate) fn to_node(peer: &PeerId) -> Option<NodeId> {
     let multihash = peer.as_ref();
     let key = PublicKey::try_decode_protobuf(multihash.digest()).ok()?;
     Some(NodeId::from_bytes(key.try_into_ed25519().ok()?.to_bytes()))
 }
 
 /// libp2p's id of a node. `None` if the node's bytes are no key at all.
-pub(super) fn to_peer(node: &NodeId) -> Option<PeerId> {
+pub(crate) fn to_peer(node: &NodeId) -> Option<PeerId> {
     let key = ed25519::PublicKey::try_from_bytes(node.as_bytes()).ok()?;
     Some(PublicKey::from(key).to_peer_id())
 }

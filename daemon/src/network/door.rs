@@ -38,17 +38,22 @@ use tokio::time::timeout;
 type Muxed = (PeerId, StreamMuxerBox);
 
 /// libp2p's form of a node's key.
-pub(super) fn libp2p_keypair(keypair: &Keypair) -> Result<identity::Keypair, NetworkError> {
+pub(crate) fn libp2p_keypair(keypair: &Keypair) -> Result<identity::Keypair, NetworkError> {
     identity::Keypair::ed25519_from_bytes(keypair.secret())
         .map_err(|error| NetworkError::Transport(error.to_string()))
 }
 
 /// TCP and QUIC with encryption and multiplexing, but without admission.
 pub(super) fn bare(keypair: &Keypair) -> Result<Boxed<Muxed>, NetworkError> {
+    bare_within(keypair, STREAMS_MAX)
+}
+
+/// The same for connections that have other bounds.
+pub(crate) fn bare_within(keypair: &Keypair, streams_max: usize) -> Result<Boxed<Muxed>, NetworkError> {
     let keypair = libp2p_keypair(keypair)?;
     let noise = noise::Config::new(&keypair).map_err(|error| NetworkError::Transport(error.to_string()))?;
     let mut yamux = yamux::Config::default();
-    yamux.set_max_num_streams(STREAMS_MAX);
+    yamux.set_max_num_streams(streams_max);
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
         .map_err(Visible)
         .upgrade(Version::V1Lazy)
@@ -59,7 +64,7 @@ pub(super) fn bare(keypair: &Keypair) -> Result<Boxed<Muxed>, NetworkError> {
     config.handshake_timeout = Duration::from_millis(HANDSHAKE_MS_MAX);
     config.max_idle_timeout = QUIC_IDLE_MS_MAX;
     config.keep_alive_interval = Duration::from_millis(QUIC_KEEP_ALIVE_MS);
-    config.max_concurrent_stream_limit = STREAMS_MAX as u32;
+    config.max_concurrent_stream_limit = streams_max as u32;
     config.max_stream_data = QUIC_STREAM_WINDOW_BYTES;
     config.max_connection_data = QUIC_CONNECTION_WINDOW_BYTES;
     let quic = quic::tokio::Transport::new(config)
@@ -100,7 +105,7 @@ impl Error for Visible {
 }
 
 /// The innermost I/O error with a kind of its own.
-pub(super) fn innermost_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+pub(crate) fn innermost_io<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     let mut found = None;
     let mut next = Some(error);
     while let Some(error) = next {

@@ -37,8 +37,13 @@ mod tests;
 pub use inbox::Inbox;
 pub use redeem::{RedeemError, redeem};
 
+pub(crate) use address::{from_multiaddr, to_multiaddr, to_node, to_peer};
+pub(crate) use door::{bare_within, innermost_io, libp2p_keypair};
+pub(crate) use task::check_free;
+
+use crate::kad::Records;
 use admission::{Admission, RefusalReason};
-use chinwag_base::limits::CONNECTIONS_MAX;
+use chinwag_base::limits::{CONNECTIONS_MAX, KAD_WALKS_MAX};
 use chinwag_base::{Address, Grant, Keypair, Lane, NodeId, Role};
 use connection::{Peer, lock};
 use door::Shared;
@@ -71,9 +76,10 @@ const QUIC_KEEP_ALIVE_MS: u64 = 2_500;
 const QUIC_STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// What a connection, admitted or not, may make us hold.
 const QUIC_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Substreams of one connection: three lanes, identify both ways, and some that are being closed. Yamux holds up to
-/// 256 KiB for each of them.
-const STREAMS_MAX: usize = 16;
+/// Substreams of one connection: three lanes, identify both ways, one request of Kademlia for each walk and for a bootstrap
+/// in either direction, and some that are being closed. Yamux ends a connection that has more, and holds up to 256 KiB
+/// for each, strangers' in the admission too: at 32 of those it is 192 MiB at worst.
+const STREAMS_MAX: usize = 14 + 2 * (KAD_WALKS_MAX + 1);
 /// How long a stranger keeps its place in the queue for admission when others wait behind it.
 const ADMISSION_MS_SURE: u64 = 1_000;
 /// Dials that wait for the swarm's task.
@@ -91,6 +97,8 @@ pub struct NetworkConfig {
     pub agent: String,
     /// Who may connect.
     pub admission: Arc<dyn Admission>,
+    /// What Kademlia serves to members.
+    pub(crate) records: Records,
 }
 
 /// Why the network could not start. Nothing is left listening.
@@ -251,6 +259,14 @@ impl Network {
         if let Some(peer) = route {
             peer.leave();
         }
+    }
+
+    /// Looks for a blob by Kademlia's walk: here, then at the connected members that are nearest to it. `None` if none of
+    /// those asked has it, or as many walks as allowed are under way. The bytes have the hash that was asked for.
+    pub async fn find_blob(&self, hash: chinwag_dht::BlobHash) -> Option<Vec<u8>> {
+        let (found, answer) = oneshot::channel();
+        self.commands.try_send(Command::FindBlob(hash, found)).ok()?;
+        answer.await.ok().flatten()
     }
 
     /// How often each reason has kept somebody out. Versions are counted together.

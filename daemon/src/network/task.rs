@@ -6,6 +6,7 @@ use super::door::{Door, DoorError, Shared, bare, innermost_io, libp2p_keypair};
 use super::inbox::{EventSender, FrameSenders, Told};
 use super::lanes::Lanes;
 use super::{Happening, LEAVE_MS_MAX, LISTEN_MS_MAX, NetworkConfig, NetworkError, Routes, STREAMS_MAX};
+use crate::kad;
 use chinwag_base::address::Transport as Kind;
 use chinwag_base::limits::ADDRESSES_MAX;
 use chinwag_base::{Address, NodeId};
@@ -24,6 +25,7 @@ use tokio::time::{sleep, timeout};
 /// What the handle asks of the task.
 pub(super) enum Command {
     Dial(NodeId, Vec<Address>),
+    FindBlob(chinwag_dht::BlobHash, kad::members::Found),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -31,6 +33,7 @@ pub(super) enum Command {
 struct Behaviour {
     lanes: Lanes,
     identify: identify::Behaviour,
+    kad: kad::Attended<kad::MemberShelf>,
 }
 
 /// The swarm and what its task needs beside it.
@@ -39,6 +42,7 @@ pub(super) struct Task {
     routes: Routes,
     events: EventSender,
     listening: BTreeSet<Address>,
+    walks: kad::Walks,
 }
 
 impl Task {
@@ -55,7 +59,8 @@ impl Task {
         let identify = identify::Config::new("/chinwag/1".to_owned(), keypair.public())
             .with_agent_version(config.agent.clone())
             .with_cache_size(0);
-        let behaviour = Behaviour { lanes, identify: identify::Behaviour::new(identify) };
+        let kad = kad::members(keypair.public().to_peer_id(), &config.records);
+        let behaviour = Behaviour { lanes, identify: identify::Behaviour::new(identify), kad };
         let door = Door::new(bare(&config.keypair)?, shared).boxed();
         let dials =
             NonZeroU8::new(ADDRESSES_MAX as u8).expect("a peer has addresses, because the limit is above 0");
@@ -63,7 +68,8 @@ impl Task {
             .with_dial_concurrency_factor(dials)
             .with_max_negotiating_inbound_streams(STREAMS_MAX);
         let swarm = Swarm::new(door, behaviour, keypair.public().to_peer_id(), swarm_config);
-        let mut task = Task { swarm, routes, events, listening: BTreeSet::new() };
+        let mut task =
+            Task { swarm, routes, events, listening: BTreeSet::new(), walks: kad::Walks::default() };
         task.listen(&config.listen).await?;
         Ok(task)
     }
@@ -119,6 +125,7 @@ impl Task {
                 event = self.swarm.select_next_some() => self.on_event(event).await,
                 command = commands.recv() => match command {
                     Some(Command::Dial(peer, addresses)) => self.swarm.behaviour_mut().lanes.dial(peer, &addresses),
+                    Some(Command::FindBlob(hash, found)) => self.walks.begin(&mut self.swarm.behaviour_mut().kad, hash, found),
                     Some(Command::Shutdown(stopped)) => break Some(stopped),
                     None => break None,
                 },
@@ -134,7 +141,19 @@ impl Task {
 
     async fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => {
+                self.walks.on_event(&mut self.swarm.behaviour_mut().kad, event);
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Lanes(told)) => {
+                match &told {
+                    Told::Connected(_, Happening::Connected { peer, address, .. }) => {
+                        self.swarm.behaviour_mut().kad.meet(*peer, to_multiaddr(address));
+                    }
+                    Told::Disconnected(_, Happening::Disconnected { peer, .. }) => {
+                        self.swarm.behaviour_mut().kad.part(*peer);
+                    }
+                    _ => {}
+                }
                 let _gone = self.events.send(told).await;
             }
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
@@ -189,7 +208,7 @@ impl Task {
 
 /// libp2p listens with `SO_REUSEPORT`, so two daemons of one user could share a TCP port without noticing. A socket
 /// without that option tells.
-fn check_free(address: &Address) -> io::Result<()> {
+pub(crate) fn check_free(address: &Address) -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
     if address.transport == Kind::Quic || address.socket.port() == 0 {
         return Ok(());

@@ -17,8 +17,10 @@
 //! Two threads use it. One commits batches, one fsync each; the other reads blobs, so that a slow disk holds up no timer
 //! and no client of the rest. redb lets readers see the last commit while the next is made.
 
+mod shelf;
 mod threads;
 
+pub(crate) use shelf::OverlayShelf;
 pub(crate) use threads::{RecordStorage, RecordsStored};
 
 use crate::driver::UNPOISONED;
@@ -133,7 +135,6 @@ impl RecordReader {
     ///
     /// # Errors
     /// If the disk does not give it.
-    #[allow(dead_code, reason = "for doors beside the overlay's own")]
     pub(crate) fn get(&self, id: &Id) -> Result<Option<Kept>, String> {
         let found = self.read(|txn| {
             let index = txn.open_table(INDEX)?;

@@ -82,7 +82,6 @@ impl RecordStorage {
     }
 
     /// A reader for others.
-    #[allow(dead_code, reason = "for doors beside the overlay's own")]
     pub(crate) fn reader(&self) -> RecordReader {
         self.reader.clone()
     }

@@ -1,5 +1,7 @@
 //! Nodes, an invite book, and a peer that speaks the protocol by hand so that it can break it.
 
+use crate::kad::tests::MemoryShelf;
+use crate::kad::{Records, Teller};
 use crate::network::address::to_multiaddr;
 use crate::network::admission::{Admission, Admitted, Proof, RefusalReason};
 use crate::network::door::bare;
@@ -113,11 +115,13 @@ pub(super) struct Node {
 }
 
 pub(super) fn config(seed: u8, book: Arc<Book>, listen: &[&str]) -> NetworkConfig {
+    let records = Records { shelf: Arc::new(MemoryShelf::default()), tell: Teller::new(|_| {}) };
     NetworkConfig {
         keypair: key(seed),
         listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
         agent: "chinwag/test".to_owned(),
         admission: book,
+        records,
     }
 }
 

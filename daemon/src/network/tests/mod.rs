@@ -5,3 +5,4 @@ mod connections;
 mod frames;
 mod harness;
 mod strangers;
+mod walks;
