@@ -155,6 +155,8 @@ impl Handle {
         if self.shared.running().await?.papers.is_some() {
             self.shared.addresses_opened().await;
         }
+        // Others on this machine find it by its entry.
+        self.shared.publish().await;
         Ok(())
     }
 

@@ -20,6 +20,8 @@ use std::time::Duration;
 const STAND_INS_MAX: usize = 4;
 /// Members beyond the owners that a search asks too: who was an owner a moment ago.
 const FIND_BEYOND: usize = 2;
+/// How long a search waits for those that are late: people look at it.
+const FIND_WITHIN: Duration = Duration::from_secs(1);
 
 impl Operation {
     /// How many members a find asks.
@@ -51,6 +53,7 @@ impl Dht {
             }
             Ask::Find { key } => (Work::Find { key: key.clone() }, key, None),
         };
+        let until = if let Work::Find { .. } = work { until.min(self.now + FIND_WITHIN) } else { until };
         let id = key.id();
         let ranking = self.placement.nearest(&id, OWNERS_MAX);
         let owners = self.config.owners.clamp(1, ranking.len().max(1));

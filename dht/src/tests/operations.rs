@@ -298,6 +298,19 @@ fn a_search_says_who_holds_it() {
 }
 
 #[test]
+fn a_search_waits_a_second_for_who_is_late_and_no_longer() {
+    let mut world = World::of(16);
+    let (stranger, owners) = outsider(&world, &cell("k"));
+    world.put(stranger, "k", "hello");
+    world.run(ms(100));
+    world.machines.get_mut(&node(owners[2])).unwrap().hung = true;
+    let (reply, took) = world.asked(stranger, Ask::Find { key: cell("k") });
+    assert_eq!((reply.result, took), (Ok(Outcome::Traced), ms(1_000)));
+    let late: Vec<_> = reply.trace.iter().filter(|a| a.verdict == Verdict::Late).map(|a| a.rank).collect();
+    assert_eq!(late, [2]);
+}
+
+#[test]
 fn ranks_are_those_of_the_metric() {
     let world = World::of(16);
     let key = cell("k");
