@@ -94,8 +94,11 @@ pub const CONNECTIONS_PER_PEER_MAX: usize = 3;
 pub const GOSSIP_QUEUE_FRAMES_MAX: usize = 256;
 /// Bytes of gossip frames that wait for a slow peer.
 pub const GOSSIP_QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bulk frames that wait for a slow peer; a further one is refused and the exchange is given up.
-pub const BULK_QUEUE_FRAMES_MAX: usize = 32;
+/// Bulk frames that wait for a slow peer; a further one is refused and the exchange is given up, or another owner is
+/// asked. As many as clients' operations that may be open: a burst of small puts is no slow peer.
+pub const BULK_QUEUE_FRAMES_MAX: usize = 4_096;
+/// Bytes of bulk frames that wait for a slow peer: 32 of the largest records, which a slow link still moves in seconds.
+pub const BULK_QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Frames that have arrived and wait for the driver, per node; beyond it reading stops.
 pub const INBOX_FRAMES_MAX: usize = 1_024;
 /// Frames that could not be decoded, after which the connection that brought them is closed.
@@ -144,6 +147,11 @@ pub const PUBLISHER_BYTES_MAX: usize = BLOB_STORE_BYTES_MAX / 4;
 pub const CELL_ITEMS_MAX: usize = 4_096;
 /// Runs of one cell's causal context: process lives that have put it, and puts that overtook each other.
 pub const CONTEXT_RUNS_MAX: usize = 4_096;
+/// What owners join may be this many times as large as what a client may put: puts that raced for the last room were both
+/// acknowledged, and owners that refused each other's could never agree.
+pub const JOINED_FACTOR: usize = 2;
+/// Counters that a coordinator keeps, by a key's place. Keys that share one have gaps in their contexts.
+pub const COUNTERS_MAX: usize = 65_536;
 /// Operations of clients that are open at once. Each holds a record and asks a handful of owners.
 pub const DHT_OPERATIONS_MAX: usize = 4_096;
 /// Bytes that those operations may hold.
@@ -181,7 +189,7 @@ pub const PULL_ENTRIES_MAX: usize = 4_096;
 pub const CLOCK_PART_BYTES_MAX: usize = 256 * 1024;
 /// Parts of one report of a clock: half of what waits for a slow peer's bulk lane, and some 70,000 replicas. A larger
 /// clock is told in turns, a slice in each exchange.
-pub const REPORT_PARTS_MAX: usize = BULK_QUEUE_FRAMES_MAX / 2;
+pub const REPORT_PARTS_MAX: usize = BULK_QUEUE_BYTES_MAX / CLOCK_PART_BYTES_MAX / 2;
 /// Bytes of one acknowledgement's clock, which shares a gossip frame.
 pub const ACK_BYTES_MAX: usize = 64 * 1024;
 /// Runs of dots that were refused and are not asked for again for a while.

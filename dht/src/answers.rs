@@ -5,8 +5,12 @@ use crate::io::Verdict;
 use crate::message::{Found, Question, Refusal, Stored, Text};
 use crate::operation::{Answer, Holds, Inquiry, Work};
 use crate::outcome::merge;
-use crate::record::Content;
+use crate::record::{Content, RecordError};
 use chinwag_base::NodeId;
+use std::time::Duration;
+
+/// How long after its lane was full a member is asked again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(20);
 
 impl Dht {
     pub(crate) fn on_stored(&mut self, from: NodeId, question: Question, verdict: Stored) {
@@ -81,50 +85,76 @@ impl Dht {
                     one.holds = Some(Holds::Nothing);
                     Verdict::Deleted
                 }
+                // It has just ended, by one clock or the other.
+                (Err(RecordError::Expired { .. }), _) => {
+                    one.holds = Some(Holds::Nothing);
+                    Verdict::Absent
+                }
                 (Err(why), _) => Verdict::Refused(Refusal::Record(Text::new(why.to_string()))),
                 // Not what was asked for.
                 (Ok(_), _) => Verdict::Absent,
             },
         };
+        // What is held counts, so that reads of large cells do not add up unseen.
+        let held = match &operation.work {
+            Work::Get { found: Some(record), .. } => record.content.len() * operation.asked.len(),
+            Work::Put(put) => put.record.content.len() + put.beside.weight(),
+            Work::Get { .. } | Work::Find { .. } => 0,
+        };
+        if operation.close_at.is_none() && held > operation.bytes {
+            self.operations.bytes += held - operation.bytes;
+            operation.bytes = held;
+        }
         if in_this_round {
             self.go_on(number);
         }
     }
 
     pub(crate) fn operations_peer_down(&mut self, peer: NodeId) {
-        self.unreachable(|asked| asked.shown.node == peer);
-    }
-
-    /// The bulk lane is full: whatever was asked last has not left. Nobody else's question is touched.
-    pub(crate) fn on_send_refused(&mut self, to: NodeId) {
-        self.hand_off_refused(to);
-        let last = self.operations.questions.iter().rev().find(|(_, (number, asked))| {
-            self.operations.open.get(number).is_some_and(|op| op.asked[*asked].shown.node == to)
+        let of_peer = |one: &Inquiry| one.shown.node == peer && one.question.is_some();
+        let lost = self.operations.open.iter().flat_map(|(number, operation)| {
+            let asked = operation.asked.iter().enumerate().filter(|(_, one)| of_peer(one));
+            asked.map(|(asked, _)| (*number, asked))
         });
-        if let Some((question, _)) = last {
-            let question = *question;
-            self.unreachable(|asked| asked.question == Some(question));
+        for (number, asked) in lost.collect::<Vec<_>>() {
+            self.unreachable(number, asked);
         }
     }
 
-    /// Their answers will not come.
-    fn unreachable(&mut self, which: impl Fn(&Inquiry) -> bool) {
-        let mut touched = Vec::new();
-        for (number, operation) in &mut self.operations.open {
-            for asked in operation.asked.iter_mut().filter(|asked| which(asked)) {
-                if let Some(question) = asked.question.take() {
-                    self.operations.questions.remove(&question);
-                    if asked.shown.verdict == Verdict::Waiting {
-                        touched.push(*number);
-                    }
-                    asked.shown.verdict = Verdict::Unreachable;
-                }
+    /// The bulk lane is full: whatever was asked last has not left. It is asked again when there may be room.
+    pub(crate) fn on_send_refused(&mut self, to: NodeId) {
+        let is_to = |(number, asked): &(u64, usize)| {
+            self.operations.open.get(number).is_some_and(|operation| operation.asked[*asked].shown.node == to)
+        };
+        let last = self
+            .operations
+            .questions
+            .iter()
+            .rev()
+            .find(|(_, at)| is_to(at))
+            .map(|(question, at)| (*question, *at));
+        let handing_off = self.hand_off_question(to);
+        match last {
+            Some((question, (number, asked))) if handing_off.is_none_or(|other| other < question) => {
+                self.unreachable(number, asked);
+                self.operations.timers.insert((self.now + REFUSED_PAUSE, number));
             }
+            _ => self.hand_off_refused(to),
         }
-        for number in touched {
+    }
+
+    /// The answer of one who was asked will not come.
+    fn unreachable(&mut self, number: u64, asked: usize) {
+        let Some(operation) = self.operations.open.get_mut(&number) else { return };
+        let one = &mut operation.asked[asked];
+        let Some(question) = one.question.take() else { return };
+        self.operations.questions.remove(&question);
+        let was_on_time = one.shown.verdict == Verdict::Waiting;
+        one.shown.verdict = Verdict::Unreachable;
+        if asked >= operation.round && operation.close_at.is_none() && was_on_time {
             self.ask_next(number);
-            self.go_on(number);
         }
+        self.go_on(number);
     }
 
     pub(crate) fn tick_operations(&mut self) {
@@ -156,6 +186,7 @@ impl Dht {
             return self.too_late(number);
         }
         if !answered {
+            self.ask_the_refused(number);
             for _ in 0..stand_ins {
                 self.ask_next(number);
             }

@@ -66,6 +66,13 @@ impl Dht {
                 Work::Get { .. } | Work::Find { .. } => 0,
             };
         let operations = &mut self.operations;
+        // What is answered and waits for the late ones makes room for what is not.
+        let oldest =
+            if operations.open.len() >= DHT_OPERATIONS_MAX { operations.oldest_answered() } else { None };
+        if let Some(oldest) = oldest {
+            self.close(oldest);
+        }
+        let operations = &mut self.operations;
         let open = operations.open.len();
         if open >= DHT_OPERATIONS_MAX || operations.bytes + bytes > DHT_OPERATION_BYTES_MAX {
             return Err(AskError::Busy { open });
@@ -107,7 +114,9 @@ impl Dht {
     fn plan_put(&mut self, key: &Key, edit: Edit, expires: Option<WallTime>) -> Result<Work, AskError> {
         let id = RecordKey::Cell(key.clone()).id();
         let known = self.known(&id);
-        if matches!(edit, Edit::Delete | Edit::Remove(_)) {
+        // An element that is in there already is confirmed rather than added twice.
+        let is_unseen = known.context().is_empty();
+        if matches!(edit, Edit::Delete | Edit::Remove(_)) || is_unseen && matches!(edit, Edit::Add(_)) {
             let key = RecordKey::Cell(key.clone());
             return Ok(Work::Get { key, then: Some((edit, expires)), found: None });
         }
@@ -129,9 +138,12 @@ impl Dht {
         if let Some(latest) = known.latest() {
             self.hlc.observe(latest, wall);
         }
-        let dot = Dot::new(self.replica, self.seen.mint(id));
+        let dot = Dot::new(self.replica, self.seen.next_counter(&id));
         let change = known.plan(edit, dot, self.hlc.tick(wall), expires)?;
         let record = Record::cell(key.clone(), change.clone(), self.me, wall).validate(wall)?.into_record();
+        if change.context().contains(dot) {
+            self.seen.used(&id);
+        }
         let mut seen = known.clone();
         if seen.join(&change).is_ok() {
             self.seen.note(id, &seen);
@@ -229,30 +241,43 @@ impl Dht {
 
     /// A member that could not be reached is here now: it is asked, if it still matters what it says.
     pub(crate) fn ask_again(&mut self, peer: NodeId) {
-        let now = self.now;
-        let Some(known) = self.peers.get(&peer).copied() else { return };
         let waiting = self.operations.open.iter().filter(|(_, operation)| operation.close_at.is_none());
         let waiting = waiting.filter_map(|(number, operation)| {
             let is_it = |one: &Inquiry| one.shown.node == peer && one.shown.verdict == Verdict::Unreachable;
-            let asked = operation.round + operation.this_round().iter().position(is_it)?;
-            Some((*number, asked))
+            Some((*number, operation.round + operation.this_round().iter().position(is_it)?))
         });
         for (number, asked) in waiting.collect::<Vec<_>>() {
-            let question = self.question();
-            let Some(operation) = self.operations.open.get_mut(&number) else { continue };
-            let timeout = if operation.is_put() { known.puts.timeout() } else { known.gets.timeout() };
-            let one = &mut operation.asked[asked];
-            one.shown.verdict = Verdict::Waiting;
-            one.shown.after = now.since(operation.began);
-            self.operations.timers.remove(&(one.late_at, number));
-            (one.at, one.late_at, one.question) = (now, now + timeout, Some(question));
-            self.operations.timers.insert((one.late_at, number));
-            // Another question of this operation may have had the same hour.
-            self.operations.timers.insert((operation.until, number));
-            self.operations.questions.insert(question, (number, asked));
-            let message = operation.work.question(question);
-            self.send(peer, message);
+            self.ask_one_again(number, asked);
         }
+    }
+
+    /// Asks those of an operation again whose lane was full.
+    pub(crate) fn ask_the_refused(&mut self, number: u64) {
+        let Some(operation) = self.operations.open.get(&number) else { return };
+        let one = |(_, one): &(usize, &Inquiry)| {
+            one.shown.verdict == Verdict::Unreachable && self.peers.contains_key(&one.shown.node)
+        };
+        let refused = operation.asked.iter().enumerate().skip(operation.round).filter(one);
+        for asked in refused.map(|(asked, _)| asked).collect::<Vec<_>>() {
+            self.ask_one_again(number, asked);
+        }
+    }
+
+    fn ask_one_again(&mut self, number: u64, asked: usize) {
+        let now = self.now;
+        let question = self.question();
+        let Some(operation) = self.operations.open.get_mut(&number) else { return };
+        let node = operation.asked[asked].shown.node;
+        let Some(known) = self.peers.get(&node) else { return };
+        let timeout = if operation.is_put() { known.puts.timeout() } else { known.gets.timeout() };
+        let one = &mut operation.asked[asked];
+        one.shown.verdict = Verdict::Waiting;
+        one.shown.after = now.since(operation.began);
+        (one.at, one.late_at, one.question) = (now, now + timeout, Some(question));
+        self.operations.timers.insert((one.late_at, number));
+        self.operations.questions.insert(question, (number, asked));
+        let message = operation.work.question(question);
+        self.send(node, message);
     }
 
     fn ask_ourselves(&mut self, number: u64, asked: usize, id: Id, message: Message) {

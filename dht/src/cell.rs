@@ -16,11 +16,16 @@
 //! hybrid clocks and lists the others. In a set an element put concurrently with its removal stays.
 
 use crate::context::Context;
-use chinwag_base::limits::{CELL_ITEMS_MAX, CONTEXT_RUNS_MAX, ELEMENT_BYTES_MAX, RECORD_BYTES_MAX};
+use chinwag_base::limits::{
+    CELL_ITEMS_MAX, CONTEXT_RUNS_MAX, ELEMENT_BYTES_MAX, JOINED_FACTOR, RECORD_BYTES_MAX,
+};
 use chinwag_base::{Value, WallTime};
 use chinwag_crdt::{Dot, Hlc, Kind, Read, Sibling};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::collections::BTreeMap;
+
+/// Puts that began so close to each other count as concurrent.
+const SIMULTANEOUS_MS: u64 = 250;
 
 /// What one live dot stands for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -114,7 +119,10 @@ impl Cell {
         Ok(match edit {
             Edit::Set(value) => {
                 self.expect_kind(Kind::Register)?;
-                self.change(new(What::Value(hlc, value.clone())), all)
+                let mut change = self.change(new(What::Value(hlc, value.clone())), all);
+                // Whoever puts again has seen its own earlier puts, whether they have arrived or not.
+                change.context.insert_up_to(dot);
+                change
             }
             Edit::Add(element) => {
                 self.expect_kind(Kind::Set)?;
@@ -171,14 +179,34 @@ impl Cell {
             }
         }
         let joined = Cell { items, context };
-        if joined.items.len() > CELL_ITEMS_MAX
-            || joined.context.runs() > CONTEXT_RUNS_MAX
-            || joined.weight() > RECORD_BYTES_MAX
-        {
+        if joined.exceeds(JOINED_FACTOR) {
             return Err(CellError::Full);
         }
         *self = joined;
         Ok(())
+    }
+
+    /// Whether it is larger than a client's put may make it. What owners join may be larger ([`JOINED_FACTOR`]).
+    pub fn is_too_large(&self) -> bool {
+        self.exceeds(1)
+    }
+
+    fn exceeds(&self, factor: usize) -> bool {
+        self.items.len() > factor * CELL_ITEMS_MAX
+            || self.context.runs() > factor * CONTEXT_RUNS_MAX
+            || self.weight() > factor * RECORD_BYTES_MAX
+    }
+
+    /// What is left of it when it has ended: nothing live, and all that it has seen, so that an older value which some owner
+    /// still has does not come back. `None` if it has seen nothing but what was live in it.
+    pub fn entombed(&self) -> Option<Cell> {
+        let seen_more = self.context.len() > self.items.len() as u64;
+        seen_more.then(|| Cell { items: BTreeMap::new(), context: self.context.clone() })
+    }
+
+    /// Whether it adds elements to a set.
+    pub fn adds_elements(&self) -> bool {
+        self.items.values().any(|item| matches!(item.what, What::Element(_)))
     }
 
     /// Whether a join of `other` would change nothing.
@@ -193,11 +221,14 @@ impl Cell {
         self.items.keys().any(|dot| !change.context.contains(*dot))
     }
 
-    /// The same cell without what was put at the same time as `change` or later, unless `change` itself did, or has seen it.
+    /// The same cell without what was put at the same time as `change`, by the writers' clocks: up to [`SIMULTANEOUS_MS`] after
+    /// it. What is older is, and so is what an hour that lies further ahead belongs to: a clock that is wrong. What `change`
+    /// itself did, or has seen, stays in.
     pub fn older_than(&self, change: &Cell) -> Cell {
-        let latest = change.latest();
+        let Some(latest) = change.latest() else { return self.clone() };
+        let until = Hlc::new(latest.millis().saturating_add(SIMULTANEOUS_MS), u16::MAX);
         let is_older = |dot: &Dot, item: &Item| match &item.what {
-            What::Value(at, _) => Some(*at) < latest || change.context.contains(*dot),
+            What::Value(at, _) => !(latest..=until).contains(at) || change.context.contains(*dot),
             What::Element(_) => true,
         };
         let items = self.items.iter().filter(|(dot, item)| is_older(dot, item));
@@ -283,7 +314,7 @@ impl<'de> Deserialize<'de> for Cell {
             context: Context,
         }
         let Raw { items, context } = Raw::deserialize(deserializer)?;
-        if items.len() > CELL_ITEMS_MAX || !items.keys().all(|dot| context.contains(*dot)) {
+        if items.len() > JOINED_FACTOR * CELL_ITEMS_MAX || !items.keys().all(|dot| context.contains(*dot)) {
             return Err(de::Error::custom(
                 "a cell has too many items, or one that its context does not cover",
             ));
@@ -372,12 +403,14 @@ mod tests {
     fn concurrent_values_beyond_a_records_size_are_refused_and_change_nothing() {
         let big = "x".repeat(60_000);
         let put = |n| Cell::new().plan(&Edit::Set(value(&big)), dot(n, 1), at(1), None).unwrap();
-        let full = after(&Cell::new(), &[&put(1), &put(2), &put(3), &put(4)]);
+        let four = after(&Cell::new(), &[&put(1), &put(2), &put(3), &put(4)]);
+        assert!(!four.is_too_large() && after(&four, &[&put(5)]).is_too_large());
+        let full = after(&four, &[&put(5), &put(6), &put(7), &put(8)]);
         let mut cell = full.clone();
-        assert_eq!(cell.join(&put(5)), Err(CellError::Full));
+        assert_eq!(cell.join(&put(9)), Err(CellError::Full));
         assert_eq!(cell, full);
         // One that has seen them makes room.
-        let one = full.plan(&Edit::Set(value("small")), dot(5, 1), at(2), None).unwrap();
+        let one = full.plan(&Edit::Set(value("small")), dot(9, 2), at(2), None).unwrap();
         assert_eq!(shown(&after(&full, &[&one])), ["small"]);
     }
 

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 #[derive(Debug, Clone)]
 pub(crate) enum Waiter {
     /// A peer that put it.
-    Peer { to: NodeId, question: Question, change: Option<Cell> },
+    Peer { to: NodeId, question: Question, change: Option<Cell>, passed_on: bool },
     /// An operation of our own that asked ourselves.
     Own { operation: u64, asked: usize, change: Option<Cell> },
     /// A repair of a damaged blob.
@@ -32,13 +32,27 @@ pub(crate) enum Waiter {
     Nobody,
 }
 
+impl Waiter {
+    /// Whether the record has been acknowledged before.
+    fn passes_on(&self) -> bool {
+        match self {
+            Waiter::Peer { passed_on, .. } => *passed_on,
+            Waiter::Own { .. } | Waiter::Door => false,
+            Waiter::Repair | Waiter::Nobody => true,
+        }
+    }
+}
+
 /// What waits for the disk.
 #[derive(Debug, Default)]
 pub(crate) struct Commits {
     order: VecDeque<Id>,
     queued: BTreeSet<Id>,
-    bytes: usize,
     waiters: BTreeMap<Id, Vec<Waiter>>,
+    /// Puts that are staged and not answered, those at the disk too, and their bytes: several may be of one record.
+    waiting: Load,
+    /// Of those, what waits for a further batch, by place.
+    queued_load: BTreeMap<Id, Load>,
     at_disk: Option<AtDisk>,
     next_batch: u64,
 }
@@ -48,18 +62,40 @@ struct AtDisk {
     batch: BatchId,
     changes: BTreeMap<Id, Change>,
     waiters: BTreeMap<Id, Vec<Waiter>>,
+    load: Load,
+}
+
+/// Puts and their bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    puts: usize,
+    bytes: usize,
+}
+
+impl Load {
+    fn add(&mut self, bytes: usize) {
+        self.puts += 1;
+        self.bytes += bytes;
+    }
 }
 
 impl Commits {
-    fn queue(&mut self, id: Id, bytes: usize) {
+    fn queue(&mut self, id: Id) {
         if self.queued.insert(id) {
             self.order.push_back(id);
-            self.bytes += bytes;
         }
     }
 
+    /// The batch is no longer at the disk.
+    fn done(&mut self, batch: BatchId) -> Option<AtDisk> {
+        let at_disk = self.at_disk.take_if(|at_disk| at_disk.batch == batch)?;
+        self.waiting.puts -= at_disk.load.puts;
+        self.waiting.bytes -= at_disk.load.bytes;
+        Some(at_disk)
+    }
+
     fn is_full(&self) -> bool {
-        self.order.len() >= STAGED_RECORDS_MAX || self.bytes >= STAGED_RECORD_BYTES_MAX
+        self.waiting.puts >= STAGED_RECORDS_MAX || self.waiting.bytes >= STAGED_RECORD_BYTES_MAX
     }
 }
 
@@ -71,8 +107,10 @@ impl Dht {
         }
         let key = record.key.clone();
         let id = key.id();
-        let bytes = record.content.len();
-        match self.store.stage(record, self.wall()) {
+        // The waiter keeps a put's change beside the store's copy.
+        let bytes = 2 * record.content.len();
+        let passed_on = waiter.passes_on();
+        match self.store.stage(record, passed_on, self.wall()) {
             Err(why) => {
                 if let Waiter::Door = waiter {
                     self.event(Event::Refused { from: None, key, why: why.to_string() });
@@ -81,15 +119,18 @@ impl Dht {
             }
             Ok(None) => self.tell(waiter, Some(id), Ok(())),
             Ok(Some(id)) => {
+                self.commits.waiting.add(bytes);
                 let staged = self.store.staged(&id);
                 match &mut self.commits.at_disk {
                     // Nothing beyond what is at the disk already.
                     Some(at_disk) if staged.is_some() && at_disk.changes.get(&id) == staged => {
+                        at_disk.load.add(bytes);
                         at_disk.waiters.entry(id).or_default().push(waiter);
                     }
                     _ => {
+                        self.commits.queued_load.entry(id).or_default().add(bytes);
                         self.commits.waiters.entry(id).or_default().push(waiter);
-                        self.commits.queue(id, bytes);
+                        self.commits.queue(id);
                     }
                 }
             }
@@ -100,9 +141,18 @@ impl Dht {
     pub(crate) fn stage_drop(&mut self, id: Id) -> bool {
         let drops = self.store.stage_drop(id);
         if drops {
-            self.commits.queue(id, 0);
+            self.commits.queue(id);
         }
         drops
+    }
+
+    /// Stages what is left of a record that has ended. Says whether it is on its way.
+    pub(crate) fn stage_end(&mut self, id: Id) -> bool {
+        let ends = self.store.stage_end(id);
+        if ends {
+            self.commits.queue(id);
+        }
+        ends
     }
 
     /// If the disk is free, gives it what waits, up to the size of a commit.
@@ -121,11 +171,6 @@ impl Dht {
             }
             changes.insert(id, change.clone());
         }
-        if self.commits.order.is_empty() {
-            self.commits.bytes = 0;
-        } else {
-            self.commits.bytes = self.commits.bytes.saturating_sub(bytes);
-        }
         if changes.is_empty() {
             return;
         }
@@ -133,12 +178,17 @@ impl Dht {
         self.commits.next_batch += 1;
         let batch = BatchId(self.commits.next_batch);
         let persist = changes.iter().map(|(id, change)| (*id, change.clone())).collect();
-        self.commits.at_disk = Some(AtDisk { batch, changes, waiters });
+        let mut load = Load::default();
+        for part in changes.keys().filter_map(|id| self.commits.queued_load.remove(id)) {
+            load.puts += part.puts;
+            load.bytes += part.bytes;
+        }
+        self.commits.at_disk = Some(AtDisk { batch, changes, waiters, load });
         self.output(Output::Persist { batch, changes: persist });
     }
 
     pub(crate) fn on_persisted(&mut self, batch: BatchId) {
-        let Some(at_disk) = self.commits.at_disk.take_if(|at_disk| at_disk.batch == batch) else { return };
+        let Some(at_disk) = self.commits.done(batch) else { return };
         for (id, change) in &at_disk.changes {
             let before = self.store.digest(id);
             self.store.apply(*id, change);
@@ -150,7 +200,7 @@ impl Dht {
     }
 
     pub(crate) fn on_persist_failed(&mut self, batch: BatchId, why: &str) {
-        let Some(at_disk) = self.commits.at_disk.take_if(|at_disk| at_disk.batch == batch) else { return };
+        let Some(at_disk) = self.commits.done(batch) else { return };
         for (id, change) in &at_disk.changes {
             // What was staged on top of it goes to the disk with the next batch, and this with it.
             if self.store.staged(id) == Some(change) {
@@ -165,7 +215,7 @@ impl Dht {
     /// Tells whoever waits. On success `id` is the durable row.
     fn tell(&mut self, waiter: Waiter, id: Option<Id>, result: Result<(), Refusal>) {
         match waiter {
-            Waiter::Peer { to, question, change } => {
+            Waiter::Peer { to, question, change, .. } => {
                 let verdict = self.verdict(id, change.as_ref(), result);
                 self.send(to, Message::Stored { question, verdict });
             }
@@ -190,6 +240,8 @@ impl Dht {
         }
         let held = id.and_then(|id| self.store.get(&id, self.wall()));
         match (held, change) {
+            // Who adds to a set replaces nothing, so the rest of it need not travel.
+            (_, Some(change)) if change.adds_elements() => Stored::Alone,
             (Some(held), Some(change)) if held.cell().is_some_and(|cell| cell.has_unseen_by(change)) => {
                 held.to_record(None).map_or(Stored::Alone, Stored::Merged)
             }
@@ -206,7 +258,8 @@ impl Dht {
     ) {
         let may_write = self.members.get(&from).is_none_or(|member| member.may_write);
         let key = record.key.clone();
-        let refused = if !may_write && !passed_on {
+        // A reader owns nothing, so it has nothing to pass on either.
+        let refused = if !may_write {
             Refusal::Reader
         } else if record.publisher != from && !passed_on {
             Refusal::Publisher
@@ -217,7 +270,7 @@ impl Dht {
                         Content::Cell(cell) => Some(cell.clone()),
                         Content::Blob(_) => None,
                     };
-                    return self.stage(record, Waiter::Peer { to: from, question, change });
+                    return self.stage(record, Waiter::Peer { to: from, question, change, passed_on });
                 }
                 Err(why) => Refusal::Record(Text::new(why.to_string())),
             }

@@ -7,7 +7,7 @@
 //! the set itself. A coordinator counts its puts of one key without gaps, so that the set is a run or two for each.
 
 use chinwag_base::ReplicaId;
-use chinwag_base::limits::CONTEXT_RUNS_MAX;
+use chinwag_base::limits::{CONTEXT_RUNS_MAX, JOINED_FACTOR};
 use chinwag_crdt::Dot;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::collections::BTreeMap;
@@ -36,6 +36,17 @@ impl Context {
     /// Puts a dot in.
     pub fn insert(&mut self, dot: Dot) {
         self.insert_run(dot.replica, (dot.counter, dot.counter));
+    }
+
+    /// Puts in the dot and all earlier ones of its replica.
+    pub fn insert_up_to(&mut self, dot: Dot) {
+        self.insert_run(dot.replica, (1, dot.counter));
+    }
+
+    /// How many dots are in it.
+    pub fn len(&self) -> u64 {
+        let run = |(first, last): &Run| last.saturating_sub(*first).saturating_add(1);
+        self.0.values().flatten().map(run).fold(0, u64::saturating_add)
     }
 
     /// Puts in all that the other one has.
@@ -87,7 +98,7 @@ impl<'de> Deserialize<'de> for Context {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let runs = BTreeMap::<ReplicaId, Vec<Run>>::deserialize(deserializer)?;
         let context = Context(runs);
-        if context.runs() > CONTEXT_RUNS_MAX {
+        if context.runs() > JOINED_FACTOR * CONTEXT_RUNS_MAX {
             return Err(de::Error::custom("a causal context has too many runs"));
         }
         let is_legal = |runs: &Vec<Run>| {

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// How many records that have ended are removed at a time.
 const EXPIRE_AT_ONCE: usize = 256;
+/// How often at most: a disk that refuses is not asked without pause.
+const EXPIRE_EVERY: Duration = Duration::from_millis(100);
 
 /// What is known of a connected peer.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,6 +56,7 @@ pub struct Dht {
     pub(crate) operations: Operations,
     pub(crate) seen: Seen,
     pub(crate) hand_off: HandOff,
+    expire_from: Moment,
     scrub_at: Moment,
     scrubbed: Option<Id>,
     outputs: VecDeque<Output>,
@@ -87,6 +90,7 @@ impl Dht {
             operations: Operations::default(),
             seen: Seen::default(),
             hand_off: HandOff::new(compare_at),
+            expire_from: now,
             scrub_at,
             scrubbed: None,
             outputs: VecDeque::new(),
@@ -123,7 +127,13 @@ impl Dht {
     /// When to call [`Dht::handle`] with [`Input::Tick`].
     pub fn next_deadline(&self) -> Option<Moment> {
         let scrub = (self.store.usage().blob_bytes > 0).then_some(self.scrub_at);
-        [self.operations.next_deadline(), self.hand_off.next_deadline(), scrub].into_iter().flatten().min()
+        let (read, at) = self.wall;
+        let expire = self.store.next_end().map(|end| {
+            let left = Duration::from_millis(end.unix_ms().saturating_sub(read.unix_ms()));
+            (at + left).max(self.expire_from)
+        });
+        let parts = [self.operations.next_deadline(), self.hand_off.next_deadline(), scrub, expire];
+        parts.into_iter().flatten().min()
     }
 
     /// What this node holds.
@@ -249,8 +259,8 @@ impl Dht {
         for node in before.keys() {
             changed |= !self.is_here(node) && self.placement.remove(node);
         }
-        for member in self.members.values().filter(|member| member.alive) {
-            if before.get(&member.node).is_none_or(|before| !before.alive) {
+        for member in self.members.values().filter(|member| member.alive && member.may_write) {
+            if before.get(&member.node).is_none_or(|before| !before.alive || !before.may_write) {
                 changed |= self.placement.insert(member.node);
             }
         }
@@ -259,9 +269,12 @@ impl Dht {
         }
     }
 
-    /// Whether a member is believed to be here. This node is, whatever others say of it.
+    /// Whether a member can own records: it is believed to be here, and may write. Of this node no other says whether it is
+    /// here.
     pub(crate) fn is_here(&self, node: &NodeId) -> bool {
-        *node == self.me || self.members.get(node).is_some_and(|member| member.alive)
+        let member = self.members.get(node);
+        let may_write = member.is_none_or(|member| member.may_write);
+        may_write && (*node == self.me || member.is_some_and(|member| member.alive))
     }
 
     fn on_ask(&mut self, request: RequestId, ask: Ask, until: Moment) {
@@ -272,6 +285,10 @@ impl Dht {
 
     fn on_accept(&mut self, record: crate::record::Record) {
         let key = record.key.clone();
+        if self.members.get(&record.publisher).is_some_and(|member| !member.may_write) {
+            let why = crate::message::Refusal::Reader.to_string();
+            return self.event(Event::Refused { from: Some(record.publisher), key, why });
+        }
         match record.validate(self.wall()) {
             Ok(record) => self.stage(record, crate::commit::Waiter::Door),
             Err(why) => self.event(Event::Refused { from: None, key, why: why.to_string() }),
@@ -280,8 +297,12 @@ impl Dht {
 
     /// Removes what has ended, a piece at a time.
     fn expire(&mut self) {
+        if self.expire_from > self.now {
+            return;
+        }
+        self.expire_from = self.now + EXPIRE_EVERY;
         let ended = self.store.ended(self.wall(), EXPIRE_AT_ONCE);
-        let dropped = ended.into_iter().filter(|id| self.stage_drop(*id)).count();
+        let dropped = ended.into_iter().filter(|id| self.stage_end(*id)).count();
         if dropped > 0 {
             self.event(Event::Expired { records: dropped });
         }

@@ -27,6 +27,10 @@ use std::time::Duration;
 const RECEIVERS_MAX: usize = 4;
 /// An exchange in which nothing moves for so long is given up, until the next comparison.
 const IDLE_MAX: Duration = Duration::from_secs(10);
+/// How often strays are looked through.
+const DROP_EVERY: Duration = Duration::from_secs(1);
+/// How long nothing is handed to an owner that refused: its disk is full, or its share of records.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 /// A difference that is not urgent is looked at again after this time: it may be a put that is under way.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -47,6 +51,10 @@ pub(crate) struct HandOff {
     compare_at: Moment,
     /// Members whose sum differed, and when to look again.
     look_again: BTreeMap<NodeId, Moment>,
+    /// When strays are looked through again.
+    drop_at: Moment,
+    /// Members that had no room, and until when nothing is handed to them.
+    refused_until: BTreeMap<NodeId, Moment>,
     /// Who waits to be handed records.
     waiting: BTreeSet<NodeId>,
     receivers: BTreeMap<NodeId, Receiver>,
@@ -66,10 +74,11 @@ struct Receiver {
     cursor: Option<Id>,
     /// Everything was.
     offered_all: bool,
-    offer: Option<(Question, Vec<Id>)>,
+    /// Places and digests.
+    offer: Option<(Question, Vec<(Id, Digest)>)>,
     lacking: VecDeque<Id>,
     loading: BTreeSet<Id>,
-    sent: BTreeMap<Question, Id>,
+    sent: BTreeMap<Question, (Id, Digest)>,
     given: usize,
     moved: Moment,
 }
@@ -80,8 +89,7 @@ impl HandOff {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
-        let may_begin = !self.waiting.is_empty() && self.receivers.len() < RECEIVERS_MAX;
-        let can_go_on = may_begin || self.receivers.values().any(Receiver::can_go_on);
+        let can_go_on = self.next_in_line().is_some() || self.receivers.values().any(Receiver::can_go_on);
         if self.counting.is_some() || self.is_counted() && can_go_on {
             return Some(Moment::ZERO);
         }
@@ -94,6 +102,12 @@ impl HandOff {
         let recount = usize::from(self.recount_at.is_some() || self.counting.is_some());
         let strays = self.strays.values().filter(|stray| stray.complete.is_none()).count();
         recount + self.waiting.len() + self.receivers.len() + strays
+    }
+
+    /// Who is handed records next. One that is a receiver waits until it is done, and is then handed what has changed.
+    fn next_in_line(&self) -> Option<NodeId> {
+        let waits = |peer: &&NodeId| !self.receivers.contains_key(peer);
+        if self.receivers.len() < RECEIVERS_MAX { self.waiting.iter().find(waits).copied() } else { None }
     }
 
     fn is_counted(&self) -> bool {
@@ -267,10 +281,15 @@ impl Dht {
         if !self.hand_off.is_counted() {
             return;
         }
-        while self.hand_off.receivers.len() < RECEIVERS_MAX {
-            let Some(peer) = self.hand_off.waiting.pop_first() else { break };
-            if peer != self.me && self.peers.contains_key(&peer) {
-                self.hand_off.receivers.entry(peer).or_insert_with(|| Receiver::new(self.now));
+        let now = self.now;
+        self.hand_off.refused_until.retain(|_, until| *until > now);
+        while let Some(peer) = self.hand_off.next_in_line() {
+            self.hand_off.waiting.remove(&peer);
+            if peer != self.me
+                && self.peers.contains_key(&peer)
+                && !self.hand_off.refused_until.contains_key(&peer)
+            {
+                self.hand_off.receivers.insert(peer, Receiver::new(now));
             }
         }
         let peers: Vec<NodeId> = self.hand_off.receivers.keys().copied().collect();
@@ -311,7 +330,7 @@ impl Dht {
         receiver.offered_all = looked_at < SCAN_RECORDS_MAX.min(OFFER_RECORDS_MAX);
         receiver.moved = now;
         if let Some(question) = question {
-            receiver.offer = Some((question, offered.iter().map(|(id, _)| *id).collect()));
+            receiver.offer = Some((question, offered.clone()));
             self.send(peer, Message::Offer { question, records: Offered(offered) });
         }
     }
@@ -319,9 +338,8 @@ impl Dht {
     /// Says which of the offered records are lacking here.
     pub(crate) fn on_offer(&mut self, from: NodeId, question: Question, records: Vec<(Id, Digest)>) {
         let wall = self.wall();
-        let lacking = |(id, digest): &(Id, Digest)| match self.store.get(id, wall) {
-            None => true,
-            Some(held) => held.digest() != *digest,
+        let lacking = |(id, digest): &(Id, Digest)| {
+            self.store.get(id, wall).is_none() || self.store.digest(id) != Some(*digest)
         };
         let positions = records.iter().enumerate().filter(|(_, offered)| lacking(offered));
         let positions = positions.map(|(position, _)| position as u16).collect();
@@ -336,9 +354,9 @@ impl Dht {
         let lacking: BTreeSet<u16> = positions.iter().copied().collect();
         let (lacks, holds): (Vec<_>, Vec<_>) =
             offered.into_iter().enumerate().partition(|(position, _)| lacking.contains(&(*position as u16)));
-        receiver.lacking = lacks.into_iter().map(|(_, id)| id).collect();
-        for (_, id) in holds {
-            self.held_by(id, from);
+        receiver.lacking = lacks.into_iter().map(|(_, (id, _))| id).collect();
+        for (_, (id, digest)) in holds {
+            self.held_by(id, digest, from);
         }
         self.hand_on();
     }
@@ -367,8 +385,9 @@ impl Dht {
 
     fn send_on(&mut self, peer: NodeId, id: Id, record: Record) {
         let question = self.question();
+        let Some(digest) = self.store.digest(&id) else { return };
         if let Some(receiver) = self.hand_off.receivers.get_mut(&peer) {
-            receiver.sent.insert(question, id);
+            receiver.sent.insert(question, (id, digest));
             self.send(peer, Message::Put { question, record, passed_on: true });
         }
     }
@@ -387,13 +406,18 @@ impl Dht {
     pub(crate) fn hand_off_stored(&mut self, from: NodeId, question: Question, verdict: &Stored) -> bool {
         let now = self.now;
         let Some(receiver) = self.hand_off.receivers.get_mut(&from) else { return false };
-        let Some(id) = receiver.sent.remove(&question) else { return false };
+        let Some((id, digest)) = receiver.sent.remove(&question) else { return false };
         receiver.moved = now;
         match verdict {
-            Stored::Refused(_) => {}
+            // What it has no room for now it will not have room for in a moment: the next comparison tries again.
+            Stored::Refused(_) => {
+                self.hand_off.receivers.remove(&from);
+                self.hand_off.waiting.remove(&from);
+                self.hand_off.refused_until.insert(from, now + REFUSED_FOR);
+            }
             Stored::Alone | Stored::Merged(_) => {
                 receiver.given += 1;
-                self.held_by(id, from);
+                self.held_by(id, digest, from);
             }
         }
         self.hand_on();
@@ -415,6 +439,13 @@ impl Dht {
         self.hand_off.look_again.remove(&peer);
     }
 
+    /// The newest question of a hand-off to `peer`.
+    pub(crate) fn hand_off_question(&self, peer: NodeId) -> Option<Question> {
+        let receiver = self.hand_off.receivers.get(&peer)?;
+        let offer = receiver.offer.as_ref().map(|(question, _)| *question);
+        receiver.sent.keys().next_back().copied().max(offer)
+    }
+
     /// The bulk lane is full: the message just sent was lost. The exchange begins anew at the next comparison.
     pub(crate) fn hand_off_refused(&mut self, peer: NodeId) {
         if self.hand_off.receivers.remove(&peer).is_some() {
@@ -425,8 +456,9 @@ impl Dht {
 
 /// Strays.
 impl Dht {
-    fn held_by(&mut self, id: Id, owner: NodeId) {
-        if !self.hand_off.strays.contains_key(&id) {
+    fn held_by(&mut self, id: Id, digest: Digest, owner: NodeId) {
+        // It may have changed since: then the owner holds what it was.
+        if !self.hand_off.strays.contains_key(&id) || self.store.digest(&id) != Some(digest) {
             return;
         }
         let owners = self.owners(&id);
@@ -441,6 +473,10 @@ impl Dht {
 
     /// Drops what every owner has held for a while.
     fn drop_strays(&mut self) {
+        if self.hand_off.drop_at > self.now {
+            return;
+        }
+        self.hand_off.drop_at = self.now + DROP_EVERY;
         let linger = self.config.linger;
         let ready = self
             .hand_off

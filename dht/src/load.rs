@@ -1,13 +1,13 @@
 //! Blobs come from the disk, and what the disk says is checked against the name.
 //!
-//! A blob whose bytes have changed, or cannot be read, is *damaged*: it is taken out of the index, so that nobody is
+//! A blob whose bytes have changed, or are gone, is *damaged*: it is taken out of the index, so that nobody is
 //! told that it is here, the others are asked for it, and it is written anew.
 
 use crate::Dht;
 use crate::distance::Id;
 use crate::event::Event;
 use crate::io::{Ask, LoadId};
-use crate::message::{Found, Message, Question, Refusal, Want};
+use crate::message::{Found, Message, Question, Refusal, Text, Want};
 use crate::operation::{Answer, Origin};
 use crate::record::{BlobHash, Record, RecordKey};
 use crate::store::Held;
@@ -68,27 +68,27 @@ impl Dht {
     pub(crate) fn on_loaded(&mut self, load: LoadId, blob: Result<Option<Arc<[u8]>>, String>) {
         let Some(load) = self.loads.remove(&load) else { return };
         let id = load.id();
-        let record = match self.store.get(&id, self.wall()).cloned() {
-            Some(held) => match whole(&held, blob) {
-                Ok(record) => Some(record),
+        let held = self.store.get(&id, self.wall()).cloned();
+        let found = match (held, blob) {
+            // It ended meanwhile, or was found to be damaged by another reader.
+            (None, _) => Found::Absent,
+            // The disk says nothing about the bytes: they may be there the next time.
+            (Some(_), Err(why)) => Found::Refused(Refusal::Disk(Text::new(why))),
+            (Some(held), Ok(blob)) => match whole(&held, blob) {
+                Ok(record) => Found::Record(record),
                 Err(why) => {
                     self.damaged(&held, why);
-                    None
+                    Found::Absent
                 }
             },
-            // It ended meanwhile, or was found to be damaged by another reader.
-            None => None,
         };
         match load {
-            Load::Answer { to, question, .. } => {
-                let found = record.map_or(Found::Absent, Found::Record);
-                self.send(to, Message::Got { question, found });
+            Load::Answer { to, question, .. } => self.send(to, Message::Got { question, found }),
+            Load::Own { operation, asked, .. } => self.answered(operation, asked, Answer::Got(found)),
+            Load::HandOff { to, .. } => {
+                let record = if let Found::Record(record) = found { Some(record) } else { None };
+                self.hand_off_loaded(to, id, record);
             }
-            Load::Own { operation, asked, .. } => {
-                let found = record.map_or(Found::Absent, Found::Record);
-                self.answered(operation, asked, Answer::Got(found));
-            }
-            Load::HandOff { to, .. } => self.hand_off_loaded(to, id, record),
             Load::Scrub { .. } => {}
         }
     }
@@ -108,8 +108,8 @@ impl Dht {
 }
 
 /// The record, if the bytes are what its name says.
-fn whole(held: &Held, blob: Result<Option<Arc<[u8]>>, String>) -> Result<Record, String> {
-    let bytes = blob?.ok_or("its bytes are not on the disk")?;
+fn whole(held: &Held, blob: Option<Arc<[u8]>>) -> Result<Record, String> {
+    let bytes = blob.ok_or("its bytes are not on the disk")?;
     match held.key {
         RecordKey::Blob(named) if BlobHash::of(&bytes) != named => {
             Err(format!("its bytes have the hash {}", BlobHash::of(&bytes)))

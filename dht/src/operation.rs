@@ -19,7 +19,7 @@ use crate::message::{Found, Message, Question, Stored, Want};
 use crate::placement::Placement;
 use crate::record::{Record, RecordKey};
 use chinwag_base::{Moment, NodeId, WallTime};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How long an operation waits for the owners that are late, after its client has been answered.
@@ -41,6 +41,8 @@ pub(crate) struct Operations {
     pub(crate) requests: BTreeMap<RequestId, u64>,
     pub(crate) questions: BTreeMap<Question, (u64, usize)>,
     pub(crate) timers: BTreeSet<(Moment, u64)>,
+    /// Answered ones that wait for the late, the oldest first; some may be closed already.
+    pub(crate) answered: VecDeque<u64>,
     pub(crate) next: u64,
     pub(crate) bytes: usize,
 }
@@ -122,6 +124,16 @@ impl Operations {
 
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
         self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// The operation that has been answered for longest and is still open.
+    pub(crate) fn oldest_answered(&mut self) -> Option<u64> {
+        while let Some(number) = self.answered.pop_front() {
+            if self.open.contains_key(&number) {
+                return Some(number);
+            }
+        }
+        None
     }
 
     /// The client is gone: the operation goes on, because owners may hold it already, but nobody is told.

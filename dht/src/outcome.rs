@@ -55,9 +55,10 @@ impl Dht {
         let Work::Put(put) = &mut operation.work else { return };
         let older = beside.older_than(&change);
         if let (Some((edit, expires)), RecordKey::Cell(name)) = (put.again.take(), &key)
-            && older.has_unseen_by(&change)
+            && beside.has_unseen_by(&change)
         {
-            // There was an older value that this put had not seen: a new write, which has seen it, takes its place.
+            // There was something that this put had not seen: a new write, whose hour is above all of theirs, takes the
+            // place of what is older, and is the one that is shown.
             let record = self.write(name, &older, &edit, expires);
             let Some(operation) = self.operations.open.get_mut(&number) else { return };
             if let (Ok(record), Work::Put(put)) = (record, &mut operation.work) {
@@ -173,6 +174,11 @@ impl Dht {
         let Some(operation) = self.operations.open.get_mut(&number) else { return };
         let close_at = now + LINGER;
         operation.close_at = Some(close_at);
+        if let Work::Put(put) = &mut operation.work {
+            // Only the round trips of the late are still of interest.
+            put.record.content = Content::Cell(Cell::new());
+            self.operations.bytes -= std::mem::take(&mut operation.bytes);
+        }
         mark_stale(operation);
         let trace = operation.asked.iter().map(|asked| asked.shown.clone()).collect();
         let origin = operation.origin.take();
@@ -188,6 +194,8 @@ impl Dht {
         }
         if is_done {
             self.close(number);
+        } else {
+            self.operations.answered.push_back(number);
         }
     }
 
@@ -222,6 +230,14 @@ impl Dht {
         let timers = operation.asked.iter().map(|asked| asked.late_at);
         for at in timers.chain([operation.until]).chain(operation.close_at) {
             self.operations.timers.remove(&(at, number));
+        }
+        while self
+            .operations
+            .answered
+            .front()
+            .is_some_and(|number| !self.operations.open.contains_key(number))
+        {
+            self.operations.answered.pop_front();
         }
         mark_stale(&mut operation);
         let owners = operation.owners;

@@ -18,7 +18,7 @@
 
 use crate::cell::Cell;
 use crate::distance::{Id, write_hex};
-use chinwag_base::limits::{EXPIRY_TOLERANCE_MS, RECORD_BYTES_MAX, RECORD_LIFE_MS_MAX, TOMBSTONE_LIFE_MS};
+use chinwag_base::limits::{JOINED_FACTOR, RECORD_BYTES_MAX, RECORD_LIFE_MS_MAX, TOMBSTONE_LIFE_MS};
 use chinwag_base::{Key, NodeId, WallTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -179,9 +179,6 @@ pub enum RecordError {
         /// For how long.
         since_ms: u64,
     },
-    /// A tombstone that asks to be kept for longer than any is kept.
-    #[error("a tombstone is kept for {TOMBSTONE_LIFE_MS} ms, and this one asks for more")]
-    LivesTooLong,
 }
 
 impl Record {
@@ -227,7 +224,8 @@ impl Record {
             _ => return Err(RecordError::WrongKind),
         }
         let len = self.content.len();
-        if len > RECORD_BYTES_MAX {
+        let factor = if let Content::Cell(_) = self.content { JOINED_FACTOR } else { 1 };
+        if len > factor * RECORD_BYTES_MAX {
             return Err(RecordError::TooLarge { len });
         }
         if let Content::Cell(cell) = &self.content
@@ -240,9 +238,10 @@ impl Record {
         {
             return Err(RecordError::Expired { since_ms: now.unix_ms() - expires.unix_ms() });
         }
-        let latest = now.plus_ms(TOMBSTONE_LIFE_MS + EXPIRY_TOLERANCE_MS);
-        if self.is_tombstone() && self.expires.is_none_or(|expires| expires > latest) {
-            return Err(RecordError::LivesTooLong);
+        if self.is_tombstone() {
+            // Not refused, because whoever deleted may have a clock that is ahead; but nobody pins memory for longer.
+            let latest = now.plus_ms(TOMBSTONE_LIFE_MS);
+            self.expires = Some(self.expires.map_or(latest, |expires| expires.min(latest)));
         }
         if let (RecordKey::Blob(named), Content::Blob(bytes)) = (&self.key, &self.content) {
             let actual = BlobHash::of(bytes);
@@ -340,7 +339,8 @@ mod tests {
         let gone = put(1, 1, "x").plan(&Edit::Delete, Dot::new(replica(1), 2), Hlc::ZERO, None).unwrap();
         for expires in [None, Some(NOW.plus_ms(2 * TOMBSTONE_LIFE_MS))] {
             let forever = Record { expires, ..cell(gone.clone()) };
-            assert_eq!(forever.validate(NOW), Err(RecordError::LivesTooLong));
+            let kept = forever.validate(NOW).unwrap().expires;
+            assert_eq!(kept, Some(NOW.plus_ms(TOMBSTONE_LIFE_MS)), "no tombstone is kept for longer");
         }
     }
 
@@ -359,7 +359,7 @@ mod tests {
         #[test]
         fn hostile_records_are_refused_or_hold_their_promises(record in any_record()) {
             if let Ok(valid) = record.validate(NOW) {
-                prop_assert!(valid.content.len() <= RECORD_BYTES_MAX);
+                prop_assert!(valid.content.len() <= JOINED_FACTOR * RECORD_BYTES_MAX);
                 prop_assert!(valid.expires.is_none_or(|expires| expires > NOW));
                 prop_assert!(!valid.is_tombstone() || valid.expires.is_some());
                 if let (RecordKey::Blob(hash), Content::Blob(bytes)) = (&valid.key, &valid.content) {

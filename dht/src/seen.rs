@@ -2,7 +2,7 @@
 
 use crate::cell::Cell;
 use crate::distance::Id;
-use chinwag_base::limits::SEEN_CELLS_MAX;
+use chinwag_base::limits::{COUNTERS_MAX, SEEN_CELLS_MAX};
 use std::collections::BTreeMap;
 
 /// Larger cells are not worth remembering.
@@ -14,10 +14,8 @@ pub(crate) struct Seen {
     cells: BTreeMap<Id, (u64, Cell)>,
     by_age: BTreeMap<u64, Id>,
     age: u64,
-    /// The last counter that was used for a key.
-    minted: BTreeMap<Id, u64>,
-    /// The highest counter of the keys that have been forgotten.
-    floor: u64,
+    /// The last counter that was used, by slot. Keys share a slot, but a counter of it is used once.
+    counters: BTreeMap<u16, u64>,
 }
 
 impl Seen {
@@ -44,17 +42,23 @@ impl Seen {
         }
     }
 
-    /// The counter of this node's next dot for a key: never one that it has used, and mostly the one after the last, so that
-    /// a context has few runs.
-    pub(crate) fn mint(&mut self, id: Id) -> u64 {
-        if !self.minted.contains_key(&id) && self.minted.len() >= SEEN_CELLS_MAX {
-            self.floor = self.minted.values().copied().fold(self.floor, u64::max);
-            self.minted.clear();
-        }
-        let counter = self.minted.entry(id).or_insert(self.floor);
-        *counter += 1;
-        *counter
+    /// The counter of this node's next dot for a key, until [`Seen::used`] says that it is taken: never one that the key has
+    /// had, and mostly the one after its last, so that a context has few runs.
+    pub(crate) fn next_counter(&self, id: &Id) -> u64 {
+        self.counters.get(&slot(id)).map_or(1, |last| last + 1)
     }
+
+    /// The next counter of this key is taken.
+    pub(crate) fn used(&mut self, id: &Id) {
+        *self.counters.entry(slot(id)).or_default() += 1;
+    }
+}
+
+/// One of [`COUNTERS_MAX`].
+fn slot(id: &Id) -> u16 {
+    const { assert!(COUNTERS_MAX == 1 << 16, "a slot is the first two bytes of a place") }
+    let bytes = id.as_bytes();
+    u16::from_be_bytes([bytes[0], bytes[1]])
 }
 
 #[cfg(test)]
@@ -63,16 +67,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn counters_are_never_used_twice_and_mostly_follow_each_other() {
+    fn counters_follow_each_other_unless_keys_share_a_slot() {
         let mut seen = Seen::default();
         let id = |n: usize| Id::hash(&n.to_be_bytes());
-        assert_eq!([seen.mint(id(0)), seen.mint(id(0)), seen.mint(id(1))], [1, 2, 1]);
+        let mut mint = |n: usize| {
+            let counter = seen.next_counter(&id(n));
+            assert_eq!(seen.next_counter(&id(n)), counter, "not taken yet");
+            seen.used(&id(n));
+            counter
+        };
+        assert_eq!([mint(0), mint(0), mint(1)], [1, 2, 1]);
         let mut used = BTreeSet::from([(0, 1), (0, 2), (1, 1)]);
-        for turn in 0..3 * SEEN_CELLS_MAX {
-            let n = turn % (SEEN_CELLS_MAX + 10);
-            assert!(used.insert((n, seen.mint(id(n)))), "key {n}");
+        for turn in 0..20_000 {
+            let n = turn % 5_000;
+            assert!(used.insert((n, mint(n))), "key {n}");
         }
-        assert!(seen.minted.len() <= SEEN_CELLS_MAX);
+        assert!(seen.counters.len() <= COUNTERS_MAX);
     }
 
     #[test]

@@ -194,6 +194,13 @@ impl Held {
     fn has_ended(&self, now: WallTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
+
+    /// What a live cell leaves when it ends, if it has replaced anything: a tombstone. Every owner makes the same.
+    pub(crate) fn entombed(&self) -> Option<Held> {
+        let cell = self.cell().filter(|cell| !cell.is_deleted())?.entombed()?;
+        let expires = self.expires.map(|end| end.plus_ms(TOMBSTONE_LIFE_MS));
+        Some(Held { body: Body::Cell(cell), expires, ..self.clone() })
+    }
 }
 
 /// How much one publisher has here, or all of them.
@@ -273,6 +280,16 @@ impl Store {
         self.rows.get(id).map(|row| row.digest)
     }
 
+    /// What a put joins: the newest row, staged or not; of one that has ended, what it leaves.
+    fn joins(&self, id: &Id, now: WallTime) -> Option<Held> {
+        let held = match self.staged.get(id) {
+            Some(Change::Keep { held, .. }) => held,
+            Some(Change::Drop) => return None,
+            None => &self.rows.get(id)?.held,
+        };
+        if held.has_ended(now) { held.entombed() } else { Some((**held).clone()) }
+    }
+
     /// The row as it will be once what is staged is durable.
     pub fn newest(&self, id: &Id, now: WallTime) -> Option<&Arc<Held>> {
         match self.staged.get(id) {
@@ -283,24 +300,34 @@ impl Store {
     }
 
     /// Stages the join of `record` with what is held and staged. `None`: it would change nothing that is not durable already.
-    /// What has ended by `now` is as if it were not there.
+    /// What has ended by `now` is as if it were not there. A client's put may not make a cell larger than a cell may be; what
+    /// owners pass on to each other (`passed_on`) has been acknowledged, and may.
     ///
     /// # Errors
     /// [`PutError`]; nothing has changed.
-    pub fn stage(&mut self, record: ValidRecord, now: WallTime) -> Result<Option<Id>, PutError> {
+    pub fn stage(
+        &mut self,
+        record: ValidRecord,
+        passed_on: bool,
+        now: WallTime,
+    ) -> Result<Option<Id>, PutError> {
         let id = record.key.id();
         let (mut held, mut blob) = Held::of(record);
-        if let Some(before) = self.newest(&id, now) {
-            let mut joined = (**before).clone();
+        if let Some(before) = self.joins(&id, now) {
+            let mut joined = before.clone();
             joined.join(&held, now)?;
-            if joined == **before {
-                return Ok(self.staged.contains_key(&id).then_some(id));
+            let is_staged = self.staged.contains_key(&id);
+            if joined == before && (is_staged || self.get(&id, now).is_some()) {
+                return Ok(is_staged.then_some(id));
             }
             held = joined;
             // On the disk already, and nothing is about to take it away: a staged removal would have hidden `before`.
             if self.get(&id, now).is_some() {
                 blob = None;
             }
+        }
+        if !passed_on && held.cell().is_some_and(Cell::is_too_large) {
+            return Err(CellError::Full.into());
         }
         self.check_room(&id, &held)?;
         self.unstage(&id);
@@ -317,6 +344,20 @@ impl Store {
             self.staged.insert(id, Change::Drop);
         }
         drops
+    }
+
+    /// Stages what is left of a record that has ended: a tombstone, or nothing. False if something else is staged for it.
+    pub fn stage_end(&mut self, id: Id) -> bool {
+        let Some(left) = self.rows.get(&id).map(|row| row.held.entombed()) else { return false };
+        match left {
+            None => self.stage_drop(id),
+            Some(_) if self.staged.contains_key(&id) => false,
+            Some(held) => {
+                self.staged_memory_bytes += held.memory_bytes();
+                self.staged.insert(id, Change::Keep { held: Arc::new(held), blob: None });
+                true
+            }
+        }
     }
 
     /// What is staged for a record.
@@ -352,7 +393,14 @@ impl Store {
 
     /// Takes a row whose bytes turned out to be damaged out of the index, so that it can come anew.
     pub fn forget(&mut self, id: &Id) -> Option<Arc<Held>> {
+        // What is staged on top of it relies on its bytes.
+        self.unstage(id);
         self.remove(id)
+    }
+
+    /// When the next record ends that nothing is staged for.
+    pub fn next_end(&self) -> Option<WallTime> {
+        self.by_end.iter().find(|(_, id)| !self.staged.contains_key(id)).map(|(end, _)| *end)
     }
 
     /// Up to `at_most` records that have ended by `now`, the oldest first.
@@ -453,7 +501,7 @@ mod tests {
 
     /// Stages and applies.
     fn take(store: &mut Store, record: ValidRecord) -> Result<(), PutError> {
-        if let Some(id) = store.stage(record, NOW)? {
+        if let Some(id) = store.stage(record, false, NOW)? {
             let change = store.staged(&id).unwrap().clone();
             store.apply(id, &change);
         }
@@ -463,11 +511,11 @@ mod tests {
     #[test]
     fn reads_see_what_is_durable_and_puts_join_what_is_staged() {
         let mut store = Store::default();
-        let first = store.stage(record("k", put(1, 1, "one"), 1), NOW).unwrap().unwrap();
+        let first = store.stage(record("k", put(1, 1, "one"), 1), false, NOW).unwrap().unwrap();
         assert_eq!(store.get(&first, NOW), None);
         let at_disk = store.staged(&first).unwrap().clone();
         // A second put comes while the first is at the disk.
-        store.stage(record("k", put(2, 1, "two"), 2), NOW).unwrap().unwrap();
+        store.stage(record("k", put(2, 1, "two"), 2), false, NOW).unwrap().unwrap();
         store.apply(first, &at_disk);
         assert!(store.get(&first, NOW).unwrap().cell().unwrap().includes(&put(1, 1, "one")));
         let both = store.newest(&first, NOW).unwrap().cell().unwrap().clone();
@@ -477,7 +525,7 @@ mod tests {
         assert!(!store.newest(&first, NOW).unwrap().cell().unwrap().includes(&put(2, 1, "two")));
         assert_eq!((store.staged_memory_bytes, store.staged_blob_bytes), (0, 0));
         // The same again changes nothing.
-        assert_eq!(store.stage(record("k", put(1, 1, "one"), 1), NOW), Ok(None));
+        assert_eq!(store.stage(record("k", put(1, 1, "one"), 1), false, NOW), Ok(None));
     }
 
     #[test]
@@ -487,7 +535,7 @@ mod tests {
         take(&mut store, record("k", one.clone(), 1)).unwrap();
         let gone = one.plan(&Edit::Delete, Dot::new(replica(2), 1), Hlc::ZERO, None).unwrap();
         take(&mut store, record("k", gone, 2)).unwrap();
-        assert_eq!(store.stage(record("k", one, 1), NOW), Ok(None), "a late copy does not come back");
+        assert_eq!(store.stage(record("k", one, 1), false, NOW), Ok(None), "a late copy does not come back");
         let held = store.get(&id("k"), NOW).unwrap();
         assert!(held.is_tombstone());
         let end = NOW.plus_ms(TOMBSTONE_LIFE_MS);
@@ -503,16 +551,16 @@ mod tests {
     #[test]
     fn a_blobs_bytes_are_written_once_and_its_end_is_the_later_one() {
         let mut store = Store::default();
-        let first = store.stage(blob(b"hello", 1), NOW).unwrap().unwrap();
+        let first = store.stage(blob(b"hello", 1), false, NOW).unwrap().unwrap();
         let change = store.staged(&first).unwrap().clone();
         assert!(matches!(&change, Change::Keep { blob: Some(bytes), .. } if **bytes == *b"hello"));
         store.apply(first, &change);
         let longer = Record::blob(*b"hello", node(1), NOW).until(None).validate(NOW).unwrap();
-        store.stage(longer, NOW).unwrap().unwrap();
+        store.stage(longer, false, NOW).unwrap().unwrap();
         let change = store.staged(&first).unwrap().clone();
         assert!(matches!(&change, Change::Keep { blob: None, held } if held.expires.is_none()));
         store.apply(first, &change);
-        assert_eq!(store.stage(blob(b"hello", 1), NOW), Ok(None), "a shorter life changes nothing");
+        assert_eq!(store.stage(blob(b"hello", 1), false, NOW), Ok(None), "a shorter life changes nothing");
         assert_eq!(store.usage().blob_bytes, 5);
     }
 
@@ -557,7 +605,7 @@ mod tests {
             let mut store = Store::new(limits);
             for (record, choice) in puts {
                 let Ok(valid) = record.validate(NOW) else { continue };
-                let Ok(Some(id)) = store.stage(valid, NOW) else { continue };
+                let Ok(Some(id)) = store.stage(valid, false, NOW) else { continue };
                 match choice % 4 {
                     0 => store.unstage(&id),
                     1 => {}

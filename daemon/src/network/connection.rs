@@ -2,7 +2,9 @@
 //! and a few flags. So a frame goes from the driver to the task that writes it without a detour over the swarm.
 
 use super::{DisconnectReason, SendError};
-use chinwag_base::limits::{BULK_QUEUE_FRAMES_MAX, GOSSIP_QUEUE_BYTES_MAX, GOSSIP_QUEUE_FRAMES_MAX};
+use chinwag_base::limits::{
+    BULK_QUEUE_BYTES_MAX, BULK_QUEUE_FRAMES_MAX, GOSSIP_QUEUE_BYTES_MAX, GOSSIP_QUEUE_FRAMES_MAX,
+};
 use chinwag_base::{Lane, NodeId};
 use futures::task::AtomicWaker;
 use std::collections::VecDeque;
@@ -23,6 +25,7 @@ struct Queues {
     gossip_bytes: usize,
     gossip_dropped: u64,
     bulk: VecDeque<Vec<u8>>,
+    bulk_bytes: usize,
 }
 
 impl Queues {
@@ -43,8 +46,14 @@ impl Queues {
                     self.gossip_dropped += 1;
                 }
             }
-            Lane::Bulk if self.bulk.len() >= BULK_QUEUE_FRAMES_MAX => return Err(SendError::BulkFull),
-            Lane::Bulk => self.bulk.push_back(frame),
+            Lane::Bulk => {
+                let bytes = self.bulk_bytes + frame.len();
+                if self.bulk.len() >= BULK_QUEUE_FRAMES_MAX || bytes > BULK_QUEUE_BYTES_MAX {
+                    return Err(SendError::BulkFull);
+                }
+                self.bulk_bytes = bytes;
+                self.bulk.push_back(frame);
+            }
         }
         Ok(())
     }
@@ -57,7 +66,11 @@ impl Queues {
                 self.gossip_bytes -= frame.len();
                 Some(frame)
             }
-            Lane::Bulk => self.bulk.pop_front(),
+            Lane::Bulk => {
+                let frame = self.bulk.pop_front()?;
+                self.bulk_bytes -= frame.len();
+                Some(frame)
+            }
         }
     }
 }
@@ -223,7 +236,11 @@ mod tests {
             connection.push(Lane::Bulk, 0, vec![1]).unwrap();
         }
         assert_eq!(connection.push(Lane::Bulk, 0, vec![1]), Err(SendError::BulkFull));
+        while connection.pop(Lane::Bulk).is_some() {}
+        let large = vec![1; 1_000_000];
+        let taken = (0..20).filter(|_| connection.push(Lane::Bulk, 0, large.clone()).is_ok()).count();
+        assert_eq!(taken, BULK_QUEUE_BYTES_MAX / large.len());
         connection.pop(Lane::Bulk);
-        connection.push(Lane::Bulk, 0, vec![1]).unwrap();
+        connection.push(Lane::Bulk, 0, large).unwrap();
     }
 }

@@ -3,7 +3,7 @@
 use super::harness::*;
 use crate::network::{DisconnectReason, Happening, SendError};
 use chinwag_base::Lane;
-use chinwag_base::limits::BULK_QUEUE_FRAMES_MAX;
+use chinwag_base::limits::BULK_QUEUE_BYTES_MAX;
 use std::time::{Duration, Instant};
 
 async fn exchange_on_all_lanes(listen: &str) {
@@ -216,7 +216,7 @@ async fn a_stalled_reader_gets_the_newest_probe_and_the_newest_gossip() {
         tokio::task::yield_now().await;
     }
     let mut refused = 0;
-    for i in 0..BULK_QUEUE_FRAMES_MAX as u32 + 20 {
+    for i in 0..BULK_QUEUE_BYTES_MAX as u32 / 1_000_000 + 20 {
         refused += u32::from(node.network.send(peer, Lane::Bulk, 0, numbered(i, 1_000_000)).is_err());
         tokio::task::yield_now().await;
     }
