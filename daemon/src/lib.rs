@@ -23,6 +23,7 @@ mod admit;
 mod clock;
 pub mod config;
 mod daemon;
+mod discovery;
 mod driver;
 mod engine;
 mod gauges;

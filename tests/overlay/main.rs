@@ -22,6 +22,7 @@ mod harness;
 mod history;
 mod hostile;
 mod interop;
+mod lan;
 mod leaving;
 mod load;
 mod requests;
