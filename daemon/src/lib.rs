@@ -24,6 +24,7 @@ mod clock;
 pub mod config;
 mod daemon;
 mod discovery;
+pub mod doctor;
 mod driver;
 mod engine;
 mod gauges;

@@ -2,6 +2,7 @@
 //! switch. Needs root; says that it is skipped otherwise.
 
 use crate::harness::{Daemon, Ground, agree, eventually, register, set, so};
+use chinwag_api::Verdict;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -145,6 +146,14 @@ async fn members_that_have_moved_find_each_other_and_leave_strangers_alone() {
     eprintln!("found each other {:?} after the second one had an address", plugged.elapsed());
     alpha.write_everywhere(vec![set("from", "alpha")]).await;
     assert_eq!(beta.get("from").await, Ok(register("alpha")));
+
+    // Both say so when they are examined.
+    for daemon in [&alpha, &beta] {
+        let report = daemon.client.doctor().await.unwrap();
+        let multicast: Vec<_> = report.findings.iter().filter(|f| f.check == "multicast").collect();
+        assert!(multicast.iter().all(|f| f.verdict == Verdict::Good), "{multicast:?}");
+        assert!(multicast.iter().any(|f| f.message.contains("other members were heard")), "{multicast:?}");
+    }
 
     // The stranger was neither dialled nor dials; nor is anybody found again who is connected.
     tokio::time::sleep(SILENCE).await;

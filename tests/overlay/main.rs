@@ -15,6 +15,7 @@ mod admission;
 mod alone;
 mod configuration;
 mod dht;
+mod doctor;
 mod examples;
 mod failures;
 mod full_disk;

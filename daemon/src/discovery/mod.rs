@@ -58,9 +58,11 @@ const ANSWER_SPACING: Duration = Duration::from_secs(1);
 /// An interface that takes no packets is tried again after this time.
 const REPAIR_EVERY: Duration = Duration::from_secs(30);
 
-/// What the local network looks like from here, for whoever examines it.
+/// What the local network looks like from here, for `GET /v1/doctor`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lan {
+    /// The service's name, while members are looked for.
+    pub(crate) service: Option<String>,
     /// The addresses on which they are.
     pub(crate) links: Vec<LanLink>,
     /// Those that announce themselves as ours, were dialled more than once and were not connected when last heard, and when
@@ -126,7 +128,7 @@ impl<'a> Seeker<'a> {
         let papers = engine.papers.as_ref().expect("papers, because only then members are looked for");
         let service = Service::of(papers.overlay());
         let now = Instant::now();
-        *shared.lan.lock().expect(UNPOISONED) = Lan::default();
+        *shared.lan.lock().expect(UNPOISONED) = Lan { service: Some(service.name()), ..Lan::default() };
         Seeker {
             shared,
             engine,
