@@ -27,6 +27,7 @@
 //! | `POST /v1/invite` [`InviteRequest`] | [`InviteReply`] |
 //! | `POST /v1/join` [`JoinRequest`] | [`JoinReply`] |
 //! | `POST /v1/leave` | [`LeaveReply`] |
+//! | `GET /v1/doctor` | [`Doctor`] |
 //! | `POST /v1/dht/write` [`DhtWrite`] | [`DhtWritten`] |
 //! | `GET /v1/dht/cells/KEY?quorum=&siblings&trace&timeout_ms=` | [`DhtCell`] |
 //! | `GET /v1/dht/find/cell/KEY`, `GET /v1/dht/find/blob/HASH` | [`DhtFound`] |
@@ -40,6 +41,7 @@ pub mod cell;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod dht;
+pub mod doctor;
 pub mod event;
 pub mod failure;
 pub mod glob;
@@ -63,6 +65,7 @@ pub use dht::{
     BlobHash, DhtAdded, DhtAsked, DhtBlob, DhtBlobQuery, DhtCell, DhtCellQuery, DhtFound, DhtGot, DhtKind,
     DhtOp, DhtRecords, DhtRecordsQuery, DhtRow, DhtStatus, DhtTimeQuery, DhtVerdict, DhtWrite, DhtWritten,
 };
+pub use doctor::{Doctor, Finding, Verdict};
 pub use event::{Change, NodeEvent, Ready, Reset, WatchQuery, Watched, What};
 pub use failure::{Exit, Failure, Kind};
 pub use glob::Pattern;

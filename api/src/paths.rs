@@ -27,6 +27,8 @@ pub const INVITE: &str = "/v1/invite";
 pub const JOIN: &str = "/v1/join";
 /// `POST`: [`LeaveReply`](crate::LeaveReply).
 pub const LEAVE: &str = "/v1/leave";
+/// `GET`: [`Doctor`](crate::Doctor).
+pub const DOCTOR: &str = "/v1/doctor";
 /// `POST`: [`DhtWritten`](crate::DhtWritten).
 pub const DHT_WRITE: &str = "/v1/dht/write";
 /// `GET`, followed by a slash and the escaped key: [`DhtCell`](crate::DhtCell).

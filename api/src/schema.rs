@@ -32,6 +32,7 @@ macro_rules! schemas {
 schemas! {
     crate::Version => "chinwag.version/1",
     crate::Status => "chinwag.status/1",
+    crate::Doctor => "chinwag.doctor/1",
     crate::Health => "chinwag.health/1",
     crate::Members => "chinwag.members/1",
     crate::Cell => "chinwag.cell/1",

@@ -195,6 +195,24 @@ pub const ACK_BYTES_MAX: usize = 64 * 1024;
 /// Runs of dots that were refused and are not asked for again for a while.
 pub const REFUSED_RUNS_MAX: usize = 4_096;
 
+// Finding members on the local network.
+
+/// Addresses in one announcement on the local network: both transports on a few ports of one interface, so that it fits
+/// one Ethernet frame.
+pub const LAN_ADDRESSES_MAX: usize = 8;
+/// DNS records that are read of one packet. Ours has two; other programs may put theirs before it.
+pub const LAN_RECORDS_MAX: usize = 64;
+/// Bytes that are read of one packet: what RFC 6762, section 17, allows.
+pub const LAN_PACKET_BYTES_MAX: usize = 9_000;
+/// Packets that are read in a second; the system drops what is more. A busy office has some ten.
+pub const LAN_PACKETS_PER_SECOND_MAX: u32 = 256;
+/// Interfaces on which members are looked for.
+pub const LAN_LINKS_MAX: usize = 16;
+/// Those heard on the local network that are not connected, and what came of dialling them.
+pub const LAN_PEERS_MAX: usize = 256;
+/// Dials a minute, in all, to whom we have only heard of: enough for a room of new members, too few to harm anybody.
+pub const LAN_STRANGERS_PER_MINUTE_MAX: usize = 16;
+
 // Kademlia, among members and at the open door.
 /// Walks that one node makes at a time. Each has at most one request under way on a connection, which is a substream.
 pub const KAD_WALKS_MAX: usize = 4;

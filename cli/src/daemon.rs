@@ -1,10 +1,10 @@
 //! The one place where the CLI meets the daemon's crate: to run a daemon, to prepare a home, to start one.
 
 use crate::End;
-use chinwag_api::{Exit, Failure, InitReply, Kind, Overlay};
+use chinwag_api::{Exit, Failure, Finding, InitReply, Kind, Overlay};
 use chinwag_base::{Name, OverlayName};
 use chinwag_daemon::{Founded, home};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 pub(crate) use chinwag_daemon::DaemonArgs;
@@ -26,6 +26,18 @@ pub(crate) fn found(
     let Founded { papers, id } = chinwag_daemon::found(&data, overlay)?;
     let overlay = Overlay { id: papers.overlay().into(), name: papers.name };
     Ok(InitReply { overlay, name: name.unwrap_or_else(home::default_name).to_string(), id })
+}
+
+/// Examines a data directory, and what this process may use of the machine, without a daemon.
+pub(crate) fn examine(data: &Path) -> Vec<Finding> {
+    let mut findings = chinwag_daemon::doctor::examine_home(data);
+    findings.extend(chinwag_daemon::doctor::examine_machine());
+    findings
+}
+
+/// The data directory of a daemon that is told of none.
+pub(crate) fn default_data() -> Result<PathBuf, Failure> {
+    home::default_dir()
 }
 
 /// Starts a daemon in the background that joins an overlay. What it says goes to our standard error; when this

@@ -2,6 +2,7 @@
 
 use chinwag_base::{Moment, WallTime};
 use rustix::time::{ClockId, clock_gettime};
+use std::time::SystemTime;
 
 /// Now, by the clock that counts time asleep too (`CLOCK_BOOTTIME`): a laptop that slept must know that it did.
 pub(crate) fn now() -> Moment {
@@ -15,8 +16,9 @@ pub(crate) fn now() -> Moment {
 
 /// Now, by the wall clock.
 pub(crate) fn wall() -> WallTime {
-    let t = clock_gettime(ClockId::Realtime);
-    WallTime::from_unix_ms(t.tv_sec.max(0) as u64 * 1_000 + t.tv_nsec.max(0) as u64 / 1_000_000)
+    // Through the C library, so that libfaketime can show another time to a daemon under test.
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_unix_ms(since_1970.as_millis() as u64)
 }
 
 /// Thirty-two strong random bytes.

@@ -44,6 +44,12 @@ pub struct DaemonArgs {
     /// With --join: bring the keys that this data directory holds along
     #[arg(long)]
     pub merge: bool,
+    /// Find members on the local network by multicast DNS [default: on]
+    #[arg(long, value_enum, value_name = "WHETHER", env = "CHINWAG_MDNS")]
+    pub mdns: Option<Switch>,
+    /// Neither look for members on the local network nor announce this one: the same as --mdns off
+    #[arg(long)]
+    pub no_mdns: bool,
     /// Found an overlay of this name first, unless the data directory belongs to it already
     #[arg(long, value_name = "OVERLAY", env = "CHINWAG_INIT", conflicts_with = "join")]
     pub init: Option<OverlayName>,
@@ -81,6 +87,15 @@ pub enum ProfileName {
     Lan,
     /// Across the internet.
     Wan,
+}
+
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// How to log.
@@ -193,6 +208,9 @@ pub struct Config {
     pub invite_to: Option<PathBuf>,
     /// How fast failures are detected.
     pub profile: ProfileName,
+    /// Find members on the local network, and be found there. Nothing is sent without an overlay, nor by a daemon that
+    /// listens on loopback only.
+    pub mdns: bool,
     /// Where daemons of this machine find each other; `None` keeps this one to itself, without an API socket.
     pub runtime_dir: Option<PathBuf>,
     /// How long a graceful stop may take.
@@ -213,6 +231,7 @@ impl Config {
             init: None,
             invite_to: None,
             profile: ProfileName::default(),
+            mdns: true,
             runtime_dir: None,
             leave_within: Duration::from_secs(2),
         }
@@ -250,6 +269,7 @@ impl Config {
             init: args.init.clone(),
             invite_to: args.invite_to.clone(),
             profile: args.profile.or(file.profile).unwrap_or_default(),
+            mdns: !args.no_mdns && args.mdns.map_or(file.mdns.unwrap_or(true), |mdns| mdns == Switch::On),
             runtime_dir: Some(Runtime::of_user().path().to_owned()),
             ..Config::new(data, home::default_name())
         };
@@ -301,12 +321,13 @@ struct File {
     listen: Option<Vec<Listen>>,
     open: Option<Vec<Open>>,
     profile: Option<ProfileName>,
+    mdns: Option<bool>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
 
 /// The keys of `config.toml`, for suggestions. A test holds them against [`File`].
-const KEYS: [&str; 6] = ["name", "listen", "open", "profile", "log", "log_format"];
+const KEYS: [&str; 7] = ["name", "listen", "open", "profile", "mdns", "log", "log_format"];
 
 impl File {
     fn read(path: &Path) -> Result<Option<Self>, Failure> {
@@ -388,6 +409,23 @@ mod tests {
         assert!(parse("name = 'a b'").unwrap_err().starts_with("c.toml:1:8: a name has"));
         assert!(parse("name = ").unwrap_err().starts_with("c.toml:1:8: "));
         assert!(parse("listen = ['nowhere']").unwrap_err().contains("expected PORT, IP"));
+    }
+
+    #[test]
+    fn discovery_is_turned_off_by_flag_environment_or_file_in_this_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.toml");
+        let mdns = |text: &str, mdns, no_mdns| {
+            std::fs::write(&file, text).unwrap();
+            let args =
+                DaemonArgs { data: Some(dir.path().to_owned()), mdns, no_mdns, ..DaemonArgs::default() };
+            Config::from_args(&args).unwrap().0.mdns
+        };
+        assert!(mdns("", None, false));
+        assert!(!mdns("mdns = false", None, false));
+        assert!(mdns("mdns = false", Some(Switch::On), false));
+        assert!(!mdns("mdns = true", Some(Switch::Off), false));
+        assert!(!mdns("mdns = true", Some(Switch::On), true));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::config::{Config, JoinBy};
+use crate::discovery::{self, Lan};
 use crate::driver::{Stopped, UNPOISONED};
 use crate::engine::{Engine, Unanswered};
 use crate::home::{Home, Papers};
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     /// Where the engine listens. It lives on when one engine makes room for another.
     addresses: watch::Sender<Vec<Address>>,
     stop: watch::Sender<Option<Stopped>>,
+    /// What discovery sees of the local network.
+    pub(crate) lan: Mutex<Lan>,
 }
 
 impl Daemon {
@@ -102,13 +105,15 @@ impl Daemon {
             published: Mutex::new(None),
             addresses,
             stop,
+            lan: Mutex::default(),
         });
         Ok(Handle { tasks: tasks(&shared, socket), shared })
     }
 }
 
 fn tasks(shared: &Arc<Shared>, socket: Option<UnixListener>) -> Vec<JoinHandle<()>> {
-    let mut tasks = vec![tokio::spawn(supervise(shared.clone()))];
+    let mut tasks =
+        vec![tokio::spawn(supervise(shared.clone())), tokio::spawn(discovery::run(shared.clone()))];
     if let Some(socket) = socket {
         tasks.push(tokio::spawn(http::serve(shared.clone(), socket)));
         tasks.push(tokio::spawn(publish(shared.clone())));

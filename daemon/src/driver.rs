@@ -4,7 +4,7 @@
 //! waited, and only then does a timer run. Otherwise a laptop that wakes up would accuse everyone.
 
 use crate::clock;
-use crate::gauges::Gauges;
+use crate::gauges::{Connected, Gauges};
 use crate::network::{DialFailure, DisconnectReason, Happening, Inbox, Network, SendError};
 use crate::observe::{Observer, Row};
 use crate::records::{RecordStorage, RecordsStored};
@@ -249,6 +249,8 @@ impl Driver {
             }
             Happening::Connected { peer, address, dialled, grant, .. } => {
                 turn.grants.insert(peer, grant.not_after());
+                let connected = Connected { address, dialled };
+                self.gauges.lock().expect(UNPOISONED).connections.insert(peer, connected);
                 self.observer.tell(
                     clock::wall(),
                     Row::new(Level::Debug, "connection.opened")
@@ -261,6 +263,7 @@ impl Driver {
             }
             Happening::Disconnected { peer, reason } => {
                 turn.grants.remove(&peer);
+                self.gauges.lock().expect(UNPOISONED).connections.remove(&peer);
                 self.observer.tell(
                     clock::wall(),
                     Row::new(Level::Debug, "connection.closed")

@@ -9,7 +9,7 @@ use crate::driver::{Command, Driver, Stopped, UNPOISONED};
 use crate::gauges::Gauges;
 use crate::home::{Home, Papers};
 use crate::kad::{self, Records, Teller};
-use crate::network::{self, Network, NetworkConfig, NetworkError};
+use crate::network::{self, Clocks, Network, NetworkConfig, NetworkError};
 use crate::observe::{Observer, Row, Told};
 use crate::records::{self, OverlayShelf, RecordStorage};
 use crate::storage::{self, OpenInvite, Opened, Storage};
@@ -38,6 +38,8 @@ pub(crate) struct Engine {
     /// This process life.
     pub(crate) generation: Generation,
     gauges: Arc<Mutex<Gauges>>,
+    /// What the other members' clocks said.
+    pub(crate) clocks: Clocks,
     storage: Storage,
     records: RecordStorage,
     commands: mpsc::Sender<Command>,
@@ -131,6 +133,7 @@ impl Engine {
             node(config, &keypair, grant, name, generation, recovered)
         };
         let gauges = Arc::new(Mutex::new(Gauges::default()));
+        let clocks = network.as_ref().map(|(network, _)| network.clocks()).unwrap_or_default();
         let driver = Driver {
             node,
             network,
@@ -154,6 +157,7 @@ impl Engine {
             papers,
             generation,
             gauges,
+            clocks,
             storage,
             records,
             commands,

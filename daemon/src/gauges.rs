@@ -1,6 +1,7 @@
 //! Traffic and faults, for the API.
 
-use chinwag_base::Moment;
+use chinwag_base::{Address, Moment, NodeId};
+use std::collections::BTreeMap;
 
 /// What the API tells of traffic, and what is not well.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +15,18 @@ pub(crate) struct Gauges {
     pub(crate) records_fault: Option<String>,
     /// Per second over the last few seconds: rounds, bytes in, bytes out.
     pub(crate) rates: Option<[f64; 3]>,
+    /// How each connected peer is connected.
+    pub(crate) connections: BTreeMap<NodeId, Connected>,
     samples: Vec<(Moment, [u64; 3])>,
+}
+
+/// How a peer is connected.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connected {
+    /// Its address, as we see it.
+    pub(crate) address: Address,
+    /// Whether we dialled.
+    pub(crate) dialled: bool,
 }
 
 /// Samples that rates are taken over.

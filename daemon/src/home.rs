@@ -145,6 +145,21 @@ impl Home {
         Ok(Home { dir, lock: Mutex::new(Some(lock)) })
     }
 
+    /// The home in `dir`, to be looked at and not to be changed: nothing is made, and the lock is not taken.
+    pub(crate) fn peek(dir: &Path) -> Self {
+        Home { dir: dir.to_owned(), lock: Mutex::new(None) }
+    }
+
+    /// The node's key, if it has one already.
+    pub(crate) fn identity(&self) -> Result<Option<Keypair>, Failure> {
+        self.read_key("identity.key")
+    }
+
+    /// The open door's key, if it was ever opened.
+    pub(crate) fn door_identity(&self) -> Result<Option<Keypair>, Failure> {
+        self.read_key("door.key")
+    }
+
     /// Lets another process use the directory. This one must not write to it any more.
     pub(crate) fn release(&self) {
         self.lock.lock().expect(UNPOISONED).take();

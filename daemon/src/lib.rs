@@ -23,6 +23,8 @@ mod admit;
 mod clock;
 pub mod config;
 mod daemon;
+mod discovery;
+pub mod doctor;
 mod driver;
 mod engine;
 mod gauges;

@@ -62,6 +62,9 @@ fn waiting(running: &Config, read: &Config, log_format: bool) -> Vec<&'static st
     if running.profile != read.profile {
         waiting.push("profile");
     }
+    if running.mdns != read.mdns {
+        waiting.push("mdns");
+    }
     if log_format {
         waiting.push("log_format");
     }
@@ -70,6 +73,7 @@ fn waiting(running: &Config, read: &Config, log_format: bool) -> Vec<&'static st
         name: running.name.clone(),
         listen: running.listen.clone(),
         profile: running.profile,
+        mdns: running.mdns,
         ..read.clone()
     };
     if rest != *running {
@@ -89,6 +93,8 @@ mod tests {
         assert_eq!(waiting(&running, &running, false), [""; 0]);
         let profile = Config { profile: ProfileName::Wan, ..running.clone() };
         assert_eq!(waiting(&running, &profile, false), ["profile"]);
+        let silent = Config { mdns: false, ..running.clone() };
+        assert_eq!(waiting(&running, &silent, false), ["mdns"]);
         let more =
             Config { name: "bob".parse().unwrap(), listen: vec!["9000".parse().unwrap()], ..running.clone() };
         assert_eq!(waiting(&running, &more, true), ["name", "listen", "log_format"]);

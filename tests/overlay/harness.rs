@@ -175,9 +175,23 @@ impl Ground {
         daemon
     }
 
+    /// Starts a daemon through another program, such as `ip netns exec NAME`, that becomes the daemon.
+    pub(crate) async fn start_under(&self, program: &[&str], name: &str, flags: &[&str]) -> Daemon {
+        let daemon = self.chinwagd(name);
+        let mut command = self.command(program[0]);
+        command.args(&program[1..]).arg(daemon.get_program()).args(daemon.get_args());
+        command.envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut daemon = self.spawn_command(command, name, flags, &[]);
+        daemon.must_answer().await;
+        daemon
+    }
+
     /// Starts a daemon and does not wait for it.
     pub(crate) fn spawn(&self, name: &str, flags: &[&str], once: &[&str]) -> Daemon {
-        let mut command = self.chinwagd(name);
+        self.spawn_command(self.chinwagd(name), name, flags, once)
+    }
+
+    fn spawn_command(&self, mut command: Command, name: &str, flags: &[&str], once: &[&str]) -> Daemon {
         command.args(["--log-format", "json", "--log", "warn,chinwag=debug"]).args(flags);
         let log = self.path().join(format!("{name}.log"));
         let child = spawn(&command, &log, once);

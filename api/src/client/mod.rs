@@ -14,6 +14,7 @@ mod stream;
 pub use stream::{Events, Heard, Stream, Watch};
 
 use crate::cell::{Cell, CellQuery, Keys, KeysQuery};
+use crate::doctor::Doctor;
 use crate::failure::{Failure, Kind};
 use crate::member::Members;
 use crate::overlay::{
@@ -71,6 +72,14 @@ impl Client {
     /// The daemon's, or why it could not be asked.
     pub async fn status(&self) -> Result<Status, Failure> {
         self.get(paths::STATUS, self.timeout).await
+    }
+
+    /// What it finds when it examines itself.
+    ///
+    /// # Errors
+    /// The daemon's, or why it could not be asked.
+    pub async fn doctor(&self) -> Result<Doctor, Failure> {
+        self.get(paths::DOCTOR, self.timeout).await
     }
 
     /// Who is alive.

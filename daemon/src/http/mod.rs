@@ -3,6 +3,7 @@
 //! The socket has mode 0600 in a directory of mode 0700, and whoever connects is asked by the kernel who they are.
 
 mod dht;
+mod doctor;
 mod overlay;
 mod read;
 mod stream;
@@ -57,6 +58,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
         .route(paths::INVITE, post(overlay::invite))
         .route(paths::JOIN, post(overlay::join))
         .route(paths::LEAVE, post(overlay::leave))
+        .route(paths::DOCTOR, get(doctor::doctor))
         .route(paths::DHT_WRITE, post(dht::write))
         .route(&format!("{}/{{*key}}", paths::DHT_CELLS), get(dht::cell))
         .route(&format!("{}/{{*key}}", paths::DHT_FIND_CELL), get(dht::find_cell))

@@ -5,6 +5,7 @@
 
 use super::address::{from_multiaddr, peer_of, to_node, without_peer};
 use super::admission::{Admission, RefusalReason};
+use super::clocks::Clocks;
 use super::connection::lock;
 use super::dialling::{Plans, Turn};
 use super::exchange::{self, ExchangeError, Introduced, Outcome};
@@ -15,6 +16,7 @@ use super::{CONNECTIONS_INBOUND_MAX, QUIC_CONNECTION_WINDOW_BYTES, QUIC_STREAM_W
 use super::{
     DIAL_MS_MAX, DialFailure, HANDSHAKE_MS_MAX, Happening, NetworkError, QUIC_IDLE_MS_MAX, QUIC_KEEP_ALIVE_MS,
 };
+use crate::clock;
 use chinwag_base::limits::{ADMISSION_LINGER_MS, ADMISSION_MS_MAX, ADMISSIONS_MAX, CONNECTIONS_MAX};
 use chinwag_base::{Keypair, NodeId};
 use futures::FutureExt;
@@ -171,6 +173,7 @@ pub(super) struct Shared {
     /// What the exchange found, until the swarm brings the connection. By peer, whether we dialled, and address.
     introduced: Mutex<VecDeque<(Key, Introduced)>>,
     refusals: Mutex<BTreeMap<RefusalReason, u64>>,
+    pub(super) clocks: Clocks,
     queue: Queue,
     lingering: Arc<Semaphore>,
     /// Weak, because handles keep this and the inbox must end without them.
@@ -188,10 +191,17 @@ impl Shared {
             plans: Plans::default(),
             introduced: Mutex::default(),
             refusals: Mutex::default(),
+            clocks: Clocks::default(),
             queue: Queue::default(),
             lingering: Arc::new(Semaphore::new(ADMISSIONS_MAX)),
             events: events.downgrade(),
         })
+    }
+
+    fn note_clock(&self, peer: NodeId, introduced: &Introduced) {
+        if let Some(reading) = introduced.clock {
+            self.clocks.note(peer, reading, clock::now());
+        }
     }
 
     fn keep(&self, key: Key, introduced: Introduced) {
@@ -251,6 +261,7 @@ impl Shared {
         let limit = Duration::from_millis(ADMISSION_MS_MAX);
         let refused = match timeout(limit, exchange).await {
             Ok(Ok((Outcome::Admitted(introduced), _stream))) => {
+                self.note_clock(node, &introduced);
                 self.keep((peer, false, without_peer(&from)), introduced);
                 return Ok((peer, Hasty::wrap(muxer)));
             }
@@ -294,6 +305,7 @@ impl Shared {
         };
         match exchange::dial(&mut muxer, node, &*self.admission, self.instance).await {
             Ok(introduced) => {
+                self.note_clock(node, &introduced);
                 self.keep((peer, true, without_peer(&to)), introduced);
                 Ok((peer, Hasty::wrap(muxer)))
             }

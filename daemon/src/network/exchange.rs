@@ -5,9 +5,10 @@
 //! opens its first substream with multistream-select, whose first bytes read as a length of 300 MB: it gets no answer.
 
 use super::admission::{Admission, Proof, RefusalReason};
+use super::clocks::ClockReading;
 use chinwag_base::codec;
 use chinwag_base::limits::ADMISSION_BYTES_MAX;
-use chinwag_base::{Grant, NodeId, OverlayId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Role};
+use chinwag_base::{Grant, NodeId, OverlayId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Role, WallTime};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
 use serde::de::DeserializeOwned;
@@ -31,18 +32,21 @@ pub(super) struct Hello {
     /// Drawn at the start of the process: two connections with different ones are of two process lives.
     pub(super) instance: u64,
     pub(super) proof: Proof,
+    /// The dialler's clock, for whoever wonders about theirs; a joiner has no need to tell.
+    pub(super) wall: Option<WallTime>,
 }
 
 impl Hello {
     pub(super) fn new(overlay: OverlayId, instance: u64, proof: Proof) -> Self {
-        Hello { version_min: PROTOCOL_VERSION_MIN, version_max: PROTOCOL_VERSION, overlay, instance, proof }
+        let (version_min, version_max) = (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION);
+        Hello { version_min, version_max, overlay, instance, proof, wall: None }
     }
 }
 
 /// The listener's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Answer {
-    Welcome { version: u16, instance: u64, grant: Box<Grant>, issued: Option<Box<Grant>> },
+    Welcome { version: u16, instance: u64, grant: Box<Grant>, issued: Option<Box<Grant>>, wall: WallTime },
     Refused(RefusalReason),
 }
 
@@ -52,6 +56,8 @@ pub(super) struct Introduced {
     pub(super) role: Role,
     pub(super) grant: Arc<Grant>,
     pub(super) instance: u64,
+    /// Its clock, if it told.
+    pub(super) clock: Option<ClockReading>,
 }
 
 /// How the listener's side of an exchange ended.
@@ -183,7 +189,7 @@ async fn accept(muxer: &mut StreamMuxerBox) -> io::Result<SubstreamBox> {
 pub(super) async fn introduce(
     muxer: &mut StreamMuxerBox,
     hello: &Hello,
-) -> Result<(u64, Box<Grant>, Option<Box<Grant>>), ExchangeError> {
+) -> Result<(u64, WallTime, Box<Grant>, Option<Box<Grant>>), ExchangeError> {
     let mut stream = open(muxer).await?;
     let answer = drive(muxer, async {
         write(&mut stream, hello).await?;
@@ -194,7 +200,7 @@ pub(super) async fn introduce(
         Ok(Answer::Welcome { version, .. }) if common_version(version, version).is_none() => {
             Err(ExchangeError::Refused(RefusalReason::Version { min: version, max: version }))
         }
-        Ok(Answer::Welcome { instance, grant, issued, .. }) => Ok((instance, grant, issued)),
+        Ok(Answer::Welcome { instance, grant, issued, wall, .. }) => Ok((instance, wall, grant, issued)),
         Ok(Answer::Refused(why)) => Err(ExchangeError::Refused(why)),
         Err(Undecodable::Malformed | Undecodable::Newer) => {
             Err(ExchangeError::Refused(RefusalReason::Malformed))
@@ -209,11 +215,14 @@ pub(super) async fn dial(
     admission: &dyn Admission,
     instance: u64,
 ) -> Result<Introduced, ExchangeError> {
-    let hello = Hello::new(admission.overlay(), instance, Proof::Grant(admission.grant()));
-    let (instance, grant, _) = introduce(muxer, &hello).await?;
+    let mut hello = Hello::new(admission.overlay(), instance, Proof::Grant(admission.grant()));
+    let asked = admission.now();
+    hello.wall = Some(asked);
+    let (instance, theirs, grant, _) = introduce(muxer, &hello).await?;
+    let clock = Some(ClockReading::between(asked, theirs, admission.now()));
     let admit = admission.admit(peer, Proof::Grant((*grant).clone()));
     let admitted = drive(muxer, async { Ok(admit.await) }).await?.map_err(ExchangeError::Refused)?;
-    Ok(Introduced { role: admitted.role, grant: Arc::from(grant), instance })
+    Ok(Introduced { role: admitted.role, grant: Arc::from(grant), instance, clock })
 }
 
 /// The listener's side: reads the peer's proof, decides, answers. `full` refuses everybody.
@@ -240,7 +249,8 @@ pub(super) async fn listen(
             Ok((outcome, issued)) => {
                 let version = hello.version_max.min(PROTOCOL_VERSION);
                 let grant = Box::new(admission.grant());
-                write(&mut stream, &Answer::Welcome { version, instance, grant, issued }).await?;
+                let wall = admission.now();
+                write(&mut stream, &Answer::Welcome { version, instance, grant, issued, wall }).await?;
                 Ok(outcome)
             }
         }
@@ -275,11 +285,13 @@ async fn decide(
     if full {
         return Err(RefusalReason::Busy);
     }
+    let clock = hello.wall.map(|wall| ClockReading::heard(wall, admission.now()));
     let admitted = admission.admit(peer, hello.proof.clone()).await?;
     match &hello.proof {
         Proof::Grant(grant) => {
             let grant = Arc::new(grant.clone());
-            Ok((Outcome::Admitted(Introduced { role: admitted.role, grant, instance: hello.instance }), None))
+            let introduced = Introduced { role: admitted.role, grant, instance: hello.instance, clock };
+            Ok((Outcome::Admitted(introduced), None))
         }
         Proof::Invite(_) => {
             let issued = admitted.issued.ok_or(RefusalReason::InviteUnknown)?;

@@ -19,6 +19,7 @@
 
 mod address;
 pub mod admission;
+mod clocks;
 mod connection;
 mod dialling;
 mod door;
@@ -34,6 +35,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use clocks::{Clocks, Difference};
 pub use inbox::Inbox;
 pub use redeem::{RedeemError, redeem};
 
@@ -272,6 +274,11 @@ impl Network {
     /// How often each reason has kept somebody out. Versions are counted together.
     pub fn refusals(&self) -> Vec<(RefusalReason, u64)> {
         self.shared.refusals()
+    }
+
+    /// What the other members' clocks said; it follows what comes, and outlives the network.
+    pub fn clocks(&self) -> Clocks {
+        self.shared.clocks.clone()
     }
 
     /// Says goodbye to every peer, stops listening and returns when all is closed, after a second or so at most. The

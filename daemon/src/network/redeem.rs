@@ -116,7 +116,7 @@ async fn show(
     let closing = poll_fn(|cx| muxer.poll_close_unpin(cx));
     let _closed = timeout(Duration::from_millis(ADMISSION_LINGER_MS / 4), closing).await;
     match answer {
-        Ok((_, inviters, issued)) => {
+        Ok((_, _, inviters, issued)) => {
             inviters.verify(invite.overlay, invite.inviter, now).map_err(RedeemError::Invalid)?;
             let issued = issued.ok_or(RedeemError::Refused(RefusalReason::Malformed))?;
             issued.verify(invite.overlay, keypair.id(), now).map_err(RedeemError::Invalid)?;
