@@ -1,14 +1,15 @@
-//! The check: the life of an overlay in six steps, each with the time it took and the time it should take.
+//! The check: the life of an overlay in seven steps, each with the time it took and the time it should take.
 //!
 //! The exit code judges behaviour, with [`STEP_TIMEOUT`] a step: a slow machine is not a broken overlay. What took
 //! longer than its budget is marked.
 
-use super::{Context, Lab, POLL, STEP_TIMEOUT, child};
+use super::child::{self, Child};
+use super::{Context, Lab, POLL, STEP_TIMEOUT};
 use crate::output::Tone;
 use crate::{End, text};
 use chinwag_api::{
-    Bytes, CellQuery, Client, Content, Count, Exit, Failure, Kind, Member, MemberState, Outcome, Schema,
-    WriteOp, WriteRequest,
+    Bytes, CellQuery, Client, Content, Count, DhtCellQuery, DhtOp, DhtWrite, Exit, Failure, Kind, Member,
+    MemberState, Outcome, Schema, WriteOp, WriteRequest,
 };
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -48,6 +49,10 @@ struct CheckReply {
 impl Schema for CheckReply {
     const SCHEMA: &'static str = "chinwag.check/1";
 }
+
+/// The record that the check puts.
+const RECORD_KEY: &str = "check/record";
+const RECORD: &str = "held by its owners";
 
 /// What a step found: a sentence and a time for each thing seen.
 type Found = Vec<(String, Duration, Option<Duration>)>;
@@ -104,11 +109,23 @@ pub(super) async fn run(lab: &mut Lab, context: &mut Context, keep_going: bool) 
     Err(Failure::new(Kind::CheckFailed, format!("{} failed", text::count(failed as u64, "step"))).into())
 }
 
+/// Reads the record through a daemon.
+async fn find_record(through: &Child) -> Result<(), Failure> {
+    let cell = through.client()?.dht_cell(RECORD_KEY, &DhtCellQuery::default()).await?;
+    let expected = Content::Register { value: RECORD.into(), siblings: Vec::new() };
+    if cell.content == expected {
+        return Ok(());
+    }
+    let what = format!("{} finds another record than was put", through.label());
+    Err(Failure::new(Kind::CheckFailed, what).because(format!("it reads {:?}", cell.content)))
+}
+
 /// The steps, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Agree,
     Write,
+    Record,
     Kill,
     Restart,
     Leave,
@@ -116,12 +133,14 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 6] = [Step::Agree, Step::Write, Step::Kill, Step::Restart, Step::Leave, Step::Stop];
+    const ALL: [Step; 7] =
+        [Step::Agree, Step::Write, Step::Record, Step::Kill, Step::Restart, Step::Leave, Step::Stop];
 
     fn name(self) -> &'static str {
         match self {
             Step::Agree => "agree",
             Step::Write => "write",
+            Step::Record => "record",
             Step::Kill => "kill",
             Step::Restart => "restart",
             Step::Leave => "leave",
@@ -135,6 +154,7 @@ impl Check<'_> {
         match step {
             Step::Agree => self.agree().await,
             Step::Write => self.write().await,
+            Step::Record => self.record().await,
             Step::Kill => self.kill().await,
             Step::Restart => self.restart().await,
             Step::Leave => self.leave().await,
@@ -192,7 +212,7 @@ impl Check<'_> {
             Some(budget) => format!("  (budget {})", text::time_ms(budget)),
             None => String::new(),
         };
-        out.line(&format!("{mark} {:<52} {:>8}{budget}", row.what, text::time_ms(row.took_ms)))?;
+        out.line(&format!("{mark} {:<58} {:>8}{budget}", row.what, text::time_ms(row.took_ms)))?;
         for why in &row.because {
             out.line(&format!("    {}", chinwag_base::key::printable(why)))?;
         }
@@ -257,6 +277,21 @@ impl Check<'_> {
         Ok(found)
     }
 
+    /// A record of the DHT, put through the first and found through the last.
+    async fn record(&mut self) -> Result<Found, Failure> {
+        let (writer, reader) = (&self.lab.children[0], &self.lab.children[self.lab.count - 1]);
+        let begun = Instant::now();
+        let op = DhtOp::Set { value: RECORD.into() };
+        writer.client()?.dht_write(&DhtWrite::new(RECORD_KEY, op)).await?;
+        let put = begun.elapsed();
+        find_record(reader).await?;
+        let (from, to) = (writer.label(), reader.label());
+        Ok(vec![
+            (format!("a record put through {from}"), put, None),
+            (format!("the record found through {to}"), begun.elapsed() - put, None),
+        ])
+    }
+
     /// `kill -9` of the last: all others suspect it and then see it down, and nobody else is accused.
     async fn kill(&mut self) -> Result<Found, Failure> {
         let victim = self.lab.count - 1;
@@ -268,7 +303,20 @@ impl Check<'_> {
         Ok(vec![
             (format!("{name} killed with -9, suspected by all"), suspected, Some(SUSPECT_BUDGET)),
             (format!("{name} down for all, nobody else accused"), down, Some(DOWN_BUDGET)),
+            self.record_is_left().await?,
         ])
+    }
+
+    /// The record is still found, with one of its owners dead.
+    async fn record_is_left(&self) -> Result<(String, Duration, Option<Duration>), Failure> {
+        let begun = Instant::now();
+        let reader = &self.lab.children[1];
+        find_record(reader).await?;
+        Ok((
+            format!("the record found through {}, with an owner dead", reader.label()),
+            begun.elapsed(),
+            None,
+        ))
     }
 
     async fn restart(&mut self) -> Result<Found, Failure> {
