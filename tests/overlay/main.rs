@@ -13,6 +13,7 @@
 mod addresses;
 mod admission;
 mod alone;
+mod book;
 mod configuration;
 mod dht;
 mod doctor;
