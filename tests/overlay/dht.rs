@@ -145,6 +145,31 @@ async fn concurrent_puts_are_both_kept() {
     panic!("of 100 pairs of puts none was concurrent");
 }
 
+/// As many as a program that does not wait makes at once; the CLI never does.
+#[tokio::test]
+async fn a_burst_of_requests_is_answered_in_full() {
+    let ground = Ground::new();
+    let daemons = ground.overlay(["alpha", "beta", "gamma"]).await;
+    const BURST: usize = 400;
+    let client = &daemons[0].client;
+    for reads in [false, true] {
+        let mut burst = tokio::task::JoinSet::new();
+        for n in 0..BURST {
+            let (client, key) = (client.clone(), format!("burst/{n}"));
+            burst.spawn(async move {
+                if reads {
+                    client.dht_cell(&key, &DhtCellQuery::default()).await.err()
+                } else {
+                    let op = DhtOp::Set { value: "x".into() };
+                    client.dht_write(&DhtWrite::new(key, op)).await.err()
+                }
+            });
+        }
+        let failed: Vec<_> = burst.join_all().await.into_iter().flatten().collect();
+        assert!(failed.is_empty(), "reads: {reads}, {} of {BURST} failed: {}", failed.len(), failed[0]);
+    }
+}
+
 #[tokio::test]
 async fn a_daemon_alone_has_records_of_its_own() {
     let ground = Ground::new();

@@ -3,4 +3,5 @@
 mod hand_off;
 mod operations;
 mod random;
+mod reading;
 mod world;
