@@ -1,0 +1,26 @@
+//! What chinwag costs and how fast it is, beside other systems that do the same work in the same run.
+//!
+//! A figure from one machine on one day says little; a ratio between two systems that shared the machine, the
+//! minute and the network says more. So each program here measures chinwag *and* something to hold against it:
+//! stock libp2p Kademlia, a bare redb commit, a bare `fsync`, a TCP echo, a process that does nothing.
+//! `README.md` says what each program measures, and what its figures do not mean.
+//!
+//! - [`latency`], [`load`], [`cost`]: how a figure comes about.
+//! - [`wire`]: a network with a delay, made of the kernel's own TCP.
+//! - [`kad`], [`ours`], [`hung`]: the two systems of `dht`, and members of either that hang.
+//! - [`processes`]: real daemons as processes, for `idle` and `cli`.
+//! - [`machine`], [`report`]: what is printed.
+
+pub mod cost;
+pub mod disk;
+pub mod hung;
+pub mod kad;
+pub mod latency;
+pub mod load;
+pub mod machine;
+pub mod ours;
+pub mod ping;
+pub mod processes;
+pub mod report;
+pub mod scratch;
+pub mod wire;
