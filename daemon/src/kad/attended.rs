@@ -1,6 +1,6 @@
 //! libp2p's Kademlia, with an eye on it.
 //!
-//! Four things that `libp2p-kad` 0.49 does not offer are done here, around it:
+//! Five things that `libp2p-kad` 0.49 does not offer are done here, around it:
 //!
 //! - **Who asks.** It calls the store without saying for whom, so a store could keep no quota. Everything that a peer
 //!   sends goes through `on_connection_handler_event`, and its store is called inside: naming the peer just before is
@@ -12,10 +12,9 @@
 //!   reached, and goes on with those that are connected.
 //! - **No bootstrap of nobody.** A new listener makes it bootstrap, which in an empty table is a warning in the log; so it is
 //!   not told of listeners. It does not need them: a node says where it listens through membership.
-//!
-//! One thing cannot be turned off from outside: a peer that is new to a table of fewer than 20 starts one walk to our own
-//! id and a few to random ones, half a second later. That is some dozen small requests for a new member, and none while
-//! the members stay the same.
+//! - **No automatic bootstrap.** A peer that is new to a table of fewer than 20 starts a walk to our own id and one to a random
+//!   id for each bucket, which cannot be turned off from outside: with 64 members it cost each some per cent of a core for
+//!   seconds after a join. Membership names everybody, so such a walk is ended as soon as it is seen.
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -49,6 +48,18 @@ impl<S: Attends> Attended<S> {
         let mut kad = Behaviour::with_config(me, store, config);
         kad.set_mode(Some(kad::Mode::Server));
         Attended { kad }
+    }
+
+    /// Ends the walks that nobody asked for. Whether there was one.
+    fn cut_bootstraps_short(&mut self) -> bool {
+        let mut found = false;
+        for mut query in self.kad.iter_queries_mut() {
+            if matches!(query.info(), kad::QueryInfo::Bootstrap { .. }) {
+                query.finish();
+                found = true;
+            }
+        }
+        found
     }
 }
 
@@ -92,7 +103,11 @@ impl<S: Attends> NetworkBehaviour for Attended<S> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
         loop {
-            match self.kad.poll(cx) {
+            let polled = self.kad.poll(cx);
+            let cut_short = self.cut_bootstraps_short();
+            match polled {
+                // What was cut short is to be cleaned up.
+                Poll::Pending if cut_short => {}
                 Poll::Ready(ToSwarm::Dial { opts }) => {
                     let failure = DialFailure {
                         peer_id: opts.get_peer_id(),
