@@ -1,7 +1,7 @@
 //! What can be wrong with a daemon and its surroundings, examined one by one.
 //!
 //! A check measures; it does not guess. What it cannot see it says so ([`Verdict::Unknown`]), and whatever somebody has
-//! to act on comes with what to try. [`home`] and [`machine`] need no running daemon; [`live`] asks one.
+//! to act on comes with what to try. `home` and `machine` need no running daemon; `live` asks one.
 //!
 //! [`Verdict::Unknown`]: chinwag_api::Verdict::Unknown
 

@@ -191,7 +191,6 @@ fn a_hung_owner_does_not_use_up_the_operations() {
         world.run(ms(0));
         if matches!(reply.result, Err(AskError::Busy { .. })) {
             busy += 1;
-        } else {
         }
     }
     assert_eq!((busy, world.machines[&node(1)].dht.open_requests()), (0, 0));
@@ -334,10 +333,10 @@ fn a_stray_is_dropped_only_when_all_owners_hold_it() {
             }
         }
     };
-    at = at + ms(1_000);
+    at += ms(1_000);
     for _ in 0..10 {
         step(&mut dht, Input::Tick, at, late, &mut delayed, &mut held, &mut dropped);
-        at = at + ms(1);
+        at += ms(1);
     }
     let from = node(9);
     step(
@@ -354,7 +353,7 @@ fn a_stray_is_dropped_only_when_all_owners_hold_it() {
     );
     for _ in 0..10 {
         step(&mut dht, Input::Tick, at, late, &mut delayed, &mut held, &mut dropped);
-        at = at + ms(1);
+        at += ms(1);
     }
     let offers = delayed.len();
     // Offers of v1 are on their way; v2 comes.
@@ -375,7 +374,7 @@ fn a_stray_is_dropped_only_when_all_owners_hold_it() {
         step(&mut dht, answer, at, late, &mut delayed, &mut held, &mut dropped);
     }
     for _ in 0..200 {
-        at = at + ms(250);
+        at += ms(250);
         step(&mut dht, Input::Tick, at, late, &mut delayed, &mut held, &mut dropped);
         if dropped.is_some() {
             break;
