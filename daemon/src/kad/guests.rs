@@ -150,6 +150,12 @@ impl Guests {
         self.blobs.len()
     }
 
+    /// Where their blobs came from.
+    #[cfg(test)]
+    pub(super) fn origins(&self) -> Vec<Origin> {
+        self.origins.keys().copied().collect()
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
