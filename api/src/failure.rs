@@ -108,6 +108,8 @@ pub enum Kind {
     Permission,
     /// The daemon is leaving.
     Leaving,
+    /// The owners of a record do not take it: they have no room for it, or hold it to be wrong. The message tells.
+    Refused,
     /// No answer in time.
     Timeout,
     /// A bug of ours.
@@ -119,7 +121,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind but `Unknown`, which is never sent.
-    pub const ALL: [Kind; 32] = [
+    pub const ALL: [Kind; 33] = [
         Kind::NoSuchKey,
         Kind::NoSuchElement,
         Kind::WaitNotMet,
@@ -150,6 +152,7 @@ impl Kind {
         Kind::Taken,
         Kind::Permission,
         Kind::Leaving,
+        Kind::Refused,
         Kind::Timeout,
         Kind::Internal,
     ];
@@ -168,7 +171,7 @@ impl Kind {
             Kind::TooLarge => (Exit::Refused, 413),
             Kind::Storage => (Exit::Refused, 507),
             Kind::Busy | Kind::Leaving => (Exit::Refused, 503),
-            Kind::NoOverlay | Kind::Taken => (Exit::Refused, 409),
+            Kind::NoOverlay | Kind::Taken | Kind::Refused => (Exit::Refused, 409),
             Kind::NotAdmin | Kind::ReadOnly | Kind::Permission => (Exit::Refused, 403),
             Kind::InviteExpired | Kind::InviteUsed | Kind::InviteUnknown | Kind::InviteForeign => {
                 (Exit::Refused, 410)

@@ -255,3 +255,21 @@ pub const DOOR_PEER_FETCHES_PER_MINUTE_MAX: u32 = 60;
 pub const DOOR_FETCHES_PER_MINUTE_MAX: u32 = 300;
 /// Guests whose puts and questions are counted within one minute; later ones wait for the next.
 pub const DOOR_METERED_MAX: usize = 1_024;
+
+// What is asked of the records' disk and of the open door's room.
+
+/// Blobs within a second that a Kademlia door reads from the disk while its swarm waits: at 1 ms for a read and a hash
+/// of 256 KiB, a sixteenth of its time. The rest is read beside it, and found by whoever asks again.
+pub const SHELF_READS_PER_SECOND_MAX: u32 = 64;
+/// Questions of all guests within a minute that the door looks up: a hundred a second.
+pub const DOOR_GETS_PER_MINUTE_MAX: u32 = 6_000;
+/// Questions of one guest within a minute: a fifth of all.
+pub const DOOR_PEER_GETS_PER_MINUTE_MAX: u32 = DOOR_GETS_PER_MINUTE_MAX / 5;
+/// Bytes of blobs that go out to all guests within a minute: some 16 MiB a second, what a home's line carries at best.
+pub const DOOR_SENT_BYTES_PER_MINUTE_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes of blobs that go out to one guest within a minute: a quarter of all.
+pub const DOOR_PEER_SENT_BYTES_PER_MINUTE_MAX: u64 = DOOR_SENT_BYTES_PER_MINUTE_MAX / 4;
+/// Records of all guests from one address: what two may have. A key costs a stranger nothing, an address does.
+pub const DOOR_IP_RECORDS_MAX: usize = 2 * DOOR_PEER_RECORDS_MAX;
+/// Bytes of all guests' records from one address: what two may have, and a quarter of the room.
+pub const DOOR_IP_BYTES_MAX: usize = 2 * DOOR_PEER_BYTES_MAX;

@@ -64,7 +64,8 @@ impl Client {
     /// Keeps a blob.
     ///
     /// # Errors
-    /// `too_large`; `timeout` if too few owners held it in time; a refusal; or why the daemon could not be asked.
+    /// `too_large`; `refused` if the owners do not take it; `timeout` if too few of them held it in time; another refusal;
+    /// or why the daemon could not be asked.
     pub async fn dht_put_blob(
         &self,
         bytes: impl Into<Bytes>,

@@ -315,7 +315,9 @@ pub(crate) fn ask_failure(error: AskError, key: &RecordKey) -> Failure {
                 Refusal::Disk(_) => Kind::Storage,
                 Refusal::Reader => Kind::ReadOnly,
                 Refusal::Publisher => Kind::Permission,
-                Refusal::Record(_) => Kind::TooLarge,
+                // In the owner's words: no room, another kind of cell, an end in the past. What is too large by itself is
+                // found before anybody is asked.
+                Refusal::Record(_) => Kind::Refused,
             };
             Failure::new(kind, message)
         }
@@ -392,4 +394,23 @@ fn parse_place(text: &str) -> Result<Id, Failure> {
     place.map(|place| Id::from_bytes(place.to_bytes())).map_err(|_| {
         Failure::new(Kind::BadRequest, "that is no place to go on from").hint("the `next` of the page before")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chinwag_dht::Text;
+
+    #[test]
+    fn a_refusal_is_told_as_what_it_is() {
+        let key = RecordKey::Cell("a".parse().unwrap());
+        let kind = |why| ask_failure(AskError::Refused { why }, &key).kind;
+        for why in ["this owner holds at most 10 records", "the record has expired 5 ms ago"] {
+            assert_eq!(kind(Refusal::Record(Text::new(why))), Kind::Refused);
+        }
+        assert_eq!(kind(Refusal::Disk(Text::new("no space"))), Kind::Storage);
+        assert_eq!(kind(Refusal::Publisher), Kind::Permission);
+        let large = AskError::Record(RecordError::TooLarge { len: RECORD_BYTES_MAX + 1 });
+        assert_eq!(ask_failure(large, &key).kind, Kind::TooLarge);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Five things that `libp2p-kad` 0.49 does not offer are done here, around it:
 //!
-//! - **Who asks.** It calls the store without saying for whom, so a store could keep no quota. Everything that a peer
+//! - **Who asks.** It calls the store without saying for whom or from where, so a store could keep no quota. Everything that a peer
 //!   sends goes through `on_connection_handler_event`, and its store is called inside: naming the peer just before is
 //!   enough.
 //! - **A refusal that arrives.** When the store refuses a record it resets the stream, but forgets to wake it: the other
@@ -16,6 +16,7 @@
 //!   id for each bucket, which cannot be turned off from outside: with 64 members it cost each some per cent of a core for
 //!   seconds after a join. Membership names everybody, so such a walk is ended as soon as it is seen.
 
+use super::origin::Origin;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::kad::store::{MemoryStore, RecordStore};
@@ -26,6 +27,7 @@ use libp2p::swarm::{
     ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
+use std::collections::HashMap;
 use std::task::{Context, Poll};
 
 /// What Kademlia tells its handlers: a public type in a private module. It is the same for every store.
@@ -33,13 +35,15 @@ type ToHandler = THandlerInEvent<Behaviour<MemoryStore>>;
 
 /// A store that wants to know for whom it is called.
 pub(crate) trait Attends: RecordStore + Send + 'static {
-    /// What follows, until the next call, is for this peer.
-    fn attend(&mut self, peer: PeerId);
+    /// What follows, until the next call, is for this peer, which is connected from there.
+    fn attend(&mut self, peer: PeerId, origin: Option<Origin>);
 }
 
 /// Kademlia as a server, see the module's doc.
 pub(crate) struct Attended<S: Attends> {
     pub(super) kad: Behaviour<S>,
+    /// Where connections come from that others began.
+    origins: HashMap<ConnectionId, Origin>,
 }
 
 impl<S: Attends> Attended<S> {
@@ -47,7 +51,7 @@ impl<S: Attends> Attended<S> {
     pub(super) fn new(me: PeerId, store: S, config: kad::Config) -> Self {
         let mut kad = Behaviour::with_config(me, store, config);
         kad.set_mode(Some(kad::Mode::Server));
-        Attended { kad }
+        Attended { kad, origins: HashMap::new() }
     }
 
     /// Ends the walks that nobody asked for. Whether there was one.
@@ -74,7 +78,11 @@ impl<S: Attends> NetworkBehaviour for Attended<S> {
         local: &Multiaddr,
         from: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.kad.handle_established_inbound_connection(id, peer, local, from)
+        let handler = self.kad.handle_established_inbound_connection(id, peer, local, from)?;
+        if let Some(origin) = Origin::of(from) {
+            self.origins.insert(id, origin);
+        }
+        Ok(handler)
     }
 
     fn handle_established_outbound_connection(
@@ -91,13 +99,20 @@ impl<S: Attends> NetworkBehaviour for Attended<S> {
     // `handle_pending_outbound_connection` is not passed on: the addresses of a dial are the dialler's alone.
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match &event {
+            FromSwarm::ConnectionClosed(closed) => self.origins.remove(&closed.connection_id),
+            // Another behaviour may refuse a connection that this one has taken.
+            FromSwarm::ListenFailure(failure) => self.origins.remove(&failure.connection_id),
+            _ => None,
+        };
         if !matches!(event, FromSwarm::NewListenAddr(_)) {
             self.kad.on_swarm_event(event);
         }
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
-        self.kad.store_mut().attend(peer);
+        let origin = self.origins.get(&id).copied();
+        self.kad.store_mut().attend(peer, origin);
         self.kad.on_connection_handler_event(peer, id, event);
     }
 

@@ -1,14 +1,19 @@
 //! The guests' blobs on the disk: a redb file of their own and one writer thread, a moment behind.
 //!
 //! Kademlia's acknowledgement promises memory only, so nobody waits for this thread: it gathers for a moment and then
-//! commits once. A row is the end in milliseconds (8 bytes), the length of the sender's id (1 byte), that id, and the
-//! blob. It needs no checksum: a blob that does not have the hash it is filed under is dropped. And since strangers'
+//! commits once. A row is the end in milliseconds (8 bytes), the length of the sender's id (1 byte), that id, the length of
+//! the bytes of its address (1 byte: 0, 4 or 8), these bytes, and the blob. It needs no checksum: a blob that does not have the hash it is filed under is dropped. And since strangers'
 //! blobs are promised to nobody, a file that cannot be read is set aside and a new one begun, rather than keeping the
 //! daemon from starting.
+//!
+//! After an error redb refuses everything until the file is opened again, so it is: a disk that was full for a moment
+//! costs the changes of that moment, and not all that come later.
 
 use super::guests::{Guest, Guests};
+use super::origin::Origin;
 use super::refusals::Teller;
 use crate::observe::Row;
+use crate::storage::database::close;
 use chinwag_api::event::Level;
 use chinwag_api::{Failure, Kind};
 use chinwag_base::WallTime;
@@ -89,7 +94,10 @@ pub(super) fn open(
     let disk = Disk { changes, tell: tell.clone() };
     let writer = std::thread::Builder::new()
         .name("door-disk".into())
-        .spawn(move || write(&db, &to_write, &tell))
+        .spawn({
+            let path = path.to_owned();
+            move || write(db, || open_file(&path), &to_write, &tell)
+        })
         .map_err(|e| unusable(path, &e.to_string()))?;
     Ok((guests, disk, writer))
 }
@@ -111,9 +119,7 @@ fn read(path: &Path, now: WallTime) -> Result<Opened, String> {
 
 /// What is held after a start, and how many rows were damaged. These and what has ended are gone from the file.
 fn try_read(path: &Path, now: WallTime) -> Result<Opened, redb::Error> {
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    let db = redb::Builder::new().create_with_backend(FileBackend::new(file)?)?;
+    let db = open_file(path)?;
     let mut guests = Guests::default();
     let mut bad = 0;
     let mut txn = db.begin_write()?;
@@ -138,10 +144,18 @@ fn try_read(path: &Path, now: WallTime) -> Result<Opened, redb::Error> {
     Ok((db, guests, bad))
 }
 
+fn open_file(path: &Path) -> Result<Database, redb::Error> {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    Ok(redb::Builder::new().create_with_backend(FileBackend::new(file)?)?)
+}
+
 fn row(guest: &Guest) -> Vec<u8> {
     let from = guest.from.to_bytes();
     let len = u8::try_from(from.len()).expect("one byte, because a peer id is a hash or a small key");
-    [&guest.expires.unix_ms().to_be_bytes()[..], &[len], &from, &guest.bytes].concat()
+    let origin = guest.origin.as_ref().map_or(&[][..], Origin::as_bytes);
+    let origin_len = u8::try_from(origin.len()).expect("one byte, because an origin has 8 bytes at most");
+    [&guest.expires.unix_ms().to_be_bytes()[..], &[len], &from, &[origin_len], origin, &guest.bytes].concat()
 }
 
 fn parse(key: &[u8], row: &[u8]) -> Option<(BlobHash, Guest)> {
@@ -149,13 +163,22 @@ fn parse(key: &[u8], row: &[u8]) -> Option<(BlobHash, Guest)> {
     let (len, rest) = rest.split_first()?;
     let (from, bytes) = rest.split_at_checked(usize::from(*len))?;
     let from = PeerId::from_bytes(from).ok()?;
+    let (len, rest) = bytes.split_first()?;
+    let (origin, bytes) = rest.split_at_checked(usize::from(*len))?;
+    let origin = if origin.is_empty() { None } else { Some(Origin::from_bytes(origin)?) };
     let hash = BlobHash::of(bytes);
     let bytes: Arc<[u8]> = bytes.into();
     let expires = WallTime::from_unix_ms(u64::from_be_bytes(*expires));
-    (hash.as_bytes() == key).then_some((hash, Guest { bytes, from, expires }))
+    (hash.as_bytes() == key).then_some((hash, Guest { bytes, from, origin, expires }))
 }
 
-fn write(db: &Database, changes: &Receiver<Change>, tell: &Teller) {
+fn write(
+    db: Database,
+    open: impl Fn() -> Result<Database, redb::Error>,
+    changes: &Receiver<Change>,
+    tell: &Teller,
+) {
+    let mut db = Some(db);
     while let Ok(first) = changes.recv() {
         let (mut batch, until) = (vec![first], Instant::now() + GATHER);
         // An error is the end of the moment, or of the door, which must not be kept waiting.
@@ -164,8 +187,21 @@ fn write(db: &Database, changes: &Receiver<Change>, tell: &Teller) {
         {
             batch.push(next);
         }
-        if let Err(error) = commit(db, &batch) {
-            tell.tell(failed(&error.to_string()).with("changes", batch.len()));
+        // Pages that contradict each other are answered with a panic; the door does without them until it opens again.
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            let db = match &mut db {
+                Some(db) => db,
+                closed => closed.insert(open().map_err(|e| e.to_string())?),
+            };
+            commit(db, &batch).map_err(|e| e.to_string())
+        }));
+        let written = written.unwrap_or_else(|_| Err("its pages contradict each other".to_owned()));
+        if let Err(why) = written {
+            tell.tell(failed(&why).with("changes", batch.len()));
+            // Closed first: it is locked by whoever has it open. The next batch opens it again.
+            if let Some(db) = db.take() {
+                close(db);
+            }
         }
     }
 }
@@ -197,7 +233,12 @@ mod tests {
     const NOW: WallTime = WallTime::from_unix_ms(1_800_000_000_000);
 
     fn guest(bytes: &[u8], life_ms: u64) -> (BlobHash, Guest) {
-        let guest = Guest { bytes: bytes.into(), from: PeerId::random(), expires: NOW.plus_ms(life_ms) };
+        let guest = Guest {
+            bytes: bytes.into(),
+            from: PeerId::random(),
+            origin: Some(Origin::V4([10, 0, 0, 1])),
+            expires: NOW.plus_ms(life_ms),
+        };
         (BlobHash::of(bytes), guest)
     }
 
@@ -240,6 +281,40 @@ mod tests {
         for len in 0..row.len() {
             assert_eq!(parse(hash.as_bytes(), &row[..len]), None);
         }
+    }
+
+    #[test]
+    fn a_disk_that_was_full_takes_what_comes_later() {
+        use crate::storage::faulty::Faults;
+        use std::sync::atomic::Ordering::SeqCst;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("door.redb");
+        drop(read(&path, NOW).unwrap());
+        let faults = Arc::new(Faults::default());
+        let (changes, to_write) = sync_channel(8);
+        let (told, heard) = std::sync::mpsc::channel();
+        let told = std::sync::Mutex::new(told);
+        let tell = Teller::new(move |_| told.lock().unwrap().send(()).unwrap());
+        let db = faults.open(&path).unwrap();
+        let writer = std::thread::spawn({
+            let (path, faults) = (path.clone(), faults.clone());
+            move || {
+                let open = || faults.open(&path).map_err(|e| redb::Error::Io(std::io::Error::other(e)));
+                write(db, open, &to_write, &tell);
+            }
+        });
+        let (lost, kept) = (guest(&[1; 200_000], 9_000), guest(b"kept", 9_000));
+        faults.is_full.store(true, SeqCst);
+        changes.send(Change::Put(lost.0, lost.1)).unwrap();
+        heard.recv_timeout(Duration::from_secs(20)).unwrap();
+        faults.is_full.store(false, SeqCst);
+        changes.send(Change::Put(kept.0, kept.1)).unwrap();
+        drop(changes);
+        writer.join().unwrap();
+        assert!(heard.try_recv().is_err(), "the second change is written");
+        let (_, guests, bad) = read(&path, NOW).unwrap();
+        assert_eq!((guests.len(), bad), (1, 0));
+        assert!(guests.get(&kept.0, NOW).is_some());
     }
 
     #[test]

@@ -111,6 +111,7 @@ impl Door {
             refusals: refusals.clone(),
             meter: Mutex::new(Meter::new(Instant::now())),
             peer: None,
+            origin: None,
         };
         let swarm = swarm(&keypair, store, agent)
             .map_err(|why| Failure::new(Kind::Internal, "the open door cannot be set up").because(why))?;

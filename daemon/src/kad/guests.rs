@@ -2,18 +2,20 @@
 //!
 //! They are held here and nowhere else, within bounds of their own and for at most two days, and they touch nothing that
 //! is replicated. Whoever puts a blob again renews it. When there is no room a put is refused rather than another's
-//! blob dropped: else the last to come, and not the first, would decide what is kept.
+//! blob dropped: else the last to come, and not the first, would decide what is kept. Each peer has a share of the room,
+//! and so has each address, because a stranger makes as many keys as it likes.
 
 use super::attended::Attends;
 use super::disk::Disk;
 use super::meter::Meter;
+use super::origin::Origin;
 use super::providers::Providers;
 use super::refusals::{Reason, Refusals};
 use super::shelf::{Shelf, blob_of, blob_on, check, kad_record};
 use crate::clock;
 use chinwag_base::limits::{
-    DOOR_BYTES_MAX, DOOR_PEER_BYTES_MAX, DOOR_PEER_RECORDS_MAX, DOOR_RECORDS_MAX, RECORD_LIFE_MS_MAX,
-    RECORD_OVERHEAD_BYTES,
+    DOOR_BYTES_MAX, DOOR_IP_BYTES_MAX, DOOR_IP_RECORDS_MAX, DOOR_PEER_BYTES_MAX, DOOR_PEER_RECORDS_MAX,
+    DOOR_RECORDS_MAX, RECORD_LIFE_MS_MAX, RECORD_OVERHEAD_BYTES,
 };
 use chinwag_base::{NodeId, WallTime};
 use chinwag_dht::BlobHash;
@@ -32,6 +34,8 @@ pub(super) struct Guest {
     pub(super) bytes: Arc<[u8]>,
     /// Who put it first, and is counted for it.
     pub(super) from: PeerId,
+    /// From where, if that is an IP address.
+    pub(super) origin: Option<Origin>,
     pub(super) expires: WallTime,
 }
 
@@ -46,9 +50,38 @@ impl Guest {
 pub(super) struct Guests {
     blobs: BTreeMap<BlobHash, Guest>,
     by_end: BTreeSet<(WallTime, BlobHash)>,
-    /// Records and bytes of each peer.
-    peers: BTreeMap<PeerId, (usize, usize)>,
+    peers: BTreeMap<PeerId, Share>,
+    origins: BTreeMap<Origin, Share>,
     bytes: usize,
+}
+
+/// Records and bytes of one peer, or of one address.
+#[derive(Debug, Default, Clone, Copy)]
+struct Share {
+    records: usize,
+    bytes: usize,
+}
+
+impl Share {
+    fn has_room(&self, cost: usize, records_max: usize, bytes_max: usize) -> bool {
+        self.records < records_max && self.bytes + cost <= bytes_max
+    }
+}
+
+fn grow<K: Ord>(shares: &mut BTreeMap<K, Share>, key: K, cost: usize) {
+    let share = shares.entry(key).or_default();
+    share.records += 1;
+    share.bytes += cost;
+}
+
+/// A share of nothing is forgotten.
+fn shrink<K: Ord>(shares: &mut BTreeMap<K, Share>, key: &K, cost: usize) {
+    let share = shares.get_mut(key).expect("a share, because it has a blob");
+    share.records -= 1;
+    share.bytes -= cost;
+    if share.records == 0 {
+        shares.remove(key);
+    }
 }
 
 impl Guests {
@@ -72,15 +105,22 @@ impl Guests {
             return Ok(self.blobs.get(&hash));
         }
         let cost = guest.cost_bytes();
-        let (records, bytes) = self.peers.get(&guest.from).copied().unwrap_or_default();
-        if records >= DOOR_PEER_RECORDS_MAX || bytes + cost > DOOR_PEER_BYTES_MAX {
+        let peer = self.peers.get(&guest.from).copied().unwrap_or_default();
+        if !peer.has_room(cost, DOOR_PEER_RECORDS_MAX, DOOR_PEER_BYTES_MAX) {
             return Err(Reason::PeerRoom);
+        }
+        let there = guest.origin.and_then(|origin| self.origins.get(&origin)).copied().unwrap_or_default();
+        if !there.has_room(cost, DOOR_IP_RECORDS_MAX, DOOR_IP_BYTES_MAX) {
+            return Err(Reason::IpRoom);
         }
         if self.blobs.len() >= DOOR_RECORDS_MAX || self.bytes + cost > DOOR_BYTES_MAX {
             return Err(Reason::Room);
         }
         self.bytes += cost;
-        self.peers.insert(guest.from, (records + 1, bytes + cost));
+        grow(&mut self.peers, guest.from, cost);
+        if let Some(origin) = guest.origin {
+            grow(&mut self.origins, origin, cost);
+        }
         self.by_end.insert((guest.expires, hash));
         Ok(Some(self.blobs.entry(hash).or_insert(guest)))
     }
@@ -97,9 +137,9 @@ impl Guests {
             self.by_end.remove(&(end, hash));
             let guest = self.blobs.remove(&hash).expect("a blob, because it has an end");
             self.bytes -= guest.cost_bytes();
-            let (records, bytes) = self.peers.remove(&guest.from).expect("a peer, because it has a blob");
-            if records > 1 {
-                self.peers.insert(guest.from, (records - 1, bytes - guest.cost_bytes()));
+            shrink(&mut self.peers, &guest.from, guest.cost_bytes());
+            if let Some(origin) = guest.origin {
+                shrink(&mut self.origins, &origin, guest.cost_bytes());
             }
             ended.push(hash);
         }
@@ -108,6 +148,12 @@ impl Guests {
 
     pub(super) fn len(&self) -> usize {
         self.blobs.len()
+    }
+
+    /// Where their blobs came from.
+    #[cfg(test)]
+    pub(super) fn origins(&self) -> Vec<Origin> {
+        self.origins.keys().copied().collect()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -134,6 +180,8 @@ pub(super) struct DoorShelf {
     pub(super) meter: Mutex<Meter>,
     /// Who asks at this moment.
     pub(super) peer: Option<PeerId>,
+    /// And from where.
+    pub(super) origin: Option<Origin>,
 }
 
 impl DoorShelf {
@@ -154,7 +202,7 @@ impl DoorShelf {
         let (hash, bytes, _) = check(&record.key, record.value, self.me, now)?;
         let mut guests = lock(&self.guests);
         self.disk.remove(guests.expire(now));
-        let guest = Guest { bytes, from, expires: now.plus_ms(life_ms) };
+        let guest = Guest { bytes, from, origin: self.origin, expires: now.plus_ms(life_ms) };
         if let Some(held) = guests.put(hash, guest, now)? {
             self.disk.put(hash, held.clone());
         }
@@ -163,8 +211,9 @@ impl DoorShelf {
 }
 
 impl Attends for DoorShelf {
-    fn attend(&mut self, peer: PeerId) {
+    fn attend(&mut self, peer: PeerId, origin: Option<Origin>) {
         self.peer = Some(peer);
+        self.origin = origin;
     }
 }
 
@@ -176,11 +225,21 @@ impl RecordStore for DoorShelf {
     /// whoever asks again finds it.
     fn get(&self, key: &RecordKey) -> Option<Cow<'_, Record>> {
         let hash = blob_of(key)?;
-        let found = lock(&self.guests).get(&hash, clock::wall()).or_else(|| blob_on(&*self.shelf, hash));
+        let peer = self.peer?;
+        if !self.meter().may_get(peer, Instant::now()) {
+            self.refusals.record(Some(peer), Reason::GetRate, None);
+            return None;
+        }
+        // Two statements, so that nobody waits for the guests while the disk is read.
+        let guests = lock(&self.guests).get(&hash, clock::wall());
+        let found = guests.or_else(|| blob_on(&*self.shelf, hash));
         match found {
-            Some(bytes) => Some(kad_record(key, &bytes)),
+            Some(bytes) => {
+                self.meter().sent(peer, bytes.len());
+                Some(kad_record(key, &bytes))
+            }
             None => {
-                if self.peer.is_some_and(|peer| self.meter().may_fetch(peer, Instant::now())) {
+                if self.meter().may_fetch(peer, Instant::now()) {
                     self.shelf.fetch(hash);
                 }
                 None
@@ -232,7 +291,8 @@ mod tests {
     const NOW: WallTime = WallTime::from_unix_ms(1_800_000_000_000);
 
     fn guest(from: PeerId, bytes: &[u8], life_ms: u64) -> (BlobHash, Guest) {
-        (BlobHash::of(bytes), Guest { bytes: bytes.into(), from, expires: NOW.plus_ms(life_ms) })
+        let guest = Guest { bytes: bytes.into(), from, origin: None, expires: NOW.plus_ms(life_ms) };
+        (BlobHash::of(bytes), guest)
     }
 
     fn put(guests: &mut Guests, from: PeerId, bytes: &[u8], life_ms: u64) -> Result<bool, Reason> {
@@ -253,6 +313,35 @@ mod tests {
         assert_eq!(guests.expire(NOW.plus_ms(1_999)), []);
         assert_eq!(guests.expire(NOW.plus_ms(2_000)), [hash]);
         assert_eq!((guests.len(), guests.bytes(), guests.peers.len(), guests.by_end.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn many_keys_at_one_address_have_one_share() {
+        let mut guests = Guests::default();
+        let mut n = 0u64;
+        let mut put_from = |guests: &mut Guests, origin, peer| {
+            n += 1;
+            let (hash, guest) = guest(peer, &n.to_be_bytes(), 1_000);
+            guests.put(hash, Guest { origin: Some(origin), ..guest }, NOW).map(|_| ())
+        };
+        let (here, there) = (Origin::V4([10, 0, 0, 1]), Origin::V4([10, 0, 0, 2]));
+        for _ in 0..DOOR_IP_RECORDS_MAX {
+            assert_eq!(put_from(&mut guests, here, PeerId::random()), Ok(()));
+        }
+        assert_eq!(put_from(&mut guests, here, PeerId::random()), Err(Reason::IpRoom));
+        assert_eq!(put_from(&mut guests, there, PeerId::random()), Ok(()), "others have theirs");
+        guests.expire(NOW.plus_ms(1_000));
+        assert_eq!((guests.len(), guests.peers.len(), guests.origins.len()), (0, 0, 0));
+        assert_eq!(put_from(&mut guests, here, PeerId::random()), Ok(()));
+
+        let large = vec![7; DOOR_PEER_BYTES_MAX / 2];
+        let (_, guest) = guest(PeerId::random(), &large, 1_000);
+        let put = |guests: &mut Guests, n: u8| {
+            let guest = Guest { origin: Some(there), from: PeerId::random(), ..guest.clone() };
+            guests.put(BlobHash::of(&[n]), guest, NOW).map(|_| ())
+        };
+        let taken: Vec<_> = (0..4).map(|n| put(&mut guests, n)).collect();
+        assert_eq!(taken, [Ok(()), Ok(()), Ok(()), Err(Reason::IpRoom)], "the overhead is counted");
     }
 
     #[test]

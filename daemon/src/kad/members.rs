@@ -1,6 +1,7 @@
 //! Kademlia among members: serving what this daemon holds, and walking for what it does not.
 
 use super::attended::{Attended, Attends};
+use super::origin::Origin;
 use super::providers::Providers;
 use super::refusals::{Reason, Refusals};
 use super::shelf::{Shelf, blob_of, blob_on, check, kad_record};
@@ -51,7 +52,7 @@ impl MemberShelf {
 }
 
 impl Attends for MemberShelf {
-    fn attend(&mut self, peer: PeerId) {
+    fn attend(&mut self, peer: PeerId, _origin: Option<Origin>) {
         self.peer = Some(peer);
     }
 }
@@ -178,7 +179,7 @@ mod tests {
         let name = |value: &[u8]| DhtKey::Blob(BlobHash::of(value)).to_bytes();
 
         assert!(store.put(record(name(b"x"), b"x")).is_err(), "nobody has sent it");
-        store.attend(peer(2));
+        store.attend(peer(2), None);
         assert!(store.put(record(name(b"x"), b"x")).is_ok());
         assert!(shelf.has(b"x"));
         assert_eq!(store.get(&name(b"x").into()).unwrap().value, b"x");

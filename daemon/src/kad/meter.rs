@@ -4,8 +4,9 @@
 //! ever new keys can make us remember. At its edge a guest may do twice as much within a minute, which is still a bound.
 
 use chinwag_base::limits::{
-    DOOR_FETCHES_PER_MINUTE_MAX, DOOR_METERED_MAX, DOOR_PEER_FETCHES_PER_MINUTE_MAX,
-    DOOR_PEER_PUTS_PER_MINUTE_MAX, DOOR_PUTS_PER_MINUTE_MAX,
+    DOOR_FETCHES_PER_MINUTE_MAX, DOOR_GETS_PER_MINUTE_MAX, DOOR_METERED_MAX,
+    DOOR_PEER_FETCHES_PER_MINUTE_MAX, DOOR_PEER_GETS_PER_MINUTE_MAX, DOOR_PEER_PUTS_PER_MINUTE_MAX,
+    DOOR_PEER_SENT_BYTES_PER_MINUTE_MAX, DOOR_PUTS_PER_MINUTE_MAX, DOOR_SENT_BYTES_PER_MINUTE_MAX,
 };
 use libp2p::PeerId;
 use std::collections::BTreeMap;
@@ -17,9 +18,11 @@ const WINDOW: Duration = Duration::from_secs(60);
 struct Used {
     puts: u32,
     fetches: u32,
+    gets: u32,
+    sent_bytes: u64,
 }
 
-/// Puts and questions of the present minute.
+/// Puts, questions and answers of the present minute.
 pub(super) struct Meter {
     since: Instant,
     all: Used,
@@ -40,6 +43,25 @@ impl Meter {
     pub(super) fn may_fetch(&mut self, peer: PeerId, now: Instant) -> bool {
         let (peer_max, all_max) = (DOOR_PEER_FETCHES_PER_MINUTE_MAX, DOOR_FETCHES_PER_MINUTE_MAX);
         self.may(peer, now, |used| &mut used.fetches, peer_max, all_max)
+    }
+
+    /// Whether a question of `peer` is looked up now; it is counted if so. How long the answer is shows only then, so the
+    /// last one may go beyond the bound on bytes.
+    pub(super) fn may_get(&mut self, peer: PeerId, now: Instant) -> bool {
+        let (peer_max, all_max) = (DOOR_PEER_GETS_PER_MINUTE_MAX, DOOR_GETS_PER_MINUTE_MAX);
+        let has_sent = self.peers.get(&peer).map_or(0, |used| used.sent_bytes);
+        let is_full = has_sent >= DOOR_PEER_SENT_BYTES_PER_MINUTE_MAX
+            || self.all.sent_bytes >= DOOR_SENT_BYTES_PER_MINUTE_MAX;
+        let is_over = now.duration_since(self.since) >= WINDOW;
+        (is_over || !is_full) && self.may(peer, now, |used| &mut used.gets, peer_max, all_max)
+    }
+
+    /// An answer of so many bytes goes out to `peer`, which may ask.
+    pub(super) fn sent(&mut self, peer: PeerId, bytes: usize) {
+        self.all.sent_bytes += bytes as u64;
+        if let Some(used) = self.peers.get_mut(&peer) {
+            used.sent_bytes += bytes as u64;
+        }
     }
 
     fn may(
@@ -83,6 +105,26 @@ mod tests {
         assert_eq!(taken.iter().sum::<u32>(), DOOR_PUTS_PER_MINUTE_MAX);
         assert!(meter.may_fetch(PeerId::random(), began), "puts do not use questions up");
         assert_eq!(puts_of(&mut meter, began + WINDOW), DOOR_PEER_PUTS_PER_MINUTE_MAX);
+    }
+
+    #[test]
+    fn questions_and_the_bytes_of_answers_are_counted() {
+        let began = Instant::now();
+        let mut meter = Meter::new(began);
+        let (ada, bob) = (PeerId::random(), PeerId::random());
+        let gets_of = |meter: &mut Meter, peer, now| {
+            std::iter::repeat_with(|| meter.may_get(peer, now)).take_while(|may| *may).count() as u32
+        };
+        assert_eq!(gets_of(&mut meter, ada, began), DOOR_PEER_GETS_PER_MINUTE_MAX);
+        assert!(meter.may_put(ada, began), "questions do not use puts up");
+        assert!(meter.may_get(bob, began));
+        meter.sent(bob, DOOR_PEER_SENT_BYTES_PER_MINUTE_MAX as usize);
+        assert!(!meter.may_get(bob, began), "bob has had enough");
+        let cyd = PeerId::random();
+        assert!(meter.may_get(cyd, began), "others have not");
+        meter.sent(cyd, DOOR_SENT_BYTES_PER_MINUTE_MAX as usize);
+        assert!(!meter.may_get(PeerId::random(), began), "all have");
+        assert!(meter.may_get(bob, began + WINDOW), "until the next minute");
     }
 
     #[test]

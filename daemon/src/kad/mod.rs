@@ -27,6 +27,7 @@ pub(crate) mod door;
 mod guests;
 pub(crate) mod members;
 mod meter;
+mod origin;
 mod providers;
 mod refusals;
 pub(crate) mod shelf;

@@ -39,8 +39,12 @@ pub(super) enum Reason {
     Room,
     /// The peer has all the room that it may have.
     PeerRoom,
+    /// All guests from one address have all the room that they may have.
+    IpRoom,
     /// Too many puts within a minute.
     Rate,
+    /// Too many questions, or too many bytes of answers, within a minute.
+    GetRate,
     /// The record store said no.
     Shelf,
     /// What is said to be provided is no blob, or its addresses are too many or too long.
@@ -67,7 +71,9 @@ impl Reason {
             Reason::Life => "life",
             Reason::Room => "room",
             Reason::PeerRoom => "peer_room",
+            Reason::IpRoom => "ip_room",
             Reason::Rate => "rate",
+            Reason::GetRate => "get_rate",
             Reason::Shelf => "shelf",
             Reason::Provider => "provider",
             Reason::ProviderRoom => "provider_room",
@@ -86,7 +92,9 @@ impl Reason {
             Reason::Life => "it has ended, or would be kept for too long",
             Reason::Room => "there is no room for more records",
             Reason::PeerRoom => "this peer has as many records here as one may",
+            Reason::IpRoom => "those from this address have as much room here as one address may",
             Reason::Rate => "too many puts within a minute",
+            Reason::GetRate => "too many questions, or too many bytes of answers, within a minute",
             Reason::Shelf => "the record store refused it",
             Reason::Provider => "what it says it provides is no blob, or it has too many addresses",
             Reason::ProviderRoom => "no further provider is remembered",

@@ -1,9 +1,10 @@
 //! Programs at the open door, in libp2p's own Rust, and members that walk.
 
 use super::door::{Door, DoorConfig};
+use super::origin::Origin;
 use super::refusals::Teller;
 use super::shelf::Shelf;
-use super::{PROTOCOL, Records};
+use super::{PROTOCOL, Records, disk};
 use crate::clock;
 use crate::observe::Row;
 use chinwag_api::Failure;
@@ -278,6 +279,11 @@ async fn what_was_put_is_there_when_the_door_opens_again() {
     assert!(Program::at(&door).await.put_blob(b"stays").await);
     let peer = door.status().peer;
     door.close().await;
+    let path = dir.path().join("door.redb");
+    let (guests, disk, writer) = disk::open(&path, clock::wall(), Teller::new(|_| {})).unwrap();
+    assert_eq!(guests.origins(), [Origin::V4([127, 0, 0, 1])], "and its address is counted for it");
+    drop(disk);
+    writer.join().unwrap();
     let (door, _) = open(dir.path(), Arc::default()).await;
     assert_eq!((door.status().peer, door.status().records), (peer, 1));
     assert_eq!(Program::at(&door).await.get(&name(b"stays")).await.as_deref(), Some(&b"stays"[..]));

@@ -17,21 +17,22 @@
 //! Two threads use it. One commits batches, one fsync each; the other reads blobs, so that a slow disk holds up no timer
 //! and no client of the rest. redb lets readers see the last commit while the next is made.
 
+mod shared;
 mod shelf;
 mod threads;
 
 pub(crate) use shelf::OverlayShelf;
 pub(crate) use threads::{RecordStorage, RecordsStored};
 
-use crate::driver::UNPOISONED;
 use crate::storage::BadRow;
 use crate::storage::database::{META, check_format, guarded, open_database, unreadable};
 use crate::storage::rows::Row;
 use chinwag_api::Failure;
 use chinwag_dht::{Held, Id};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use redb::{Database, ReadableTable, TableDefinition};
+use shared::Shared;
+use std::path::Path;
+use std::sync::Arc;
 
 const INDEX: TableDefinition<&[u8], &[u8]> = TableDefinition::new("index");
 const BLOBS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blobs");
@@ -42,10 +43,6 @@ const FORMAT: u64 = 1;
 /// What redb may keep in memory, where its own choice is a gigabyte. The index is in memory already, and a blob that is read
 /// twice is in the system's page cache: what is left are the pages on the way to them.
 const CACHE_BYTES: Option<usize> = Some(4 * 1024 * 1024);
-
-/// The database, for those who read and the one who writes. Behind a lock because after a full disk it is opened
-/// again, for which nobody may have it open; otherwise everyone only looks.
-type Shared = Arc<RwLock<Database>>;
 
 /// Open records and what was in them.
 #[derive(Debug)]
@@ -62,7 +59,6 @@ pub(crate) struct Opened {
 #[derive(Debug)]
 pub(crate) struct RecordStore {
     db: Shared,
-    path: PathBuf,
     commits: u64,
 }
 
@@ -79,7 +75,9 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Failure> {
     let commits = guarded(path, || {
         begin(&db, &mut records, &mut bad_rows).map_err(|e: redb::Error| unreadable(path, &e.to_string()))
     })?;
-    let store = RecordStore { db: Arc::new(RwLock::new(db)), path: path.to_owned(), commits };
+    let again = path.to_owned();
+    let opener = move || open_database(&again, CACHE_BYTES).map(|(db, _)| db).map_err(|e| e.to_string());
+    let store = RecordStore { db: Shared::new(db, Box::new(opener)), commits };
     Ok(Opened { store, records, bad_rows })
 }
 
@@ -136,12 +134,13 @@ impl RecordReader {
     /// # Errors
     /// If the disk does not give it.
     pub(crate) fn get(&self, id: &Id) -> Result<Option<Kept>, String> {
-        let found = self.read(|txn| {
-            let index = txn.open_table(INDEX)?;
-            let row = index.get(id.as_bytes().as_slice())?;
-            Ok(row.map(|row| row.value().to_vec()).zip(Some(blob(txn, id)?)))
-        })?;
-        found.map(|(row, blob)| Ok((read_row(id.as_bytes(), &row)?, blob))).transpose()
+        parse(id, self.db.read(|txn| row_and_blob(txn, id))?)
+    }
+
+    /// The same for those who must not wait: `None` if the database is being opened again. It is tried once.
+    pub(crate) fn try_get(&self, id: &Id) -> Option<Result<Option<Kept>, String>> {
+        let found = self.db.try_read(|txn| row_and_blob(txn, id))?;
+        Some(found.and_then(|found| parse(id, found)))
     }
 
     /// The bytes of the blob in this place, as they are on the disk.
@@ -149,20 +148,20 @@ impl RecordReader {
     /// # Errors
     /// If the disk does not give them.
     pub(crate) fn blob(&self, id: &Id) -> Result<Option<Arc<[u8]>>, String> {
-        self.read(|txn| blob(txn, id))
+        self.db.read(|txn| blob(txn, id))
     }
+}
 
-    fn read<T>(
-        &self,
-        read: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, String> {
-        let db = self.db.read().expect(UNPOISONED);
-        let look = || -> Result<T, redb::Error> { read(&db.begin_read()?) };
-        // Pages that contradict each other are answered with a panic; nothing of it is left behind but the transaction.
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(look))
-            .map_err(|_| "the pages of the records contradict each other".to_owned())?
-            .map_err(|e| e.to_string())
-    }
+type Found = Option<(Vec<u8>, Option<Arc<[u8]>>)>;
+
+fn row_and_blob(txn: &redb::ReadTransaction, id: &Id) -> Result<Found, redb::Error> {
+    let index = txn.open_table(INDEX)?;
+    let row = index.get(id.as_bytes().as_slice())?;
+    Ok(row.map(|row| row.value().to_vec()).zip(Some(blob(txn, id)?)))
+}
+
+fn parse(id: &Id, found: Found) -> Result<Option<Kept>, String> {
+    found.map(|(row, blob)| Ok((read_row(id.as_bytes(), &row)?, blob))).transpose()
 }
 
 fn blob(txn: &redb::ReadTransaction, id: &Id) -> Result<Option<Arc<[u8]>>, redb::Error> {
@@ -170,5 +169,7 @@ fn blob(txn: &redb::ReadTransaction, id: &Id) -> Result<Option<Arc<[u8]>>, redb:
     Ok(blobs.get(id.as_bytes().as_slice())?.map(|bytes| Arc::from(bytes.value())))
 }
 
+#[cfg(test)]
+mod failing;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ fn keep(record: Record) -> (Id, Change) {
     (held.key.id(), Change::Keep { held: Arc::new(held), blob })
 }
 
-fn blob_of(bytes: &[u8]) -> (Id, Change) {
+pub(super) fn blob_of(bytes: &[u8]) -> (Id, Change) {
     keep(Record::blob(bytes.to_vec(), ADA, NOW))
 }
 
@@ -27,27 +27,27 @@ fn cell(key: &str, value: &str) -> (Id, Change) {
     keep(Record::cell(key.parse().unwrap(), cell, ADA, NOW))
 }
 
-struct Running {
-    storage: RecordStorage,
+pub(super) struct Running {
+    pub(super) storage: RecordStorage,
     stored: UnboundedReceiver<RecordsStored>,
     threads: [JoinHandle<()>; 2],
     batch: u64,
 }
 
 impl Running {
-    fn start(store: RecordStore) -> Self {
+    pub(super) fn start(store: RecordStore) -> Self {
         let (report, stored) = mpsc::unbounded_channel();
         let (storage, threads) = RecordStorage::start(store, report).unwrap();
         Running { storage, stored, threads, batch: 0 }
     }
 
-    async fn commit(&mut self, changes: Vec<(Id, Change)>) -> RecordsStored {
+    pub(super) async fn commit(&mut self, changes: Vec<(Id, Change)>) -> RecordsStored {
         self.batch += 1;
         self.storage.commit(BatchId(self.batch), changes);
         self.stored.recv().await.unwrap()
     }
 
-    async fn load(&mut self, id: Id) -> Result<Option<Arc<[u8]>>, String> {
+    pub(super) async fn load(&mut self, id: Id) -> Result<Option<Arc<[u8]>>, String> {
         self.storage.load(LoadId(7), id);
         match self.stored.recv().await {
             Some(RecordsStored::Loaded(LoadId(7), blob)) => blob,
@@ -55,7 +55,7 @@ impl Running {
         }
     }
 
-    fn close(self) {
+    pub(super) fn close(self) {
         self.storage.close();
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
     }

@@ -1,11 +1,12 @@
 //! The thread that writes records, and the one that reads blobs.
 
-use super::{BLOBS, CACHE_BYTES, INDEX, META, RecordReader, RecordStore};
-use crate::driver::UNPOISONED;
-use crate::storage::database::{is_for_want_of_room, open_database, placeholder};
+use super::shared::Used;
+use super::{BLOBS, INDEX, META, RecordReader, RecordStore};
+use crate::storage::database::is_for_want_of_room;
 use crate::storage::rows::Row;
 use chinwag_dht::{BatchId, Change, Id, LoadId};
-use redb::ReadableDatabase;
+use redb::Database;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
@@ -61,7 +62,9 @@ impl RecordStorage {
         let reading = Builder::new().name("records-reader".into());
         let reading = reading.spawn(move || {
             while let Ok(Load::Blob(load, id)) = queue.recv() {
-                let _ = report.send(RecordsStored::Loaded(load, blobs.blob(&id)));
+                let read = catch_unwind(AssertUnwindSafe(|| blobs.blob(&id)));
+                let told = read.map_or_else(|_| broken(), |blob| RecordsStored::Loaded(load, blob));
+                let _ = report.send(told);
             }
         })?;
         let (batches, queue) = channel();
@@ -93,6 +96,12 @@ impl RecordStorage {
     }
 }
 
+/// redb answers pages that contradict each other with a panic. A thread that ended of it would be missed by nobody, and
+/// whoever waits for it would wait for ever.
+fn broken() -> RecordsStored {
+    RecordsStored::Broken("the pages of the records contradict each other".into())
+}
+
 struct Writer {
     store: RecordStore,
     stored: mpsc::UnboundedSender<RecordsStored>,
@@ -101,13 +110,15 @@ struct Writer {
 impl Writer {
     fn run(mut self, queue: &Receiver<Batch>) {
         while let Ok(Batch::Commit(batch, changes)) = queue.recv() {
-            let (told, broken) = match self.write(changes) {
-                Ok(None) => (RecordsStored::Persisted(batch), false),
-                Ok(Some(why)) => (RecordsStored::Failed(batch, why), false),
-                Err(why) => (RecordsStored::Broken(why), true),
+            let told = match catch_unwind(AssertUnwindSafe(|| self.write(&changes))) {
+                Ok(Ok(None)) => RecordsStored::Persisted(batch),
+                Ok(Ok(Some(why))) => RecordsStored::Failed(batch, why),
+                Ok(Err(why)) => RecordsStored::Broken(why),
+                Err(_panic) => broken(),
             };
+            let is_broken = matches!(told, RecordsStored::Broken(_));
             let _ = self.stored.send(told);
-            if broken {
+            if is_broken {
                 return;
             }
         }
@@ -116,10 +127,18 @@ impl Writer {
     /// One transaction. `Some` says why it is known not to have happened; an error means that the disk cannot be trusted
     /// any more.
     ///
+    /// redb says `PreviousIo` to whoever comes after an error of another's, here a reader's: nothing that was written
+    /// has failed then. The changes say what is to be, not what is to be done, so they are made once more.
+    ///
     /// A commit that failed for want of room has not happened if the database, opened again, counts as many commits as
     /// before. After any other failure, a failed fsync above all, what can be read back proves nothing.
-    fn write(&mut self, changes: Vec<(Id, Change)>) -> Result<Option<String>, String> {
-        let Err(error) = self.transaction(changes) else {
+    fn write(&mut self, changes: &[(Id, Change)]) -> Result<Option<String>, String> {
+        let mut used = self.transaction(changes)?;
+        if matches!(used.result, Err(redb::Error::PreviousIo)) {
+            self.store.db.reopen(used.opened)?;
+            used = self.transaction(changes)?;
+        }
+        let Err(error) = used.result else {
             self.store.commits += 1;
             return Ok(None);
         };
@@ -127,52 +146,46 @@ impl Writer {
         if !is_for_want_of_room(&error) {
             return Err(why);
         }
-        self.reopen().map_err(|e| format!("{why}; and it cannot be opened again: {e}"))?;
+        self.store
+            .db
+            .reopen(used.opened)
+            .map_err(|e| format!("{why}; and it cannot be opened again: {e}"))?;
         let commits = self.commits().map_err(|e| format!("{why}; then {e}"))?;
         if commits == self.store.commits { Ok(Some(why)) } else { Err(why) }
     }
 
-    fn transaction(&self, changes: Vec<(Id, Change)>) -> Result<(), redb::Error> {
-        let db = self.store.db.read().expect(UNPOISONED);
-        let mut txn = db.begin_write()?;
-        txn.set_quick_repair(true);
-        {
-            txn.open_table(META)?.insert("commits", self.store.commits + 1)?;
-            let mut index = txn.open_table(INDEX)?;
-            let mut blobs = txn.open_table(BLOBS)?;
-            for (id, change) in changes {
-                let place = id.as_bytes().as_slice();
-                match change {
-                    Change::Keep { held, blob } => {
-                        index.insert(place, held.to_row().as_slice())?;
-                        if let Some(bytes) = blob {
-                            blobs.insert(place, &*bytes)?;
-                        }
+    fn transaction(&self, changes: &[(Id, Change)]) -> Result<Used<()>, String> {
+        self.store.db.with(|db| commit(db, changes, self.store.commits + 1))
+    }
+
+    fn commits(&self) -> Result<u64, String> {
+        self.store.db.read(|txn| Ok(txn.open_table(META)?.get("commits")?.map_or(0, |n| n.value())))
+    }
+}
+
+fn commit(db: &Database, changes: &[(Id, Change)], commits: u64) -> Result<(), redb::Error> {
+    let mut txn = db.begin_write()?;
+    txn.set_quick_repair(true);
+    {
+        txn.open_table(META)?.insert("commits", commits)?;
+        let mut index = txn.open_table(INDEX)?;
+        let mut blobs = txn.open_table(BLOBS)?;
+        for (id, change) in changes {
+            let place = id.as_bytes().as_slice();
+            match change {
+                Change::Keep { held, blob } => {
+                    index.insert(place, held.to_row().as_slice())?;
+                    if let Some(bytes) = blob {
+                        blobs.insert(place, &**bytes)?;
                     }
-                    Change::Drop => {
-                        index.remove(place)?;
-                        blobs.remove(place)?;
-                    }
+                }
+                Change::Drop => {
+                    index.remove(place)?;
+                    blobs.remove(place)?;
                 }
             }
         }
-        txn.commit()?;
-        Ok(())
     }
-
-    /// redb refuses everything after an I/O error until the file is opened again, which also shows what it holds.
-    fn reopen(&mut self) -> Result<(), String> {
-        let mut db = self.store.db.write().expect(UNPOISONED);
-        // The file is locked by whoever has it open, so it is closed first.
-        drop(std::mem::replace(&mut *db, placeholder()?));
-        let (again, _) = open_database(&self.store.path, CACHE_BYTES).map_err(|e| e.to_string())?;
-        *db = again;
-        Ok(())
-    }
-
-    fn commits(&self) -> Result<u64, redb::Error> {
-        let db = self.store.db.read().expect(UNPOISONED);
-        let txn = db.begin_read()?;
-        Ok(txn.open_table(META)?.get("commits")?.map_or(0, |n| n.value()))
-    }
+    txn.commit()?;
+    Ok(())
 }

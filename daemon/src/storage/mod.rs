@@ -17,6 +17,8 @@
 //! Anything else is a crash, because after a failed fsync nobody knows what the disk holds.
 
 pub(crate) mod database;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod invites;
 pub(crate) mod rows;
 mod writer;

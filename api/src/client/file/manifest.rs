@@ -11,7 +11,8 @@
 //!
 //! It is strict. All children but the last are full, which is [`CHUNK_BYTES`] for a chunk and [`CHILDREN_MAX`] times as much
 //! with each height above; the last has one byte at least; `len` is their sum. Only an empty file has a manifest without
-//! children. So whatever decodes is the one manifest of its file, and a walk is bounded by [`HEIGHT_MAX`].
+//! children. An integer has several spellings in that encoding, and only the shortest is taken. So whatever decodes is the
+//! one manifest of its file, and a walk is bounded by [`HEIGHT_MAX`].
 
 use super::CHUNK_BYTES;
 use crate::dht::BlobHash;
@@ -115,6 +116,10 @@ impl Manifest {
         if manifest.len != wire.len {
             return Err(ManifestError::Shape("its length is not the sum of its children's"));
         }
+        // The decoder takes a small integer in a long form too, and one file must not have two hashes.
+        if manifest.to_blob() != blob {
+            return Err(ManifestError::Shape("it is not written in the shortest form"));
+        }
         Ok(manifest)
     }
 
@@ -183,12 +188,24 @@ mod tests {
         assert!(Manifest::from_blob(MAGIC).is_err());
     }
 
+    #[test]
+    fn an_integer_in_a_long_form_is_refused() {
+        let shortest = Manifest::new(0, vec![child(1, 5)]).unwrap().to_blob();
+        let at = MAGIC.len() + 1;
+        assert_eq!(shortest[at], 5, "the length of the file");
+        let longer = [&shortest[..at], &[251, 5, 0], &shortest[at + 1..]].concat();
+        let wire: Wire = codec::decode::<RECORD_BYTES_MAX, _>(&longer[MAGIC.len()..]).unwrap();
+        assert_eq!(wire.len, 5, "the decoder takes both");
+        assert!(matches!(Manifest::from_blob(&longer), Err(ManifestError::Shape(_))));
+    }
+
     proptest! {
         #[test]
         fn any_blob_is_a_manifest_or_is_not(bytes: Vec<u8>) {
-            if let Ok(manifest) = Manifest::from_blob(&[MAGIC, &bytes].concat()) {
+            let blob = [MAGIC, &bytes].concat();
+            if let Ok(manifest) = Manifest::from_blob(&blob) {
                 // One file, one manifest: what decodes is what would have been written.
-                prop_assert_eq!(Manifest::from_blob(&manifest.to_blob()), Ok(manifest));
+                prop_assert_eq!(manifest.to_blob(), blob);
             }
         }
     }
