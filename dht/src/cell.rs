@@ -221,7 +221,7 @@ impl Cell {
         self.items.keys().any(|dot| !change.context.contains(*dot))
     }
 
-    /// The same cell without what was put at the same time as `change`, by the writers' clocks: up to [`SIMULTANEOUS_MS`] after
+    /// The same cell without what was put at the same time as `change`, by the writers' clocks: up to a quarter of a second after
     /// it. What is older is, and so is what an hour that lies further ahead belongs to: a clock that is wrong. What `change`
     /// itself did, or has seen, stays in.
     pub fn older_than(&self, change: &Cell) -> Cell {
