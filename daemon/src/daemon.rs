@@ -15,7 +15,7 @@ use chinwag_api::{Failure, Kind};
 use chinwag_base::limits::WATCH_QUEUE_MAX;
 use chinwag_base::{Address, Invite, Key, Moment, Name, NodeId, Value};
 use chinwag_crdt::{Op, Read};
-use chinwag_dht::{Ask, BlobHash, Content, Edit, Outcome, RecordKey};
+use chinwag_dht::{Ask, Content, Edit, Outcome, RecordKey};
 use chinwag_gossip::{Wait, Written};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -226,14 +226,6 @@ impl Handle {
     async fn dht_ask(&self, ask: Ask, key: Key) -> Result<Outcome, Failure> {
         let reply = self.shared.running().await?.ask(ask, DHT_WITHIN).await?;
         reply.result.map_err(|error| http::ask_failure(error, &RecordKey::Cell(key)))
-    }
-
-    /// A blob that some program put through this daemon's open door; `None` if it is not held, or there is no door.
-    ///
-    /// # Errors
-    /// Only if the daemon is stopping.
-    pub async fn door_get(&self, hash: &BlobHash) -> Result<Option<Arc<[u8]>>, Failure> {
-        Ok(self.shared.running().await?.open_door.as_ref().and_then(|door| door.get(hash)))
     }
 
     /// How many members are alive, suspected, down and gone, as this one sees it; it counts itself.

@@ -68,11 +68,6 @@ impl Context {
         self.0.is_empty()
     }
 
-    /// The highest counter of one replica.
-    pub fn last(&self, replica: ReplicaId) -> Option<u64> {
-        self.0.get(&replica)?.last().map(|(_, last)| *last)
-    }
-
     fn insert_run(&mut self, replica: ReplicaId, (mut first, mut last): Run) {
         let runs = self.0.entry(replica).or_default();
         // Every run that overlaps or touches the new one becomes part of it.

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_lies_where_libp2p_kad_places_its_peer_id() {
+    fn a_node_lies_where_other_programs_of_the_dht_place_its_peer_id() {
         // SHA-256 of the 38 bytes of a PeerId, by another implementation (Python's hashlib).
         let node = NodeId::from_bytes([7; 32]);
         assert_eq!(

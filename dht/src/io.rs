@@ -240,7 +240,7 @@ pub enum Outcome {
     Stored {
         /// Under which key.
         key: RecordKey,
-        /// How many hold it durably already.
+        /// How many hold it durably already, stand-ins among them.
         holders: usize,
         /// Of how many owners.
         owners: usize,

@@ -5,7 +5,7 @@
 //! Peer-to-peer Information System Based on the XOR Metric", IPTPS 2002):
 //!
 //! - **Ids** (section 2). Nodes and keys share one space of numbers. Ours has 256 bits, and an [`Id`] is the SHA-256
-//!   of the node's `PeerId` or of the key's bytes. That is how `libp2p-kad` places both, so that a foreign program
+//!   of the node's `PeerId` or of the key's bytes. That is how other Kademlia programs place both, so that a foreign program
 //!   that walks and a member that looks into its own view find the same owners.
 //! - **Distance** (section 2.1). d(x, y) = x XOR y, read as a number. It is a metric: d(x, x) = 0, it is symmetric,
 //!   and d(x, z) <= d(x, y) + d(y, z). It is *unidirectional*: for one x and one distance there is exactly one y, so
@@ -25,9 +25,11 @@
 //! # How records are put, read and kept
 //! - **Quorums** (Gifford, "Weighted Voting for Replicated Data", SOSP 1979; DeCandia and others, "Dynamo", SOSP 2007,
 //!   section 4.5). A put is sent to all owners at once and is done when w of them hold it durably; a read is done when r of
-//!   them have answered, and shows the join of what they hold. With w + r > k a read meets every put that is done.
+//!   them have answered, and shows the join of what they hold. With w + r > k a read meets every put that owners alone
+//!   have made done.
 //! - **Stand-ins** (Dynamo, section 4.6: sloppy quorum and hinted hand-off). An owner that is late by its RTO stays asked, and the next
-//!   member in the ranking is asked beside it; it hands on what it took when the owners are back.
+//!   member in the ranking is asked beside it; it counts towards the quorum, and hands on what it took when the owners are back. Until then a read for which all owners
+//!   answer may miss that put.
 //! - **Read repair** (Dynamo, section 5). Owners that answer a read with less than the join are sent it.
 //! - **Hand-off**. Owners compare what each two of them share by one sum of digests, when the membership has changed and now and
 //!   then; only where the sums differ do they list it (`handoff.rs`).

@@ -9,7 +9,7 @@
 //! A put says which values it takes the place of, and so it has to have seen them. It uses what this node holds as an owner, or saw
 //! last. Where owners answer that beside it there is an older value, which it had not seen, it is put once more as a *new*
 //! write that has seen it. So a put of a new key, or of one that this node has seen, takes one round trip, and any other takes
-//! two. What was put at the same time or later, by the writers' clocks, is not replaced: both are kept. A delete or a removal has to know what there
+//! two. What was put within a quarter of a second after it began, by the writers' clocks, is not replaced: both are kept. A delete or a removal has to know what there
 //! is, and reads first.
 
 use crate::cell::{Cell, Edit};

@@ -31,7 +31,6 @@ pub(crate) enum RecordsStored {
 pub(crate) struct RecordStorage {
     batches: Sender<Batch>,
     loads: Sender<Load>,
-    #[allow(dead_code, reason = "for doors beside the overlay's own")]
     reader: RecordReader,
 }
 
