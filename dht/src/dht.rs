@@ -310,7 +310,7 @@ impl Dht {
 
     /// Reads one blob in turn, to notice what the disk has done to it before somebody needs it.
     fn scrub(&mut self) {
-        let blob = |held: &crate::store::Held| held.cell().is_none();
+        let blob = |held: &crate::held::Held| held.cell().is_none();
         let pick = |from| {
             let rows = self.store.after(from).take(chinwag_base::limits::SCAN_RECORDS_MAX);
             let mut last = from;

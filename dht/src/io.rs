@@ -3,9 +3,10 @@
 use crate::cell::{CellError, Edit};
 use crate::distance::Id;
 use crate::event::Event;
+use crate::held::Held;
 use crate::message::{Message, Refusal};
 use crate::record::{Record, RecordError, RecordKey};
-use crate::store::{Change, Held, StoreLimits};
+use crate::store::{Change, StoreLimits};
 use chinwag_base::{Key, Moment, NodeId, ReplicaId, WallTime};
 use std::sync::Arc;
 use std::time::Duration;

@@ -45,6 +45,7 @@ pub mod cell;
 pub mod context;
 pub mod distance;
 pub mod event;
+pub mod held;
 pub mod io;
 pub mod message;
 pub mod placement;
@@ -67,6 +68,7 @@ pub use context::Context;
 pub use dht::Dht;
 pub use distance::{Distance, Id};
 pub use event::Event;
+pub use held::{Body, Held};
 pub use io::{
     Ask, AskError, Asked, BatchId, Config, Identity, Input, LoadId, Member, Outcome, Output, Recovered,
     Reply, RequestId, Verdict,
@@ -74,7 +76,7 @@ pub use io::{
 pub use message::{Found, Message, Offered, Question, Refusal, Stored, Text, Want};
 pub use placement::{OWNERS_DEFAULT, Placement, owners, rank_of};
 pub use record::{BlobHash, Content, Record, RecordError, RecordKey, ValidRecord};
-pub use store::{Body, Change, Held, PutError, Store, StoreLimits, Usage};
+pub use store::{Change, PutError, Store, StoreLimits, Usage};
 
 #[cfg(test)]
 mod testing;

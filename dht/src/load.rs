@@ -6,11 +6,11 @@
 use crate::Dht;
 use crate::distance::Id;
 use crate::event::Event;
+use crate::held::Held;
 use crate::io::{Ask, LoadId};
 use crate::message::{Found, Message, Question, Refusal, Text, Want};
 use crate::operation::{Answer, Origin};
 use crate::record::{BlobHash, Record, RecordKey};
-use crate::store::Held;
 use chinwag_base::NodeId;
 use chinwag_base::limits::LOADS_MAX;
 use std::sync::Arc;

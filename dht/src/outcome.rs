@@ -4,11 +4,11 @@ use crate::Dht;
 use crate::cell::{Cell, Edit};
 use crate::commit::Waiter;
 use crate::event::Event;
+use crate::held::Held;
 use crate::io::{AskError, Outcome, Output, Reply, Verdict};
 use crate::message::Message;
 use crate::operation::{Holds, Inquiry, LINGER, Operation, Origin, Put, Work};
 use crate::record::{Content, Record, RecordKey};
-use crate::store::Held;
 use chinwag_base::{Key, NodeId, WallTime};
 
 impl Dht {
