@@ -42,7 +42,7 @@ impl Membership {
     pub(crate) fn sign_own_record(&mut self, now: Moment) {
         self.advertised = self.stalls.mean(now, self.config.profile.stall_floor());
         let me: &Identity = &self.me;
-        let record = Record::sign(self.config.overlay, me, self.incarnation, self.standing, self.advertised);
+        let record = Record::sign(&self.config, me, self.incarnation, self.standing, self.advertised);
         self.view.put(Arc::new(record), None, now);
         self.news.mark(self.id);
         self.rings_changed();

@@ -2,3 +2,8 @@
 
 pub mod checkers;
 pub mod observation;
+pub mod plan;
+pub mod sabotage;
+pub mod swarm;
+mod words;
+pub mod world;
