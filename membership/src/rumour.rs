@@ -77,10 +77,12 @@ impl Known {
         }
     }
 
-    /// Whether this belief is about one that was down or left at that incarnation or later. State apart: a member
-    /// that was down at incarnation 3 does not come back alive at 3.
+    /// Whether this belief is too old to bring back one that is away. State apart: a member that was down at
+    /// incarnation 3 does not come back alive at 3. One that was merely unheard does, but not with what it said before.
     fn is_ghost(self, heard: Version) -> bool {
-        matches!(self, Known::Away(known) if !known.state.is_present() && heard.life() <= known.life())
+        let Known::Away(known) = self else { return false };
+        let (known_at, heard_at) = (known.life(), heard.life());
+        heard_at < known_at || heard_at == known_at && !known.state.is_present()
     }
 
     /// Whether a goodbye is news of one that is away.
@@ -164,8 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_down_comes_back_with_a_later_incarnation_only() {
+    fn one_that_was_merely_unheard_comes_back_but_not_as_it_was_before() {
         use State::{Alive, Down, Left};
+        let unheard = Known::Away(v(3, Alive));
+        assert_eq!(on_record(unheard, v(3, Alive)), OnRecord::Believe);
+        assert_eq!(on_record(unheard, v(2, Alive)), OnRecord::Ghost);
+        assert!(!is_wanted(unheard, v(2, Alive)) && is_wanted(unheard, v(3, Alive)));
         assert_eq!(on_record(Known::Away(v(3, Down)), v(3, Alive)), OnRecord::Ghost);
         assert_eq!(on_record(Known::Away(v(3, Down)), v(4, Alive)), OnRecord::Believe);
         assert_eq!(on_record(Known::Away(v(3, Down)), v(4, Left)), OnRecord::Part);
