@@ -36,6 +36,16 @@ impl Bits {
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
+
+    /// What is in both.
+    pub(super) fn and(&self, other: &Bits) -> Bits {
+        Bits(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
+    }
+
+    /// All in there, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.0.len() * 64).filter(|&number| self.contains(number))
+    }
 }
 
 #[cfg(test)]
@@ -48,6 +58,10 @@ mod tests {
         assert!(bits.is_empty() && !bits.contains(700));
         bits.insert(3);
         bits.insert(130);
+        assert_eq!(bits.iter().collect::<Vec<_>>(), [3, 130]);
+        let mut other = Bits::default();
+        other.insert(3);
+        assert_eq!(bits.and(&other).iter().collect::<Vec<_>>(), [3]);
         assert!(bits.remove(3) && !bits.remove(3) && !bits.remove(9_999));
         assert_eq!(bits.len(), 1);
     }

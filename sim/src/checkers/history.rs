@@ -2,8 +2,9 @@
 
 use super::{Checker, Patience};
 use crate::observation::{Answer, Damage, Fact, Host, Lost, Observation, Request, Stop};
-use chinwag_base::{Generation, Key, Moment, ReplicaId, Value};
+use chinwag_base::{Generation, Incarnation, Key, Moment, ReplicaId, Value};
 use chinwag_crdt::{Dot, Hlc, Kind, Op, Read, Sibling, What};
+use chinwag_membership::State;
 use std::time::Duration;
 
 /// A second for everything, and half of one for aftermaths.
@@ -80,6 +81,22 @@ pub(crate) fn stopped(host: u32) -> Fact {
     Fact::Stopped { host: Host(host), how: Stop::Killed }
 }
 
+pub(crate) fn paused(host: u32) -> Fact {
+    Fact::Paused { host: Host(host) }
+}
+
+pub(crate) fn resumed(host: u32) -> Fact {
+    Fact::Resumed { host: Host(host) }
+}
+
+pub(crate) fn cut(from: u32, to: u32) -> Fact {
+    Fact::Cut { from: Host(from), to: Host(to) }
+}
+
+pub(crate) fn mended(from: u32, to: u32) -> Fact {
+    Fact::Mended { from: Host(from), to: Host(to) }
+}
+
 pub(crate) fn damaged(host: u32, lost: impl Into<Vec<Lost>>) -> Fact {
     Fact::Damaged { host: Host(host), how: Damage::Wiped, lost: lost.into() }
 }
@@ -141,4 +158,28 @@ pub(crate) fn register(texts: &[&str]) -> Option<Read> {
 /// A read of a set.
 pub(crate) fn elements(texts: &[&str]) -> Option<Read> {
     Some(Read::Set(values(texts)))
+}
+
+/// A belief that tells its process life 1 and incarnation 0.
+pub(crate) fn believed(host: u32, about: u32, state: State) -> Fact {
+    believed_at(host, about, state, Some((1, 0)))
+}
+
+pub(crate) fn believed_at(host: u32, about: u32, state: State, version: Option<(u64, u64)>) -> Fact {
+    Fact::Believed {
+        host: Host(host),
+        about: Host(about),
+        state,
+        generation: version.map(|(generation, _)| Generation::new(generation)),
+        incarnation: version.map(|(_, incarnation)| Incarnation::new(incarnation)),
+        unverified: false,
+    }
+}
+
+pub(crate) fn believes(host: u32, about: u32, state: Option<State>) -> Fact {
+    Fact::Believes { host: Host(host), about: Host(about), state }
+}
+
+pub(crate) fn reaped(host: u32, about: u32) -> Fact {
+    Fact::Reaped { host: Host(host), about: Host(about) }
 }

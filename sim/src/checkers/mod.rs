@@ -4,6 +4,7 @@
 //! is wrong, and the mutants of `sim/tests` are cores with one rule broken, each of which some checker must catch.
 
 mod bits;
+mod faults;
 mod ledger;
 mod reads;
 mod registers;
@@ -12,6 +13,9 @@ pub mod acknowledged;
 pub mod bounds;
 pub mod convergence;
 pub mod counters;
+pub mod crash_known;
+pub mod false_death;
+pub mod incarnations;
 pub mod records;
 pub mod resurrection;
 pub mod set_full;
@@ -24,6 +28,9 @@ pub use acknowledged::Acknowledged;
 pub use bounds::Bounds;
 pub use convergence::Convergence;
 pub use counters::Counters;
+pub use crash_known::{CrashKnown, Detection};
+pub use false_death::FalseDeath;
+pub use incarnations::Incarnations;
 pub use records::Records;
 pub use resurrection::Resurrection;
 pub use set_full::SetFull;
@@ -78,8 +85,11 @@ pub fn all(patience: Patience) -> Checkers {
         Box::new(SetFull::default()),
         Box::new(Resurrection::default()),
         Box::new(Counters::default()),
-        Box::new(Convergence::new(patience)),
+        Box::new(Convergence::new(patience.clone())),
         Box::new(Tokens::default()),
+        Box::new(Incarnations::default()),
+        Box::new(FalseDeath::new(patience.aftermath)),
+        Box::new(CrashKnown::new(patience)),
         Box::new(Bounds::default()),
         Box::new(Records::default()),
     ])
@@ -156,7 +166,8 @@ mod tests {
     #[test]
     fn a_checker_is_found_by_its_type() {
         let checkers = all(patience());
+        assert_eq!(checkers.get::<CrashKnown>().map(|it| it.detections().len()), Some(0));
         assert_eq!(checkers.get::<Convergence>().and_then(|it| it.converged_ms()), None);
-        assert!(Checkers::new(Vec::new()).get::<Convergence>().is_none());
+        assert!(Checkers::new(Vec::new()).get::<FalseDeath>().is_none());
     }
 }
