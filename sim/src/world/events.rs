@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::observation::{Fact, Host};
+use crate::words::Line;
 use chinwag_base::limits;
 use chinwag_base::{Generation, Incarnation, NodeId};
 use chinwag_gossip::Path;
@@ -13,7 +14,7 @@ impl World {
         if self.is_traced()
             && let Some(text) = crate::words::of_event(self, host, &event)
         {
-            self.trace(&text);
+            self.trace(Line::Event, &text);
         }
         match event {
             Event::Membership(event) => self.membership_event(host, event),
