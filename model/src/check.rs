@@ -43,7 +43,8 @@ where
         let states = checker.unique_state_count();
         if let Some(path) = checker.discovery(property) {
             let steps = path.into_actions();
-            let shown: Vec<String> = steps.iter().map(|step| format!("\n    {step:?}")).collect();
+            let shown: Vec<String> =
+                steps.iter().map(|step| format!("\n    {}", model.format_action(step))).collect();
             return format!(
                 "`{property}` breaks in {} steps, after {states} states:{}",
                 steps.len(),
