@@ -14,6 +14,7 @@ use super::World;
 use super::queue::{ConnectionId, Happening, Life};
 use crate::observation::Host;
 use crate::plan::Transport;
+use crate::words::Line;
 use chinwag_base::{Lane, Moment};
 use chinwag_node::lanes::{BulkFull, LaneQueues};
 use rand::RngExt;
@@ -243,6 +244,11 @@ impl World {
         self.traffic.bytes += bytes.len() as u64 + OVERHEAD_BYTES;
         self.traffic.lost += u64::from(is_lost && !is_cut);
         self.traffic.blocked += u64::from(is_cut);
+        if self.is_traced() && (is_cut || is_lost) {
+            let kind = crate::words::kind_of(lane, &bytes).unwrap_or("frame");
+            let how = if is_cut { "meets a cut" } else { "is lost" };
+            self.trace(Line::Input, &format!("{sender} -> {receiver}  {kind} {how}"));
+        }
         let now = self.now;
         let (transport, rate) = (self.plan.network.transport, self.plan.network.bytes_per_second);
         let Some(direction) = self.network.direction(id, from) else { return };
