@@ -11,3 +11,6 @@ pub mod shrink;
 pub mod swarm;
 pub mod words;
 pub mod world;
+
+#[cfg(test)]
+mod tests;

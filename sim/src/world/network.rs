@@ -153,7 +153,6 @@ impl World {
         slot: u8,
         bytes: Vec<u8>,
     ) -> Result<(), BulkFull> {
-        self.traffic.longest[lane as usize] = self.traffic.longest[lane as usize].max(bytes.len() as u64);
         if self.may_transmit(id, from, lane, bytes.len()) {
             self.transmit(id, from, lane, bytes);
             return Ok(());
