@@ -47,7 +47,12 @@ impl World {
             E::SelfRefuted { .. } => self.count("refutations"),
             E::SelfStalled { .. } => self.count("stalls_noticed"),
             E::NameConflict { .. } => self.count("name_conflicts"),
-            E::Conflict { .. } => self.count("key_conflicts"),
+            E::Conflict { .. } => {
+                // The daemon stops then, and says why.
+                self.count("key_conflicts");
+                let life = self.machines[host.index()].life;
+                self.queue.put(self.now, super::queue::Happening::Fails(host, life));
+            }
             E::RecordRefused { .. } => self.count("member_records_refused"),
             E::FrameRefused { .. } => self.count("member_frames_refused"),
             E::Denied { .. } => self.count("denied"),

@@ -17,7 +17,7 @@ mod queue;
 
 pub use network::Traffic;
 
-use crate::observation::{Fact, Host, Observation, Request};
+use crate::observation::{Fact, Host, Observation, Request, Stop};
 use crate::plan::Plan;
 use crate::sabotage::Saboteur;
 use crate::words::Line;
@@ -298,7 +298,12 @@ impl World {
             }
             Happening::Gone(host, life) => {
                 if self.is_alive(host, life) {
-                    self.stop(host, crate::observation::Stop::Left);
+                    self.stop(host, Stop::Left);
+                }
+            }
+            Happening::Fails(host, life) => {
+                if self.is_alive(host, life) {
+                    self.stop(host, Stop::Killed);
                 }
             }
         }
