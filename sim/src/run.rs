@@ -131,7 +131,12 @@ pub fn patience(plan: &Plan) -> Patience {
         Profile::Wan => 2,
     };
     // Packets are lost several times in a row now and then; each time the stream waits twice as long.
-    let lossy = if network.loss > 0.0 && network.transport != Transport::Datagrams { 8 } else { 2 };
+    let lossy = match network.loss {
+        _ if network.transport == Transport::Datagrams => 2,
+        loss if loss > 0.1 => 16,
+        loss if loss > 0.0 => 8,
+        _ => 2,
+    };
     let retries = round_trip.max(Duration::from_millis(30)) * lossy;
     // With stalls that a member has admitted, silence alone takes four times as long as phi does.
     let stalls = has(|action| matches!(action, Action::Pause { .. }));

@@ -8,7 +8,7 @@
 //! | command | does |
 //! |---|---|
 //! | `overlay HOSTS [seed=N] [profile=lan] [transport=tcp] [latency=MS] [loss=SHARE]` | an overlay, all hosts joined to n0; nothing has happened yet |
-//! | `run TIME [frames]` | lets time pass; prints events, and with `frames` what is sent, too |
+//! | `run TIME [frames \| WORD…]` | lets time pass; prints events, and what arrives: every frame, or those with one of these words |
 //! | `quietly TIME` | lets time pass and prints nothing |
 //! | `kill H`, `power-cut H`, `leave H`, `pause H`, `resume H`, `start H [wiped\|rolled-back]`, `snapshot H` | what happens to a host |
 //! | `cut A B`, `mend A B`, `partition A…`, `mend-all`, `reset A B` | what happens to the network |
@@ -130,13 +130,13 @@ impl Stage {
         let world = self.world.as_mut().ok_or("there is no overlay yet")?;
         match (*name, rest) {
             ("run", [time, more @ ..]) => {
-                let frames = more.contains(&"frames");
+                let wanted = |text: &str| more.iter().any(|word| *word == "frames" || text.contains(word));
                 world.run_until(world.now() + duration(time)?);
                 drop(world.observed());
                 let lines = std::mem::take(&mut *self.trace.borrow_mut());
                 let mut text = String::new();
                 for (at, line, words) in lines {
-                    if frames || line != Line::Input {
+                    if line != Line::Input || wanted(&words) {
                         let _ = writeln!(text, "{:>7} {words}", at.as_millis());
                     }
                 }

@@ -55,17 +55,15 @@ fn smaller(plan: &Plan, fails: &mut dyn FnMut(&Plan) -> bool) -> Plan {
             break;
         }
     }
-    let ordinary = [
-        Plan {
-            network: NetworkPlan { transport: best.network.transport, ..NetworkPlan::default() },
-            ..best.clone()
-        },
-        Plan { disk: DiskPlan::default(), ..best.clone() },
-        Plan { newer: Vec::new(), ..best.clone() },
-        Plan { gone: Vec::new(), ..best.clone() },
+    let ordinary: [fn(&mut Plan); 4] = [
+        |plan| plan.network = NetworkPlan { transport: plan.network.transport, ..NetworkPlan::default() },
+        |plan| plan.disk = DiskPlan::default(),
+        |plan| plan.newer.clear(),
+        |plan| plan.gone.clear(),
     ];
-    for candidate in ordinary {
-        let candidate = Plan { steps: best.steps.clone(), hosts: best.hosts, ..candidate };
+    for change in ordinary {
+        let mut candidate = best.clone();
+        change(&mut candidate);
         attempt(&mut best, candidate, fails);
     }
     best

@@ -5,11 +5,14 @@
 pub(super) struct Bits(Vec<u64>);
 
 impl Bits {
-    pub(super) fn insert(&mut self, number: usize) {
+    /// Puts it in. Says whether it was not in there.
+    pub(super) fn insert(&mut self, number: usize) -> bool {
         if self.0.len() <= number / 64 {
             self.0.resize(number / 64 + 1, 0);
         }
+        let is_new = self.0[number / 64] & 1 << (number % 64) == 0;
         self.0[number / 64] |= 1 << (number % 64);
+        is_new
     }
 
     /// Takes it out. Says whether it was in there.

@@ -179,7 +179,9 @@ impl CrashKnown {
         }
         let present = &mut self.present[about.index()];
         match state {
-            Some(State::Alive) => present.insert(host.index()),
+            Some(State::Alive) => {
+                present.insert(host.index());
+            }
             // One that was held for alive still is present. One that was down by silence alone is not.
             Some(State::Suspect) => {}
             Some(State::Down | State::Left) | None => {
@@ -231,7 +233,8 @@ impl CrashKnown {
         self.looks += 1;
         let shown = state.map_or("unknown".to_owned(), |state| state.to_string());
         if self.faults.runs(about) {
-            if self.has_met && state != Some(State::Alive) {
+            // A suspicion is a question, and may be on its way to its answer.
+            if self.has_met && !matches!(state, Some(State::Alive | State::Suspect)) {
                 wrong.push(format!("{host} holds {about} for {shown}, which runs"));
             }
         } else if state.is_some_and(State::is_present) {
@@ -364,7 +367,8 @@ mod tests {
         assert_eq!(look(9000, 0, 2, Some(State::Suspect)), 1);
         assert_eq!(look(9000, 0, 2, Some(State::Alive)), 1);
         assert_eq!(look(9000, 0, 1, Some(State::Alive)), 0);
-        for state in [None, Some(State::Suspect), Some(State::Down), Some(State::Left)] {
+        assert_eq!(look(9000, 0, 1, Some(State::Suspect)), 0, "a question, not an answer");
+        for state in [None, Some(State::Down), Some(State::Left)] {
             assert_eq!(look(9000, 0, 1, state), 1);
             assert_eq!(look(9000, 0, 0, state), 0, "of itself");
             assert_eq!(look(7000, 0, 1, state), 0, "before they have met");

@@ -13,7 +13,9 @@ pub(super) struct Faults {
     pub(super) running: Bits,
     /// Those of them that are not paused.
     pub(super) awake: Bits,
-    /// When a process of a host last began, ended, was paused or went on.
+    /// Hosts on which some process has begun.
+    begun: Bits,
+    /// When a process of a host last began anew, ended, was paused or went on.
     changed: Vec<Option<Moment>>,
     cuts: BTreeSet<(Host, Host)>,
     /// When a cut was last mended.
@@ -27,6 +29,10 @@ impl Faults {
             Fact::Started { host } => {
                 self.running.insert(host.index());
                 self.awake.insert(host.index());
+                // The first process of a host has no predecessor that could be meant by an accusation.
+                if self.begun.insert(host.index()) {
+                    return;
+                }
                 self.change(*host, now);
             }
             Fact::Stopped { host, .. } => {
@@ -100,11 +106,8 @@ mod tests {
         assert!(faults.is_cut(ms(99), aftermath), "one way is still cut");
         faults.observe(&at(100, mended(1, 0)));
         assert!(faults.is_cut(ms(105), aftermath) && !faults.is_cut(ms(106), aftermath));
-        assert!(faults.is_disturbed(Host(0), ms(5), aftermath));
-        assert!(
-            !faults.is_disturbed(Host(0), ms(6), aftermath)
-                && !faults.is_disturbed(Host(9), ms(0), aftermath)
-        );
+        assert!(!faults.is_disturbed(Host(0), ms(1), aftermath), "its first process");
+        assert!(!faults.is_disturbed(Host(9), ms(0), aftermath));
         faults.observe(&at(200, paused(0)));
         assert!(faults.is_disturbed(Host(0), ms(999), aftermath) && faults.runs(Host(0)));
         faults.observe(&at(300, stopped(0)));

@@ -101,8 +101,8 @@ pub struct Checkers {
     violations: Vec<Violation>,
 }
 
-/// Violations that are kept of one run; the first ones tell most.
-const VIOLATIONS_MAX: usize = 100;
+/// Violations of each checker that are kept of one run; the first ones tell most.
+const VIOLATIONS_MAX: usize = 20;
 
 impl Checkers {
     /// These checkers.
@@ -116,7 +116,8 @@ impl Checkers {
         for checker in &mut self.all {
             checker.observe(observation, &mut wrong);
             for what in wrong.drain(..) {
-                if self.violations.len() < VIOLATIONS_MAX {
+                let of_this = self.violations.iter().filter(|v| v.checker == checker.name()).count();
+                if of_this < VIOLATIONS_MAX {
                     let at_ms = observation.at.since(Moment::ZERO).as_millis() as u64;
                     self.violations.push(Violation { checker: checker.name(), at_ms, what });
                 }

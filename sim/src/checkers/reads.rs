@@ -33,7 +33,9 @@ impl LastReads {
 
     pub(super) fn observe(&mut self, observation: &Observation) {
         match &observation.fact {
-            Fact::Started { host } => self.running.insert(host.index()),
+            Fact::Started { host } => {
+                self.running.insert(host.index());
+            }
             Fact::Stopped { host, .. } => {
                 self.running.remove(host.index());
             }

@@ -59,6 +59,7 @@ impl World {
 
     fn ask_to_write(&mut self, host: Host, number: u64, ops: Vec<Op>, wait: WaitFor) {
         let request = Request(number);
+        self.keys.extend(ops.iter().map(|op| op.key().clone()));
         self.observe(Fact::Asked { request, host, ops: Arc::from(ops.clone()) });
         self.machines[host.index()].open.insert(number, Open::Write(request));
         self.count("writes");

@@ -3,7 +3,7 @@
 use super::World;
 use super::queue::Happening;
 use crate::observation::{Fact, Host};
-use chinwag_base::{Digest, Key};
+use chinwag_base::Digest;
 use chinwag_membership::State;
 use rand::RngExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,11 +172,7 @@ impl World {
     /// Shows what every node holds and believes.
     fn show_all(&mut self) {
         let running = self.running();
-        let keys: BTreeSet<Key> = running
-            .iter()
-            .filter_map(|host| self.node(*host))
-            .flat_map(|node| node.gossip().replica().keys().map(|(key, _)| key.clone()))
-            .collect();
+        let keys = std::mem::take(&mut self.keys);
         for host in &running {
             for key in &keys {
                 let read = self.node(*host).and_then(|node| node.gossip().replica().get(key));

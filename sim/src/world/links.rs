@@ -48,6 +48,7 @@ impl World {
     ) {
         let Some(peer) = self.host_of(&to) else { return };
         let Some(link) = self.machines[host.index()].links.get(&peer).copied() else { return };
+        self.traffic.longest[lane as usize] = self.traffic.longest[lane as usize].max(bytes.len() as u64);
         // Inside the drain, which takes what this adds.
         if bytes.len() > lane.frame_bytes_max()
             || self.push_frame(link.connection, link.end, lane, slot, bytes).is_err()

@@ -21,7 +21,7 @@ use crate::observation::{Fact, Host, Observation, Request, Stop};
 use crate::plan::Plan;
 use crate::sabotage::Saboteur;
 use crate::words::Line;
-use chinwag_base::{Moment, NodeId};
+use chinwag_base::{Key, Moment, NodeId};
 use chinwag_crdt::Dot;
 use chinwag_gossip::BatchId;
 use chinwag_node::{Input, Node, Output};
@@ -32,7 +32,7 @@ use queue::{ConnectionId, Happening, Life, Queue};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hasher;
 use std::time::Duration;
 use twox_hash::XxHash3_64;
@@ -53,6 +53,8 @@ pub struct World {
     pub(crate) traffic: Traffic,
     /// Who wrote what, once a client was told.
     pub(crate) written: BTreeMap<Dot, Request>,
+    /// Every key that a client has ever written: they are all read in the end.
+    pub(crate) keys: BTreeSet<Key>,
     pub(crate) requests: u64,
     pub(crate) dials: u64,
     lives: Life,
@@ -96,6 +98,7 @@ impl World {
             retired: VecDeque::new(),
             traffic: Traffic::default(),
             written: BTreeMap::new(),
+            keys: BTreeSet::new(),
             requests: 0,
             dials: 0,
             lives: 0,
