@@ -176,12 +176,18 @@ impl Ground {
     }
 
     /// Starts a daemon through another program, such as `ip netns exec NAME`, that becomes the daemon.
-    pub(crate) async fn start_under(&self, program: &[&str], name: &str, flags: &[&str]) -> Daemon {
+    pub(crate) async fn start_under(
+        &self,
+        program: &[&str],
+        name: &str,
+        flags: &[&str],
+        once: &[&str],
+    ) -> Daemon {
         let daemon = self.chinwagd(name);
         let mut command = self.command(program[0]);
         command.args(&program[1..]).arg(daemon.get_program()).args(daemon.get_args());
         command.envs(daemon.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let mut daemon = self.spawn_command(command, name, flags, &[]);
+        let mut daemon = self.spawn_command(command, name, flags, once);
         daemon.must_answer().await;
         daemon
     }

@@ -27,6 +27,7 @@ mod interop;
 mod lan;
 mod leaving;
 mod load;
+mod namespace;
 mod requests;
 mod service;
 mod store;
