@@ -317,9 +317,20 @@ impl Daemon {
 
     /// Starts it again on the same home, once it has ended.
     pub(crate) async fn start_again(&mut self) {
+        self.spawn_again();
+        self.must_answer().await;
+    }
+
+    /// The same, where it may refuse to.
+    pub(crate) async fn try_start_again(&mut self) -> Result<(), ExitStatus> {
+        self.spawn_again();
+        self.answers().await
+    }
+
+    /// Starts it again, once it has ended, and does not wait for it.
+    pub(crate) fn spawn_again(&mut self) {
         self.child.wait().unwrap();
         self.child = spawn(&self.command, &self.log, &[]);
-        self.must_answer().await;
     }
 
     fn signal(&self, signal: Signal) {
@@ -410,11 +421,14 @@ impl Daemon {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    /// The rows of its log, over all its starts. What else it printed is left out.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// The rows of its log that tell of this event, over all its starts.
     pub(crate) fn told(&self, event: &str) -> Vec<Row> {
-        let log = self.log();
-        let rows = log.lines().filter_map(|line| serde_json::from_str::<Row>(line).ok());
-        rows.filter(|row| row.event == event).collect()
+        self.rows().into_iter().filter(|row| row.event == event).collect()
     }
 
     /// The names of all members that it ever suspected or believed dead.

@@ -1,0 +1,181 @@
+//! Five machines and a network that delays, loses, and breaks in one direction or in two.
+
+use super::net::{MACHINES, NAMES, Net};
+use crate::harness::{Daemon, Ground, agree, eventually, register, set};
+use crate::history::{Answer, History};
+use crate::settings::is_long;
+use crate::writer::{Writer, state};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+const DELAY: Duration = Duration::from_millis(20);
+
+/// A writer at each daemon.
+struct Load {
+    done: Arc<AtomicUsize>,
+    stops: Vec<Arc<AtomicBool>>,
+    tasks: Vec<JoinHandle<Writer>>,
+}
+
+impl Load {
+    /// Writers of this phase of a test, which nobody continues.
+    fn begin(phase: &str, daemons: &[Daemon]) -> Self {
+        let mut load = Load { done: Arc::default(), stops: Vec::new(), tasks: Vec::new() };
+        for daemon in daemons {
+            let name = format!("{}-{phase}", daemon.name);
+            let writer = Writer::new(name, daemon.client.clone(), load.done.clone());
+            load.stops.push(writer.stop());
+            load.tasks.push(tokio::spawn(writer.run_until_stopped()));
+        }
+        load
+    }
+
+    /// Ends them, and says what they were told.
+    async fn end(self) -> History {
+        self.stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+        let mut history = History::default();
+        for task in self.tasks {
+            history.follow(task.await.unwrap().history().clone());
+        }
+        history
+    }
+}
+
+/// All agree, and on what clients were told.
+async fn agree_on(history: &History, daemons: &[Daemon; MACHINES]) -> Duration {
+    let begun = Instant::now();
+    agree(&daemons.each_ref()).await;
+    let took = begun.elapsed();
+    for daemon in daemons {
+        let violations = history.violations(&state(daemon).await);
+        assert!(violations.is_empty(), "{}: {violations:#?}", daemon.name);
+    }
+    took
+}
+
+/// Whom each daemon has declared dead: by whom, and whom.
+fn declared_dead(daemons: &[Daemon]) -> Vec<(String, String)> {
+    let by = |daemon: &Daemon| {
+        let rows = daemon.told("member.down").into_iter();
+        rows.map(|row| (daemon.name.clone(), row.field("name").to_owned())).collect::<Vec<_>>()
+    };
+    daemons.iter().flat_map(by).collect()
+}
+
+fn slow_and_lossy(net: &Net) {
+    net.change_all(|link| {
+        link.delay = DELAY;
+        link.loss_permille = 50;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_members_converge_over_links_that_delay_and_lose() {
+    let Some(net) = Net::new(1) else { return };
+    slow_and_lossy(&net);
+    let ground = Ground::new();
+    let begun = Instant::now();
+    let daemons = net.overlay(&ground).await;
+    let met = begun.elapsed();
+    let load = Load::begin("all", &daemons);
+    tokio::time::sleep(Duration::from_secs(if is_long() { 20 } else { 4 })).await;
+    let history = load.end().await;
+    let equal = agree_on(&history, &daemons).await;
+    let (seen, writes) = (net.seen(), history.count(Answer::Acknowledged));
+    eprintln!("met after {met:?}; {writes} writes, equal {equal:?} after the last; {seen:?}");
+    assert!(writes > 0 && seen.lost > 0, "{seen:?}");
+    assert!(seen.tcp > 0 && seen.udp > 0, "both transports: {seen:?}");
+    assert_eq!(declared_dead(&daemons), []);
+}
+
+/// A write at each of the two reaches the other one.
+async fn hear_of_each_other(one: &Daemon, other: &Daemon, history: &mut History) {
+    let begun = Instant::now();
+    for (from, to) in [(one, other), (other, one)] {
+        let key = format!("around/{}/{}", from.name, to.name);
+        from.write(vec![set(&key, "v")]).await.unwrap();
+        history.wrote(&key, Some("v"), Answer::Acknowledged);
+        eventually("it goes around the cut", async || match to.get(&key).await {
+            Ok(content) if content == register("v") => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
+    eprintln!("{} and {} heard of each other's write by {:?}", one.name, other.name, begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_one_way_cut_between_two_of_five_costs_nobody_its_life() {
+    let Some(net) = Net::new(2) else { return };
+    net.change_all(|link| link.delay = DELAY);
+    let ground = Ground::new();
+    let daemons = net.overlay(&ground).await;
+    let mut history = History::default();
+    let lasts = Duration::from_secs(if is_long() { 40 } else { 8 });
+    // Two that are connected by TCP, and two by QUIC.
+    for (from, to) in [(1, 2), (3, 4)] {
+        let load = Load::begin(NAMES[from], &daemons);
+        let before = net.seen().cut;
+        net.change(&[from], &[to], |link| link.cut = true);
+        let mut around = History::default();
+        let until = tokio::time::sleep(lasts);
+        tokio::join!(until, hear_of_each_other(&daemons[from], &daemons[to], &mut around));
+        assert!(net.seen().cut > before, "the cut was real");
+        net.change_all(|link| link.cut = false);
+        history.follow(load.end().await);
+        history.follow(around);
+        let equal = agree_on(&history, &daemons).await;
+        eprintln!("all agree {equal:?} after the cut from {} to {}", NAMES[from], NAMES[to]);
+    }
+    // Three others hear both, and say so when they are asked.
+    assert_eq!(declared_dead(&daemons), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_with_writes_on_both_sides_loses_none_of_them() {
+    let Some(net) = Net::new(3) else { return };
+    net.change_all(|link| link.delay = DELAY);
+    let ground = Ground::new();
+    let daemons = net.overlay(&ground).await;
+    let load = Load::begin("all", &daemons);
+    let (few, many) = ([0, 1], [2, 3, 4]);
+    net.change(&few, &many, |link| link.cut = true);
+    net.change(&many, &few, |link| link.cut = true);
+    tokio::time::sleep(Duration::from_secs(if is_long() { 60 } else { 20 })).await;
+    let history = load.end().await;
+    let digests = [daemons[0].status().await.digest, daemons[4].status().await.digest];
+    assert_ne!(digests[0], digests[1], "both sides wrote");
+    net.change_all(|link| link.cut = false);
+    let equal = agree_on(&history, &daemons).await;
+    let writes = history.count(Answer::Acknowledged);
+    eprintln!("{writes} writes in the partition; all equal {equal:?} after it; {:?}", net.seen());
+    assert!(net.seen().cut > 0, "the cut was real");
+    let dead = declared_dead(&daemons);
+    let side = |name: &str| NAMES.iter().position(|n| *n == name).is_some_and(|n| n < few.len());
+    assert!(dead.iter().all(|(by, whom)| side(by) != side(whom)), "only across the partition: {dead:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spikes_of_delay_kill_nobody() {
+    let Some(net) = Net::new(4) else { return };
+    net.change_all(|link| link.delay = DELAY);
+    let ground = Ground::new();
+    let daemons = net.overlay(&ground).await;
+    let load = Load::begin("all", &daemons);
+    for spike in 0..if is_long() { 20 } else { 4 } {
+        // One member's links, in both directions, and another one's next time.
+        let (one, all) = ([spike % MACHINES], [0, 1, 2, 3, 4]);
+        for (from, to) in [(&one[..], &all[..]), (&all[..], &one[..])] {
+            net.change(from, to, |link| link.delay = Duration::from_millis(400));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        net.change_all(|link| link.delay = DELAY);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let history = load.end().await;
+    let equal = agree_on(&history, &daemons).await;
+    eprintln!("{} writes; equal {equal:?} after the last", history.count(Answer::Acknowledged));
+    assert_eq!(declared_dead(&daemons), []);
+}

@@ -1,0 +1,19 @@
+//! Real daemons under real faults, while clients write: what the simulator shows of one node's logic is shown here of
+//! processes, sockets, disks and this kernel.
+//!
+//! - [`kills`]: kill -9 at random moments of a life, and again at random moments of the start after it
+//! - [`disks`]: a data directory that is gone, a disk that is full, a store with flipped bytes
+//! - [`strangers`]: a thousand connections of garbage
+//! - [`cuts`]: five machines in namespaces of their own, joined by a [`router`] that delays, loses and cuts in one
+//!   direction; needs root and `/dev/net/tun`
+//!
+//! Each of them holds what clients were told against what daemons show (`history.rs`). `CHINWAG_LONG=1` makes them long:
+//! more than 300 kill -9, and cuts that last.
+
+mod cuts;
+mod disks;
+mod kills;
+mod luck;
+mod net;
+mod router;
+mod strangers;
