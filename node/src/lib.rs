@@ -14,6 +14,7 @@
 
 mod event;
 mod io;
+pub mod lanes;
 mod node;
 pub mod wire;
 
