@@ -6,6 +6,7 @@
 //! connection; then it is told of its death, and refutes it. A goodbye is only remembered against old news.
 
 use crate::record::Record;
+use crate::rumour::Known;
 use crate::version::{State, Version};
 use chinwag_base::{Moment, NodeId};
 use std::collections::BTreeMap;
@@ -43,13 +44,9 @@ impl Away {
         self.absences.remove(id);
     }
 
-    /// Whether this belief is about one that was down or left at that incarnation or later.
-    pub(crate) fn is_ghost(&self, id: &NodeId, version: &Version) -> bool {
-        // State apart: a member that was down at incarnation 3 does not come back alive at 3.
-        self.absences.get(id).map(|absence| absence.version).is_some_and(|v| {
-            !v.state.is_present()
-                && (version.generation, version.incarnation) <= (v.generation, v.incarnation)
-        })
+    /// What is known of one that is not in the view.
+    pub(crate) fn known(&self, id: &NodeId) -> Known {
+        self.absences.get(id).map_or(Known::Never, |absence| Known::Away(absence.version))
     }
 
     /// The verdict on it, for it to refute.
@@ -60,15 +57,6 @@ impl Away {
     /// How to reach one that did not leave.
     pub(crate) fn record(&self, id: &NodeId) -> Option<&Arc<Record>> {
         self.absences.get(id)?.record.as_ref()
-    }
-
-    /// Whether a goodbye of that version is news.
-    pub(crate) fn awaits_goodbye(&self, id: &NodeId, version: &Version) -> bool {
-        version.state == State::Left
-            && self
-                .absences
-                .get(id)
-                .is_some_and(|absence| absence.record.is_some() && absence.version < *version)
     }
 
     /// Goodbyes are remembered for `retention`.

@@ -1,7 +1,9 @@
 //! What a membership is told at its start.
 
 use crate::record::Record;
-use chinwag_base::{Address, Generation, Grant, Keypair, Name, OverlayId};
+use chinwag_base::{
+    Address, Generation, Grant, Keypair, Name, OverlayId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -74,6 +76,8 @@ pub struct Config {
     pub silence_min: Duration,
     /// Connections that are opened without need, so that they exist before they are needed.
     pub mesh_max: usize,
+    /// The oldest and the newest wire protocol that this node says it speaks.
+    pub protocols: (u16, u16),
 }
 
 impl Config {
@@ -87,6 +91,7 @@ impl Config {
             retention: Duration::from_secs(72 * 3_600),
             silence_min: Duration::from_secs(30),
             mesh_max: 250,
+            protocols: (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION),
         }
     }
 }

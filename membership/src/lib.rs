@@ -14,6 +14,7 @@
 //! - **Refusal is not silence**: a host that answers "nothing listens here" proves a dead process, which a stopped
 //!   process does not do; so a killed one is down within a second, and a stopped one has its time.
 //! - **Signed records** (`record`): a member is announced, changed, refuted and retired by its own signature only.
+//! - **Rumours** ([`rumour`]): what is believed of what is heard, as pure rules.
 //! - **News** (`news`) rides on probes and is pushed while hot; **digests** (`exchange`) find what news missed.
 //! - **Claims are checked** (`investigation`): who says that a member is down is believed at once only by those who
 //!   have no connection to it; the others look for themselves first, which takes them a round trip or two.
@@ -77,6 +78,7 @@ mod ourselves;
 mod port;
 mod record;
 mod rings;
+pub mod rumour;
 mod spacing;
 mod verification;
 mod version;

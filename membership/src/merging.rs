@@ -1,7 +1,8 @@
 //! Merging what is heard into the view.
 //!
 //! Records are believed if they are newer, within bounds and signed by their subject; claims if they speak of the
-//! very incarnation that is known; pointers never, they only say what to ask for.
+//! very incarnation that is known; pointers never, they only say what to ask for. [`crate::rumour`] has the rules;
+//! here is what follows from them.
 
 use crate::Event;
 use crate::investigation::Held;
@@ -9,9 +10,9 @@ use crate::membership::Membership;
 use crate::message::{Brief, Claim, Found, Message, Update};
 use crate::port::Output;
 use crate::record::{Record, RecordError};
-use crate::version::{State, Version};
-use crate::view::Unverified;
-use chinwag_base::limits::INCARNATION_STEP_MAX;
+use crate::rumour::{self, OnClaim, OnRecord};
+use crate::version::State;
+use crate::view::{Entry, Unverified};
 use chinwag_base::{Lane, Moment, NodeId};
 use std::sync::Arc;
 
@@ -44,43 +45,36 @@ impl Membership {
         if id == self.id {
             return self.learn_of_own_key(&record);
         }
-        let version = record.version();
-        let known = self.view.get(&id);
-        if let Some(entry) = known
-            && version <= entry.version
-        {
-            // Somebody else vouches for one that we only remembered.
-            if entry.unverified == Some(Unverified::Remembered)
-                && version == entry.version
-                && record == entry.record
-            {
-                self.vouch(now, id);
-            }
-            return;
-        }
-        if known.is_none() && version.state == State::Left {
-            return self.learn_goodbye_of_absent(now, from, record);
-        }
-        if self.view.away().is_ghost(&id, &version) {
+        match rumour::on_record(self.view.known(&id), record.version()) {
+            OnRecord::Old => self.vouch_for_record(now, &record),
             // Others may repeat what they heard long ago. The subject itself is told that it is held for dead, so
             // that it refutes.
-            if from == id {
-                self.tell(now, id, None);
-            }
-            return;
+            OnRecord::Ghost if from == id => self.tell(now, id, None),
+            OnRecord::Ghost => {}
+            OnRecord::Jump => self.event(Event::RecordRefused { from, about: id, why: RecordError::Jump }),
+            OnRecord::Believe => match self.check_record(&record) {
+                Ok(()) => self.believe_record(now, from, record),
+                Err(why) => self.event(Event::RecordRefused { from, about: id, why }),
+            },
+            OnRecord::Part => self.learn_goodbye_of_absent(now, from, record),
         }
-        if let Err(why) = self.check_record(&record) {
-            return self.event(Event::RecordRefused { from, about: id, why });
+    }
+
+    /// Somebody else vouches for one that we only remembered.
+    fn vouch_for_record(&mut self, now: Moment, record: &Arc<Record>) {
+        let remembered = |entry: &Entry| {
+            entry.unverified == Some(Unverified::Remembered)
+                && entry.version == record.version()
+                && entry.record == *record
+        };
+        if self.view.get(&record.id()).is_some_and(remembered) {
+            self.vouch(now, record.id());
         }
-        self.believe_record(now, from, record);
     }
 
     /// One who is dialled from time to time will not come back in this life.
     fn learn_goodbye_of_absent(&mut self, now: Moment, from: NodeId, record: Arc<Record>) {
         let id = record.id();
-        if !self.view.away().awaits_goodbye(&id, &record.version()) {
-            return;
-        }
         if let Err(why) = record.verify(self.config.overlay) {
             return self.event(Event::RecordRefused { from, about: id, why });
         }
@@ -90,14 +84,7 @@ impl Membership {
     }
 
     fn check_record(&self, record: &Record) -> Result<(), RecordError> {
-        let version = record.version();
         let known = self.view.get(&record.id());
-        if let Some(entry) = known
-            && entry.version.generation == version.generation
-            && version.incarnation.get() > entry.version.incarnation.get() + INCARNATION_STEP_MAX
-        {
-            return Err(RecordError::Jump);
-        }
         if known.is_none() && self.view.is_full() {
             return Err(RecordError::Full);
         }
@@ -145,25 +132,19 @@ impl Membership {
         if id == self.id {
             return self.learn_of_ourselves(now, from, version);
         }
-        let Some(entry) = self.view.get(&id) else { return self.wants_stranger(&id, &version) };
-        let known = entry.version;
-        if version < known {
-            return false;
-        }
-        if version.is_same_incarnation(&known) {
-            if version.state.is_present() && entry.unverified == Some(Unverified::Remembered) {
+        let is_wanted = rumour::is_wanted(self.view.known(&id), version);
+        let Some(entry) = self.view.get(&id) else { return is_wanted };
+        if version.is_same_incarnation(&entry.version) {
+            if version >= entry.version
+                && version.state.is_present()
+                && entry.unverified == Some(Unverified::Remembered)
+            {
                 self.vouch(now, id);
             }
             // Suspicion and death come with their claim, a goodbye with its signature.
-            return version.state > known.state && !self.disbelieve(now, from, id, version.state);
+            return is_wanted && !self.disbelieve(now, from, id, version.state);
         }
-        true
-    }
-
-    /// Whether the record of one who is not in the view is worth asking for.
-    fn wants_stranger(&self, id: &NodeId, version: &Version) -> bool {
-        let away = self.view.away();
-        version.state.is_present() && !away.is_ghost(id, version) || away.awaits_goodbye(id, version)
+        is_wanted
     }
 
     /// An accusation: returns whether the record that it speaks of is wanted.
@@ -172,13 +153,11 @@ impl Membership {
         if id == self.id {
             return self.learn_of_ourselves(now, from, version);
         }
-        let Some(entry) = self.view.get(&id) else { return self.wants_stranger(&id, &version) };
-        let known = entry.version;
-        if !version.is_same_incarnation(&known) {
-            return version > known;
-        }
-        if version.state <= known.state || self.disbelieve(now, from, id, version.state) {
-            return false;
+        match rumour::on_claim(self.view.known(&id), version) {
+            OnClaim::Ignore => return false,
+            OnClaim::Want => return true,
+            OnClaim::Believe if self.disbelieve(now, from, id, version.state) => return false,
+            OnClaim::Believe => {}
         }
         let phi = f64::from(claim.phi_tenths) / 10.0;
         if version.state == State::Down && self.may_check(&id) {

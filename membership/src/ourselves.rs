@@ -7,7 +7,8 @@ use crate::estimate::STALL_MEAN_MAX;
 use crate::membership::{HOUSEKEEPING, Membership};
 use crate::message::{Message, Update};
 use crate::record::{Record, Standing};
-use crate::version::{State, Version};
+use crate::rumour::{self, OnSelf};
+use crate::version::Version;
 use chinwag_base::limits::ADDRESSES_MAX;
 use chinwag_base::{Address, Incarnation, Lane, Moment, NodeId};
 use std::sync::Arc;
@@ -42,7 +43,7 @@ impl Membership {
     pub(crate) fn sign_own_record(&mut self, now: Moment) {
         self.advertised = self.stalls.mean(now, self.config.profile.stall_floor());
         let me: &Identity = &self.me;
-        let record = Record::sign(self.config.overlay, me, self.incarnation, self.standing, self.advertised);
+        let record = Record::sign(&self.config, me, self.incarnation, self.standing, self.advertised);
         self.view.put(Arc::new(record), None, now);
         self.news.mark(self.id);
         self.rings_changed();
@@ -56,42 +57,36 @@ impl Membership {
     /// What somebody believes of us. Suspicion and death are refuted. Returns whether our "own" record, as they have
     /// it, is wanted: it is of a later life than ours.
     pub(crate) fn learn_of_ourselves(&mut self, now: Moment, from: NodeId, belief: Version) -> bool {
-        if belief.generation != self.me.generation {
-            return belief.generation > self.me.generation;
-        }
-        let accused =
-            matches!(belief.state, State::Suspect | State::Down) && belief.incarnation >= self.incarnation;
-        if !accused || self.standing == Standing::Left {
-            return false;
-        }
-        // Only we raise our incarnation, so nobody can have seen a later one of this life. Following such a claim
-        // would let one liar drive us up in steps that others refuse.
-        if belief.incarnation > self.incarnation {
-            self.event(Event::FrameRefused {
+        match rumour::on_self(self.record().version(), belief) {
+            OnSelf::Ignore => {}
+            OnSelf::Later => return true,
+            OnSelf::NeverHad => self.event(Event::FrameRefused {
                 from,
                 why: "an accusation of an incarnation that we never had",
-            });
-            return false;
+            }),
+            OnSelf::Refute => {
+                self.refutation.accused = Some(belief.incarnation);
+                self.refute(now);
+            }
         }
-        self.refutation.accused = Some(belief.incarnation);
-        self.refute(now);
         false
     }
 
     /// Refutes the last accusation, now or when the last refutation is old enough. Who accuses us in a loop makes
     /// us, and everybody whom our new records reach, work a few times a second at most.
     pub(crate) fn refute(&mut self, now: Moment) {
-        let accused = self.refutation.accused.is_some_and(|at| at >= self.incarnation);
-        if !accused || self.standing == Standing::Left {
+        let own = self.record().version();
+        let Some(next) = self.refutation.accused.and_then(|accused| rumour::refutation(own, accused)) else {
             return;
-        }
+        };
         if let Some(turn) =
             self.refutation.last.map(|last| last + REFUTATION_SPACING).filter(|turn| now < *turn)
         {
             return self.agenda.set(Task::Refute, turn);
         }
         self.refutation = Refutation { last: Some(now), accused: None };
-        self.sign_anew(now);
+        self.incarnation = next;
+        self.sign_own_record(now);
         self.event(Event::SelfRefuted { incarnation: self.incarnation });
     }
 

@@ -4,7 +4,7 @@
 //! neither invent a member nor resurrect, rename or retire one. Suspicion and death are not records but claims of
 //! whoever reports them; only the subject can refute them, with a record of the next incarnation.
 
-use crate::config::Identity;
+use crate::config::{Config, Identity};
 use crate::version::{State, Version};
 use chinwag_base::limits::{ADDRESSES_MAX, TAG_BYTES_MAX, TAGS_MAX};
 use chinwag_base::{
@@ -122,7 +122,7 @@ pub enum RecordError {
 impl Record {
     /// Signs what `me` says of itself.
     pub(crate) fn sign(
-        overlay: OverlayId,
+        config: &Config,
         me: &Identity,
         incarnation: Incarnation,
         standing: Standing,
@@ -132,7 +132,7 @@ impl Record {
             &me.keypair,
             me.grant.clone(),
             Statement {
-                overlay,
+                overlay: config.overlay,
                 id: me.keypair.id(),
                 generation: me.generation,
                 incarnation,
@@ -141,7 +141,7 @@ impl Record {
                 addresses: me.addresses.clone(),
                 tags: me.tags.clone(),
                 stall_mean_ms: u32::try_from(stall_mean.as_millis()).unwrap_or(u32::MAX),
-                protocols: (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION),
+                protocols: config.protocols,
             },
         )
     }

@@ -58,9 +58,14 @@ impl Version {
         self.max(other)
     }
 
+    /// The process life and the incarnation in it, without the state.
+    pub(crate) fn life(&self) -> (Generation, Incarnation) {
+        (self.generation, self.incarnation)
+    }
+
     /// Whether both speak of one incarnation of one process life.
     pub fn is_same_incarnation(&self, other: &Version) -> bool {
-        (self.generation, self.incarnation) == (other.generation, other.incarnation)
+        self.life() == other.life()
     }
 }
 

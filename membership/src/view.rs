@@ -4,6 +4,7 @@ use crate::away::Away;
 use crate::message::{Brief, Claim, Update, Verdict};
 use crate::record::Record;
 use crate::rings::Rings;
+use crate::rumour::Known;
 use crate::version::{State, Version};
 use chinwag_base::limits::MEMBERS_MAX;
 use chinwag_base::{Digest, Moment, Name, NodeId};
@@ -100,6 +101,11 @@ impl View {
 
     pub(crate) fn is_full(&self) -> bool {
         self.entries.len() >= MEMBERS_MAX
+    }
+
+    /// What the rules for rumours go by.
+    pub(crate) fn known(&self, id: &NodeId) -> Known {
+        self.entries.get(id).map_or_else(|| self.away.known(id), |entry| Known::Here(entry.version))
     }
 
     /// Those who left the view.

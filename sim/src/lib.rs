@@ -1,4 +1,11 @@
 //! Whole overlays in virtual time, on one core, from one seed.
 
 pub mod checkers;
+pub mod figures;
 pub mod observation;
+pub mod plan;
+pub mod run;
+pub mod sabotage;
+pub mod swarm;
+mod words;
+pub mod world;

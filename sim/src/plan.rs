@@ -33,6 +33,9 @@ pub struct Plan {
     /// Hosts that claim to speak a newer protocol as well.
     #[serde(default)]
     pub newer: Vec<Host>,
+    /// Hosts that are not started again when all is mended.
+    #[serde(default)]
+    pub gone: Vec<Host>,
     /// What happens, in the order of time.
     #[serde(default)]
     pub steps: Vec<Step>,
@@ -268,26 +271,36 @@ impl Plan {
     /// Why the plan cannot be run, if so.
     pub fn fault(&self) -> Option<String> {
         let share = |name: &str, share: f64| {
-            (!(0.0..=0.95).contains(&share)).then(|| format!("{name} is {share}; a share from 0 to 0.95 is wanted"))
+            (!(0.0..=0.95).contains(&share))
+                .then(|| format!("{name} is {share}; a share from 0 to 0.95 is wanted"))
         };
         if !(1..=HOSTS_MAX).contains(&self.hosts) {
             return Some(format!("{} hosts; from 1 to {HOSTS_MAX} can be simulated", self.hosts));
         }
-        if self.network.latency_us.0 > self.network.latency_us.1 || self.disk.fsync_us.0 > self.disk.fsync_us.1 {
+        if self.network.latency_us.0 > self.network.latency_us.1
+            || self.disk.fsync_us.0 > self.disk.fsync_us.1
+        {
             return Some("a range ends before it begins".to_owned());
         }
         if self.network.bytes_per_second == Some(0) {
             return Some("a link of 0 bytes a second carries nothing; cut it instead".to_owned());
         }
-        let shares =
-            [("loss", self.network.loss), ("duplicates", self.network.duplicates), ("reorder", self.network.reorder)];
+        let shares = [
+            ("loss", self.network.loss),
+            ("duplicates", self.network.duplicates),
+            ("reorder", self.network.reorder),
+        ];
         if let Some(why) = shares.into_iter().find_map(|(name, value)| share(name, value)) {
             return Some(why);
         }
         self.steps.iter().find_map(|step| {
             let stranger = step.action.hosts().into_iter().find(|host| host.0 >= self.hosts);
             match (&step.action, stranger) {
-                (_, Some(host)) => Some(format!("a step at {} ms names {host}, and there are n0 to n{}", step.at_ms, self.hosts - 1)),
+                (_, Some(host)) => Some(format!(
+                    "a step at {} ms names {host}, and there are n0 to n{}",
+                    step.at_ms,
+                    self.hosts - 1
+                )),
                 (Action::Loss { share: value }, None) => share("loss", *value),
                 (Action::Write { ops, .. }, None) if ops.is_empty() => {
                     Some(format!("a write at {} ms has no operation", step.at_ms))

@@ -113,7 +113,8 @@ fn who_left_is_known_to_have_left_after_a_restart() {
     network.run(s(300));
     assert_eq!(network.frames, frames);
     assert_eq!((network.accusations(1).len(), network.accusations(2).len()), (0, 0));
-    let old = Record::sign(overlay(), &identity(1, 1), Incarnation::new(1), Standing::Alive, ms(300));
+    let old =
+        Record::sign(&Config::new(overlay()), &identity(1, 1), Incarnation::new(1), Standing::Alive, ms(300));
     let (from, message) = (network.id(2), Message::News(vec![Update::Record(Arc::new(old))]));
     network.input(0, Input::Message { from, message });
     assert_eq!(network.state(0, 1), Some(State::Left), "old news does not bring it back");
@@ -186,7 +187,8 @@ fn whoever_accuses_in_a_loop_is_refuted_a_few_times_a_second() {
 /// Somebody who starts, alone, and remembers one member.
 fn alone_with_a_memory(config: Config) -> (Membership, NodeId, Moment) {
     let now = Moment::from_millis(1);
-    let friend = Record::sign(overlay(), &identity(1, 1), Incarnation::new(1), Standing::Alive, ms(300));
+    let friend =
+        Record::sign(&Config::new(overlay()), &identity(1, 1), Incarnation::new(1), Standing::Alive, ms(300));
     let id = friend.id();
     let recovered = Recovered { members: vec![friend] };
     (Membership::new(config, identity(0, 1), recovered, 1, now), id, now)
@@ -220,8 +222,13 @@ fn a_member_has_a_page_a_second_and_its_last_words_are_kept() {
         _ => {}
     };
     let say = |alone: &mut Membership, now, incarnation: u64| {
-        let record =
-            Record::sign(overlay(), &identity(1, 1), Incarnation::new(incarnation), Standing::Alive, ms(300));
+        let record = Record::sign(
+            &Config::new(overlay()),
+            &identity(1, 1),
+            Incarnation::new(incarnation),
+            Standing::Alive,
+            ms(300),
+        );
         let message = Message::News(vec![Update::Record(Arc::new(record))]);
         alone.handle(now, Input::Message { from, message });
     };

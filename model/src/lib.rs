@@ -1,0 +1,14 @@
+//! Model checks: the rules by which members and replicas decide, in every order of events at three nodes.
+//!
+//! A simulation draws runs; a model checker ([stateright](https://docs.rs/stateright)) visits *all* of them, within
+//! bounds that each model states. Both models run the daemon's own code, not a copy of it:
+//!
+//! - [`rumours`]: who is believed about whom ([`chinwag_membership::rumour`]).
+//!
+//! A check that cannot fail proves nothing. So each model takes its rules as a parameter, and for each rule that
+//! matters there is a *mutant*, wrong in that one place, for which the checker must find a way to break a property
+//! that the test names. The sound rules pass in the same run.
+
+pub mod check;
+pub mod papers;
+pub mod rumours;

@@ -1,0 +1,130 @@
+//! What is going to happen, in the order of time.
+
+use crate::observation::Host;
+use chinwag_base::{Lane, Moment};
+use chinwag_crdt::Entry;
+use chinwag_dht::{Change, Id, LoadId};
+use chinwag_gossip::BatchId;
+use chinwag_membership::{DialFailure, Lost};
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+/// The number of a process life, over all hosts of a run.
+pub(crate) type Life = u32;
+/// The number of a connection.
+pub(crate) type ConnectionId = u32;
+
+/// Something that is going to happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// The step of the plan with this number.
+    Step(usize),
+    /// Everything is mended.
+    Heal,
+    /// The run looks at its hosts.
+    Look,
+    /// A process begins, and is shown whom to ask.
+    Join(Host),
+    /// A node's deadline, about.
+    Tick(Host, Life),
+    /// A node is told what the wall clock reads.
+    Wall(Host, Life),
+    /// A frame arrives at the end `to` of a connection.
+    Frame { connection: ConnectionId, to: u8, lane: Lane, bytes: Vec<u8> },
+    /// A stream whose packet was lost sends it again.
+    Retry { connection: ConnectionId, from: u8, group: u8 },
+    /// A link has carried what it was given.
+    Free { connection: ConnectionId, from: u8 },
+    /// A dial reaches the other host.
+    Dialled { from: Host, to: Host, dial: u64, attempt: u8 },
+    /// Both have shown their grants.
+    Admitted { from: Host, to: Host, dial: u64, lives: (Life, Life) },
+    /// A dial came to nothing.
+    DialFailed { host: Host, life: Life, peer: Host, dial: u64, why: DialFailure },
+    /// A connection ended; the end `to` is told.
+    Lost { connection: ConnectionId, to: u8, reason: Lost },
+    /// A connection over which nothing may have passed for long.
+    Idle { connection: ConnectionId },
+    /// A batch of the log has been written.
+    Logged { host: Host, life: Life, batch: BatchId, entries: Vec<Arc<Entry>> },
+    /// A batch of records has been written.
+    Recorded { host: Host, life: Life, batch: chinwag_dht::BatchId, changes: Vec<(Id, Change)> },
+    /// A blob has been read.
+    Loaded { host: Host, life: Life, load: LoadId, id: Id },
+    /// A process that says goodbye ends.
+    Gone(Host, Life),
+}
+
+impl Happening {
+    /// A number for each kind.
+    pub(crate) fn tag(&self) -> u8 {
+        match self {
+            Happening::Step(_) => 0,
+            Happening::Heal => 1,
+            Happening::Look => 2,
+            Happening::Join(_) => 3,
+            Happening::Tick(..) => 4,
+            Happening::Wall(..) => 5,
+            Happening::Frame { .. } => 6,
+            Happening::Retry { .. } => 7,
+            Happening::Free { .. } => 8,
+            Happening::Dialled { .. } => 9,
+            Happening::Admitted { .. } => 10,
+            Happening::DialFailed { .. } => 11,
+            Happening::Lost { .. } => 12,
+            Happening::Idle { .. } => 13,
+            Happening::Logged { .. } => 14,
+            Happening::Recorded { .. } => 15,
+            Happening::Loaded { .. } => 16,
+            Happening::Gone(..) => 17,
+        }
+    }
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+struct Slot {
+    at: Moment,
+    serial: u64,
+    what: Happening,
+}
+
+impl PartialEq for Slot {
+    fn eq(&self, other: &Self) -> bool {
+        self.serial == other.serial
+    }
+}
+impl Eq for Slot {}
+impl PartialOrd for Slot {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Slot {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.serial).cmp(&(other.at, other.serial))
+    }
+}
+
+/// The queue. What was put in first happens first among equals.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    heap: BinaryHeap<Reverse<Slot>>,
+    serial: u64,
+}
+
+impl Queue {
+    pub(crate) fn put(&mut self, at: Moment, what: Happening) {
+        self.serial += 1;
+        self.heap.push(Reverse(Slot { at, serial: self.serial, what }));
+    }
+
+    pub(crate) fn next_at(&self) -> Option<Moment> {
+        self.heap.peek().map(|Reverse(entry)| entry.at)
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(Moment, Happening)> {
+        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))
+    }
+}
