@@ -262,6 +262,7 @@ fn spawn(command: &Command, log: &Path, once: &[&str]) -> Child {
 /// One row of a daemon's log.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub(crate) struct Row {
+    pub(crate) at_unix_ms: u64,
     pub(crate) event: String,
     pub(crate) fields: Map<String, Value>,
 }

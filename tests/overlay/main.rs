@@ -6,7 +6,13 @@
 //! long things took is printed, not asserted, because a busy machine is slow and not wrong.
 //!
 //! `CHINWAG_LONG=1` makes the mixed load the long one: 20,000 writes, and a pause of 20 seconds in their middle. It
-//! also makes the DHT's file 100 MB long and its records a thousand.
+//! also makes the DHT's file 100 MB long and its records a thousand, and the faults many: more than 300 kill -9 during
+//! writes, and cuts that last. The faults alone, which must pass twenty times in a row (as root, so that the networks are
+//! among them):
+//!
+//! ```text
+//! CHINWAG_LONG=1 cargo test --test overlay faults
+//! ```
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "this is all test, helpers too")]
 

@@ -1,8 +1,10 @@
 //! A client that writes and remembers what it was told, and the look at a daemon that this is held against.
 
+use crate::faults::witness::Witness;
 use crate::harness::{Daemon, PATIENCE, add, del, incr, rm, set};
 use crate::history::{Answer, History, Touch};
 use chinwag_api::{Client, Content, Failure, KeysQuery, Kind, WriteOp, WriteRequest};
+use chinwag_sim::observation::Host;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,17 +20,33 @@ pub(crate) struct Writer {
     begun: usize,
     done: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
+    watched: Option<(Host, Witness)>,
 }
 
 impl Writer {
     /// One that writes through `client`, and counts in `done` what it has done.
     pub(crate) fn new(name: String, client: Client, done: Arc<AtomicUsize>) -> Self {
-        Writer { name, client, history: History::default(), begun: 0, done, stop: Arc::default() }
+        Writer {
+            name,
+            client,
+            history: History::default(),
+            begun: 0,
+            done,
+            stop: Arc::default(),
+            watched: None,
+        }
     }
 
-    /// All keys that are its own begin or end so: what is under them is its doing alone.
+    /// Has somebody watch what it asks of the daemon of this host, and what it is told.
+    pub(crate) fn watched(mut self, host: Host, by: &Witness) -> Self {
+        self.watched = Some((host, by.clone()));
+        self
+    }
+
+    /// Whether what is under a key is its doing alone.
     pub(crate) fn owns(&self, key: &str) -> bool {
-        key.starts_with(&format!("r/{}/", self.name)) || key[1..] == format!("/{}", self.name)
+        let mut parts = key.split('/').skip(1);
+        parts.next() == Some(&self.name)
     }
 
     /// What it did, and what it was told.
@@ -68,28 +86,29 @@ impl Writer {
         self.begun += 1;
         let (name, element) = (self.name.clone(), format!("{}-{n}", self.name));
         // A few keys each, so that a write mostly replaces one; small and unequal increments, so that a sum
-        // tells which of them it has.
+        // tells which of them it has. The simulator's checkers know by a key's namespace what they may expect of it:
+        // what is in `count/` only rises.
         match n % 8 {
             0..=2 => {
-                let (key, value) = (format!("r/{name}/{}", n % 5), n.to_string());
-                let answer = self.write(set(&key, &value)).await;
-                self.history.wrote(&key, Some(&value), answer);
+                let key = format!("reg/{name}/{}", n % 5);
+                let answer = self.write(set(&key, &element)).await;
+                self.history.wrote(&key, Some(&element), answer);
             }
             3 => {
-                let key = format!("r/{name}/{}", n % 3);
+                let key = format!("reg/{name}/{}", n % 3);
                 let answer = self.write(del(&key)).await;
                 self.history.wrote(&key, None, answer);
             }
-            4 => self.touch("s/all", &element, Touch::Add).await,
+            4 => self.touch("set/all", &element, Touch::Add).await,
             5 => {
-                let key = format!("s/{name}");
+                let key = format!("set/{name}");
                 self.touch(&key, &element, Touch::Add).await;
                 if n % 16 == 5 {
                     self.touch(&key, &element, Touch::Remove).await;
                 }
             }
-            6 => self.increment("n/all", n as i64 + 1).await,
-            _ => self.increment(&format!("n/{name}"), 3 - n as i64).await,
+            6 => self.increment("count/all", n as i64 + 1).await,
+            _ => self.increment(&format!("sum/{name}"), 3 - n as i64).await,
         }
         self.done.fetch_add(1, Ordering::Relaxed);
     }
@@ -108,27 +127,40 @@ impl Writer {
         self.history.incremented(key, by, answer);
     }
 
-    /// Asks until there is an answer, or until it cannot be known whether there was one.
     async fn write(&self, op: WriteOp) -> Answer {
+        let Some((host, witness)) = &self.watched else { return self.ask(op).await.0 };
+        let request = witness.asks(*host, &op);
+        let (answer, holders) = self.ask(op).await;
+        match answer {
+            Answer::Acknowledged => witness.is_told_written(request, holders),
+            Answer::Refused => witness.is_told_refused(request),
+            Answer::None => {}
+        }
+        answer
+    }
+
+    /// Asks until there is an answer, or until it cannot be known whether there was one. Says how many hold it, too.
+    async fn ask(&self, op: WriteOp) -> (Answer, usize) {
         let request = WriteRequest { ops: vec![op], ..WriteRequest::default() };
         let begun = Instant::now();
-        loop {
+        let refused = loop {
             match self.client.write(&request).await {
-                Ok(_) => return Answer::Acknowledged,
+                Ok(reply) => return (Answer::Acknowledged, reply.holders as usize),
                 // Nobody was there to ask, and nobody will be.
                 Err(Failure { kind: Kind::Unreachable, .. }) if self.stop.load(Ordering::Relaxed) => {
-                    return Answer::Refused;
+                    break Answer::Refused;
                 }
                 // Nobody was there to ask: the daemon is between two lives.
                 Err(Failure { kind: Kind::Unreachable | Kind::Busy, .. }) => {
                     assert!(begun.elapsed() < 2 * PATIENCE, "{}: nobody answers", self.name);
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                Err(Failure { kind: Kind::Gone | Kind::Timeout, .. }) => return Answer::None,
-                Err(Failure { kind: Kind::NoSuchKey | Kind::NoSuchElement, .. }) => return Answer::Refused,
+                Err(Failure { kind: Kind::Gone | Kind::Timeout, .. }) => break Answer::None,
+                Err(Failure { kind: Kind::NoSuchKey | Kind::NoSuchElement, .. }) => break Answer::Refused,
                 Err(other) => panic!("{} may not write: {other}", self.name),
             }
-        }
+        };
+        (refused, 0)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Five machines and a network that delays, loses, and breaks in one direction or in two.
 
-use super::net::{MACHINES, NAMES, Net};
-use crate::harness::{Daemon, Ground, agree, eventually, register, set};
+use super::net::{ALL, MACHINES, NAMES, Net};
+use super::witness::Witness;
+use crate::harness::{Daemon, Ground, PATIENCE, agree, eventually, register, set};
 use crate::history::{Answer, History};
 use crate::settings::is_long;
 use crate::writer::{Writer, state};
+use chinwag_api::MemberState;
+use chinwag_sim::observation::Host;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -21,11 +24,12 @@ struct Load {
 
 impl Load {
     /// Writers of this phase of a test, which nobody continues.
-    fn begin(phase: &str, daemons: &[Daemon]) -> Self {
+    fn begin(phase: &str, daemons: &[Daemon], witness: &Witness) -> Self {
         let mut load = Load { done: Arc::default(), stops: Vec::new(), tasks: Vec::new() };
-        for daemon in daemons {
+        for (host, daemon) in daemons.iter().enumerate() {
             let name = format!("{}-{phase}", daemon.name);
             let writer = Writer::new(name, daemon.client.clone(), load.done.clone());
+            let writer = writer.watched(Host(host as u32), witness);
             load.stops.push(writer.stop());
             load.tasks.push(tokio::spawn(writer.run_until_stopped()));
         }
@@ -44,9 +48,9 @@ impl Load {
 }
 
 /// All agree, and on what clients were told.
-async fn agree_on(history: &History, daemons: &[Daemon; MACHINES]) -> Duration {
+async fn agree_on(history: &History, daemons: &[Daemon]) -> Duration {
     let begun = Instant::now();
-    agree(&daemons.each_ref()).await;
+    agree(&daemons.iter().collect::<Vec<_>>()).await;
     let took = begun.elapsed();
     for daemon in daemons {
         let violations = history.violations(&state(daemon).await);
@@ -75,19 +79,44 @@ fn slow_and_lossy(net: &Net) {
 async fn five_members_converge_over_links_that_delay_and_lose() {
     let Some(net) = Net::new(1) else { return };
     slow_and_lossy(&net);
-    let ground = Ground::new();
+    let (ground, witness) = (Ground::new(), Witness::default());
     let begun = Instant::now();
-    let daemons = net.overlay(&ground).await;
+    let daemons = net.overlay(&ground, &witness).await;
     let met = begun.elapsed();
-    let load = Load::begin("all", &daemons);
-    tokio::time::sleep(Duration::from_secs(if is_long() { 20 } else { 4 })).await;
+    let load = Load::begin("all", &daemons, &witness);
+    tokio::time::sleep(Duration::from_secs(if is_long() { 12 } else { 4 })).await;
     let history = load.end().await;
     let equal = agree_on(&history, &daemons).await;
+    witness.judges(&daemons.each_ref(), &[], PATIENCE).await;
     let (seen, writes) = (net.seen(), history.count(Answer::Acknowledged));
     eprintln!("met after {met:?}; {writes} writes, equal {equal:?} after the last; {seen:?}");
     assert!(writes > 0 && seen.lost > 0, "{seen:?}");
     assert!(seen.tcp > 0 && seen.udp > 0, "both transports: {seen:?}");
     assert_eq!(declared_dead(&daemons), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_is_known_to_everybody_over_links_that_delay_and_lose() {
+    let Some(net) = Net::new(5) else { return };
+    slow_and_lossy(&net);
+    let (ground, witness) = (Ground::new(), Witness::default());
+    let mut daemons = net.overlay(&ground, &witness).await;
+    let (lost, others) = daemons.split_last_mut().unwrap();
+    let load = Load::begin("all", others, &witness);
+    lost.kill_9();
+    witness.killed(Host(others.len() as u32));
+    let killed = Instant::now();
+    for daemon in others.iter() {
+        daemon.comes_to_see(&lost.name, MemberState::Down).await;
+    }
+    let known = killed.elapsed();
+    let history = load.end().await;
+    agree_on(&history, others).await;
+    // All that is said of the time is that all knew before it was looked at.
+    witness.judges(&daemons.each_ref(), &[MACHINES - 1], known).await;
+    eprintln!("known to all {known:?} after kill -9");
+    let dead = declared_dead(&daemons);
+    assert!(dead.iter().all(|(_, whom)| whom == NAMES[MACHINES - 1]), "{dead:?}");
 }
 
 /// A write at each of the two reaches the other one.
@@ -110,25 +139,26 @@ async fn hear_of_each_other(one: &Daemon, other: &Daemon, history: &mut History)
 async fn a_one_way_cut_between_two_of_five_costs_nobody_its_life() {
     let Some(net) = Net::new(2) else { return };
     net.change_all(|link| link.delay = DELAY);
-    let ground = Ground::new();
-    let daemons = net.overlay(&ground).await;
+    let (ground, witness) = (Ground::new(), Witness::default());
+    let daemons = net.overlay(&ground, &witness).await;
     let mut history = History::default();
-    let lasts = Duration::from_secs(if is_long() { 40 } else { 8 });
+    let lasts = Duration::from_secs(if is_long() { 20 } else { 8 });
     // Two that are connected by TCP, and two by QUIC.
     for (from, to) in [(1, 2), (3, 4)] {
-        let load = Load::begin(NAMES[from], &daemons);
+        let load = Load::begin(NAMES[from], &daemons, &witness);
         let before = net.seen().cut;
-        net.change(&[from], &[to], |link| link.cut = true);
+        net.cut(&[from], &[to], &witness);
         let mut around = History::default();
         let until = tokio::time::sleep(lasts);
         tokio::join!(until, hear_of_each_other(&daemons[from], &daemons[to], &mut around));
         assert!(net.seen().cut > before, "the cut was real");
-        net.change_all(|link| link.cut = false);
+        net.mend(&[from], &[to], &witness);
         history.follow(load.end().await);
         history.follow(around);
         let equal = agree_on(&history, &daemons).await;
         eprintln!("all agree {equal:?} after the cut from {} to {}", NAMES[from], NAMES[to]);
     }
+    witness.judges(&daemons.each_ref(), &[], PATIENCE).await;
     // Three others hear both, and say so when they are asked.
     assert_eq!(declared_dead(&daemons), []);
 }
@@ -137,18 +167,20 @@ async fn a_one_way_cut_between_two_of_five_costs_nobody_its_life() {
 async fn a_partition_with_writes_on_both_sides_loses_none_of_them() {
     let Some(net) = Net::new(3) else { return };
     net.change_all(|link| link.delay = DELAY);
-    let ground = Ground::new();
-    let daemons = net.overlay(&ground).await;
-    let load = Load::begin("all", &daemons);
+    let (ground, witness) = (Ground::new(), Witness::default());
+    let daemons = net.overlay(&ground, &witness).await;
+    let load = Load::begin("all", &daemons, &witness);
     let (few, many) = ([0, 1], [2, 3, 4]);
-    net.change(&few, &many, |link| link.cut = true);
-    net.change(&many, &few, |link| link.cut = true);
-    tokio::time::sleep(Duration::from_secs(if is_long() { 60 } else { 20 })).await;
+    net.cut(&few, &many, &witness);
+    net.cut(&many, &few, &witness);
+    tokio::time::sleep(Duration::from_secs(if is_long() { 40 } else { 20 })).await;
     let history = load.end().await;
     let digests = [daemons[0].status().await.digest, daemons[4].status().await.digest];
     assert_ne!(digests[0], digests[1], "both sides wrote");
-    net.change_all(|link| link.cut = false);
+    net.mend(&few, &many, &witness);
+    net.mend(&many, &few, &witness);
     let equal = agree_on(&history, &daemons).await;
+    witness.judges(&daemons.each_ref(), &[], PATIENCE).await;
     let writes = history.count(Answer::Acknowledged);
     eprintln!("{writes} writes in the partition; all equal {equal:?} after it; {:?}", net.seen());
     assert!(net.seen().cut > 0, "the cut was real");
@@ -161,13 +193,13 @@ async fn a_partition_with_writes_on_both_sides_loses_none_of_them() {
 async fn spikes_of_delay_kill_nobody() {
     let Some(net) = Net::new(4) else { return };
     net.change_all(|link| link.delay = DELAY);
-    let ground = Ground::new();
-    let daemons = net.overlay(&ground).await;
-    let load = Load::begin("all", &daemons);
-    for spike in 0..if is_long() { 20 } else { 4 } {
+    let (ground, witness) = (Ground::new(), Witness::default());
+    let daemons = net.overlay(&ground, &witness).await;
+    let load = Load::begin("all", &daemons, &witness);
+    for spike in 0..if is_long() { 10 } else { 4 } {
         // One member's links, in both directions, and another one's next time.
-        let (one, all) = ([spike % MACHINES], [0, 1, 2, 3, 4]);
-        for (from, to) in [(&one[..], &all[..]), (&all[..], &one[..])] {
+        let one = [spike % MACHINES];
+        for (from, to) in [(&one[..], &ALL[..]), (&ALL[..], &one[..])] {
             net.change(from, to, |link| link.delay = Duration::from_millis(400));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -176,6 +208,7 @@ async fn spikes_of_delay_kill_nobody() {
     }
     let history = load.end().await;
     let equal = agree_on(&history, &daemons).await;
+    witness.judges(&daemons.each_ref(), &[], PATIENCE).await;
     eprintln!("{} writes; equal {equal:?} after the last", history.count(Answer::Acknowledged));
     assert_eq!(declared_dead(&daemons), []);
 }

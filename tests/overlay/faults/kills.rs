@@ -5,10 +5,12 @@
 //! once. Every second start is itself killed at a random moment, and another follows.
 
 use super::luck::Luck;
-use crate::harness::{Daemon, Ground, agree};
+use super::witness::Witness;
+use crate::harness::{Daemon, Ground, PATIENCE, agree};
 use crate::history::{Answer, History};
 use crate::settings::is_long;
 use crate::writer::{Writer, state, state_under};
+use chinwag_sim::observation::Host;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -40,7 +42,7 @@ impl Fate {
 }
 
 /// One life of a daemon under load, its end, and the beginning of the next, in which all is there.
-async fn live(daemon: &mut Daemon, writers: &mut Vec<Writer>, fate: &Fate) {
+async fn live(daemon: &mut Daemon, writers: &mut Vec<Writer>, fate: &Fate, host: Host, witness: &Witness) {
     let mut stops = Vec::new();
     let mut tasks = Vec::new();
     for mut writer in writers.drain(..) {
@@ -50,6 +52,7 @@ async fn live(daemon: &mut Daemon, writers: &mut Vec<Writer>, fate: &Fate) {
     }
     tokio::time::sleep(fate.life).await;
     daemon.kill_9();
+    witness.killed(host);
     for stop in stops {
         stop.store(true, Ordering::Relaxed);
     }
@@ -58,10 +61,13 @@ async fn live(daemon: &mut Daemon, writers: &mut Vec<Writer>, fate: &Fate) {
     }
 
     if let Some(start) = fate.start {
+        witness.starts(host);
         daemon.spawn_again();
         tokio::time::sleep(start).await;
         daemon.kill_9();
+        witness.killed(host);
     }
+    witness.starts(host);
     daemon.start_again().await;
     for writer in writers {
         let own = state_under(daemon, |key| writer.owns(key)).await;
@@ -80,12 +86,14 @@ fn all<'a>(writers: impl IntoIterator<Item = &'a Writer>) -> History {
 async fn kill_9_of_all_members_at_random_moments_loses_nothing_that_was_acknowledged() {
     let rounds = if is_long() { 102 } else { 4 };
     let mut luck = Luck::of_this_run();
-    let ground = Ground::new();
+    let (ground, witness, hosts) = (Ground::new(), Witness::default(), [Host(0), Host(1), Host(2)]);
+    hosts.iter().for_each(|host| witness.starts(*host));
     let mut daemons = ground.overlay(["alpha", "beta", "gamma"]).await;
     let done = Arc::new(AtomicUsize::new(0));
-    let mut writers = daemons.each_ref().map(|daemon| {
+    let mut writers = hosts.map(|host| {
+        let daemon = &daemons[host.index()];
         let writer = |n| Writer::new(format!("{}{n}", daemon.name), daemon.client.clone(), done.clone());
-        (0..WRITERS_EACH).map(writer).collect::<Vec<_>>()
+        (0..WRITERS_EACH).map(|n| writer(n).watched(host, &witness)).collect::<Vec<_>>()
     });
     let (mut kills, mut slowest) = (0, Duration::ZERO);
     for round in 1..=rounds {
@@ -93,7 +101,11 @@ async fn kill_9_of_all_members_at_random_moments_loses_nothing_that_was_acknowle
         kills += fates.iter().map(Fate::kills).sum::<usize>();
         let [alpha, beta, gamma] = &mut daemons;
         let [a, b, c] = &mut writers;
-        tokio::join!(live(alpha, a, &fates[0]), live(beta, b, &fates[1]), live(gamma, c, &fates[2]));
+        tokio::join!(
+            live(alpha, a, &fates[0], hosts[0], &witness),
+            live(beta, b, &fates[1], hosts[1], &witness),
+            live(gamma, c, &fates[2], hosts[2], &witness),
+        );
 
         let begun = Instant::now();
         agree(&daemons.each_ref()).await;
@@ -106,6 +118,7 @@ async fn kill_9_of_all_members_at_random_moments_loses_nothing_that_was_acknowle
             }
         }
     }
+    witness.judges(&daemons.each_ref(), &[], PATIENCE).await;
     let history = all(writers.iter().flatten());
     let [yes, no, none] = [Answer::Acknowledged, Answer::Refused, Answer::None].map(|a| history.count(a));
     eprintln!(

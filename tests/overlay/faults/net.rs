@@ -5,9 +5,11 @@
 //! privilege inside and is an ordinary thread of the test.
 
 use super::router::{Link, MTU, Router, Seen};
+use super::witness::Witness;
 use crate::harness::{Daemon, Ground, agree};
 use crate::namespace::Namespace;
 use crate::settings::{is_strict, skip};
+use chinwag_sim::observation::Host;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +17,8 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 
 /// How many machines there are.
 pub(crate) const MACHINES: usize = 5;
+/// All of them.
+pub(crate) const ALL: [usize; MACHINES] = [0, 1, 2, 3, 4];
 /// Who lives on them.
 pub(crate) const NAMES: [&str; MACHINES] = ["alpha", "beta", "gamma", "delta", "epsilon"];
 const TUN: &str = "/dev/net/tun";
@@ -55,17 +59,28 @@ impl Net {
 
     /// Changes the links from each of these machines to each of those.
     pub(crate) fn change(&self, from: &[usize], to: &[usize], change: impl Fn(&mut Link)) {
-        for from in from {
-            for to in to.iter().filter(|to| *to != from) {
-                self.router.change(*from, *to, &change);
-            }
-        }
+        pairs(from, to).for_each(|(from, to)| self.router.change(from, to, &change));
     }
 
     /// Changes all links.
     pub(crate) fn change_all(&self, change: impl Fn(&mut Link)) {
-        let all: Vec<usize> = (0..MACHINES).collect();
-        self.change(&all, &all, change);
+        self.change(&ALL, &ALL, change);
+    }
+
+    /// Cuts the links from each of these to each of those.
+    pub(crate) fn cut(&self, from: &[usize], to: &[usize], witness: &Witness) {
+        for (from, to) in pairs(from, to) {
+            witness.cuts(from, to);
+            self.router.change(from, to, |link| link.cut = true);
+        }
+    }
+
+    /// Mends what was cut.
+    pub(crate) fn mend(&self, from: &[usize], to: &[usize], witness: &Witness) {
+        for (from, to) in pairs(from, to) {
+            self.router.change(from, to, |link| link.cut = false);
+            witness.mends(from, to);
+        }
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -86,7 +101,8 @@ impl Net {
     }
 
     /// An overlay of all machines. All agree when this returns.
-    pub(crate) async fn overlay(&self, ground: &Ground) -> [Daemon; MACHINES] {
+    pub(crate) async fn overlay(&self, ground: &Ground, witness: &Witness) -> [Daemon; MACHINES] {
+        ALL.iter().for_each(|machine| witness.starts(Host(*machine as u32)));
         ground.found(NAMES[0], "home").await;
         let mut daemons = vec![self.start(ground, 0, &[]).await];
         for machine in 1..MACHINES {
@@ -96,6 +112,11 @@ impl Net {
         agree(&daemons.iter().collect::<Vec<_>>()).await;
         daemons.try_into().unwrap()
     }
+}
+
+/// Each of these with each of those that is another.
+fn pairs(from: &[usize], to: &[usize]) -> impl Iterator<Item = (usize, usize)> {
+    from.iter().flat_map(|&from| to.iter().map(move |&to| (from, to))).filter(|(from, to)| from != to)
 }
 
 /// Gives a machine a device and an address. What comes back is the network's end of it.
