@@ -21,6 +21,7 @@ mod admission;
 mod alone;
 mod book;
 mod configuration;
+mod daemon;
 mod dht;
 mod doctor;
 mod examples;

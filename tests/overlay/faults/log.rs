@@ -8,8 +8,8 @@ use crate::harness::Row;
 use chinwag_base::{Generation, Incarnation, Moment, Value};
 use chinwag_crdt::{Kind, What};
 use chinwag_membership::State;
-use chinwag_sim::observation::{Fact, Host, Observation};
-use std::collections::BTreeMap;
+use chinwag_sim::observation::{Answer, Fact, Host, Observation};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that happened, with its place among what has the same time: clocks tell milliseconds.
 #[derive(Debug, Clone)]
@@ -43,6 +43,40 @@ pub(crate) fn in_order(mut seen: Vec<Seen>) -> Vec<Observation> {
     seen.into_iter()
         .map(|it| Observation { at: Moment::from_millis(it.at_unix_ms - first), fact: it.fact })
         .collect()
+}
+
+/// Takes back the answers whose rows may have died with the process that gave them, and says how many these are.
+///
+/// A daemon writes its log by a thread of its own and without waiting, so kill -9 takes the last rows along, also those of
+/// writes that were acknowledged. To a checker that knows what a write replaced by its row alone, such a write is one that
+/// nobody answered. That it is kept all the same is what `history.rs` looks at, which needs no log.
+pub(crate) fn strike_answers_without_rows(observations: &mut Vec<Observation>) -> usize {
+    let mut host_of = BTreeMap::new();
+    let mut since_last_row: BTreeMap<Host, Vec<usize>> = BTreeMap::new();
+    let mut struck = Vec::new();
+    for (index, observation) in observations.iter().enumerate() {
+        match &observation.fact {
+            Fact::Asked { request, host, .. } => {
+                host_of.insert(*request, *host);
+            }
+            Fact::Answered { request, answer: Answer::Written { .. } } => {
+                since_last_row.entry(host_of[request]).or_default().push(index);
+            }
+            // Rows are written in order: if this one was, those before it were.
+            Fact::Applied { host, local: true, .. } => {
+                since_last_row.remove(host);
+            }
+            Fact::Stopped { host, .. } => struck.extend(since_last_row.remove(host).unwrap_or_default()),
+            _ => {}
+        }
+    }
+    let mut index = 0;
+    let struck: BTreeSet<usize> = struck.into_iter().collect();
+    observations.retain(|_| {
+        index += 1;
+        !struck.contains(&(index - 1))
+    });
+    struck.len()
 }
 
 /// Reads the log of one daemon.
@@ -137,7 +171,7 @@ mod checked {
     use super::*;
     use chinwag_crdt::Op;
     use chinwag_sim::checkers::{self, Patience};
-    use chinwag_sim::observation::{Answer, Request};
+    use chinwag_sim::observation::{Request, Stop};
     use std::time::Duration;
 
     /// Which checkers find a run of two daemons wrong of which the second one logged these rows.
@@ -211,5 +245,41 @@ mod checked {
     fn an_element_that_comes_back_is_found() {
         let rows = [applied(2_000, "add"), applied(3_000, "rm"), applied(4_000, "add")];
         assert!(wrong(&rows.each_ref().map(String::as_str)).contains(&"resurrection"));
+    }
+
+    #[test]
+    fn an_answer_is_struck_if_its_row_may_have_died_with_the_process() {
+        let host = Host(0);
+        let asked = |n, at| Seen::before_logs(at, Fact::Asked { request: Request(n), host, ops: [].into() });
+        let written = |n, at| {
+            let answer = Answer::Written { holders: 1, durable_on: 1, met: true };
+            Seen::after_logs(at, Fact::Answered { request: Request(n), answer })
+        };
+        let row = |at| {
+            let fact =
+                Fact::Applied { host, key: "set/a".parse().unwrap(), what: What::NoEffect, local: true };
+            Seen { at_unix_ms: at, place: Place::Log, fact }
+        };
+        let seen = vec![
+            asked(1, 1),
+            row(2),
+            written(1, 3),
+            asked(2, 4),
+            row(5),
+            written(2, 6),
+            asked(3, 7),
+            written(3, 8),
+            Seen::after_logs(9, Fact::Stopped { host, how: Stop::Killed }),
+            asked(4, 10),
+            written(4, 11),
+        ];
+        let mut observations = in_order(seen);
+        assert_eq!(strike_answers_without_rows(&mut observations), 2);
+        let answered = |it: &Observation| match it.fact {
+            Fact::Answered { request, .. } => Some(request.0),
+            _ => None,
+        };
+        let answered: Vec<u64> = observations.iter().filter_map(answered).collect();
+        assert_eq!(answered, [1, 4], "the last row may be that of 2 or of one that was never answered");
     }
 }
