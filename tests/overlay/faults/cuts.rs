@@ -1,72 +1,16 @@
 //! Five machines and a network that delays, loses, and breaks in one direction or in two.
 
 use super::net::{ALL, MACHINES, NAMES, Net};
+use super::phase::{Load, agree_on, declared_dead};
 use super::witness::Witness;
-use crate::harness::{Daemon, Ground, PATIENCE, agree, eventually, register, set};
+use crate::harness::{Daemon, Ground, PATIENCE, eventually, register, set};
 use crate::history::{Answer, History};
 use crate::settings::is_long;
-use crate::writer::{Writer, state};
 use chinwag_api::MemberState;
 use chinwag_sim::observation::Host;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
 
 const DELAY: Duration = Duration::from_millis(20);
-
-/// A writer at each daemon.
-struct Load {
-    done: Arc<AtomicUsize>,
-    stops: Vec<Arc<AtomicBool>>,
-    tasks: Vec<JoinHandle<Writer>>,
-}
-
-impl Load {
-    /// Writers of this phase of a test, which nobody continues.
-    fn begin(phase: &str, daemons: &[Daemon], witness: &Witness) -> Self {
-        let mut load = Load { done: Arc::default(), stops: Vec::new(), tasks: Vec::new() };
-        for (host, daemon) in daemons.iter().enumerate() {
-            let name = format!("{}-{phase}", daemon.name);
-            let writer = Writer::new(name, daemon.client.clone(), load.done.clone());
-            let writer = writer.watched(Host(host as u32), witness);
-            load.stops.push(writer.stop());
-            load.tasks.push(tokio::spawn(writer.run_until_stopped()));
-        }
-        load
-    }
-
-    /// Ends them, and says what they were told.
-    async fn end(self) -> History {
-        self.stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
-        let mut history = History::default();
-        for task in self.tasks {
-            history.follow(task.await.unwrap().history().clone());
-        }
-        history
-    }
-}
-
-/// All agree, and on what clients were told.
-async fn agree_on(history: &History, daemons: &[Daemon]) -> Duration {
-    let begun = Instant::now();
-    agree(&daemons.iter().collect::<Vec<_>>()).await;
-    let took = begun.elapsed();
-    for daemon in daemons {
-        let violations = history.violations(&state(daemon).await);
-        assert!(violations.is_empty(), "{}: {violations:#?}", daemon.name);
-    }
-    took
-}
-
-/// Whom each daemon has declared dead: by whom, and whom.
-fn declared_dead(daemons: &[Daemon]) -> Vec<(String, String)> {
-    let by = |daemon: &Daemon| {
-        let rows = daemon.told("member.down").into_iter();
-        rows.map(|row| (daemon.name.clone(), row.field("name").to_owned())).collect::<Vec<_>>()
-    };
-    daemons.iter().flat_map(by).collect()
-}
 
 fn slow_and_lossy(net: &Net) {
     net.change_all(|link| {

@@ -2,6 +2,7 @@
 //! processes, sockets, disks and this kernel.
 //!
 //! - [`kills`]: kill -9 at random moments of a life, and again at random moments of the start after it
+//! - [`pauses`]: SIGSTOP and SIGCONT
 //! - [`disks`]: a data directory that is gone, a disk that is full, a store with flipped bytes
 //! - [`strangers`]: a thousand connections of garbage
 //! - [`cuts`]: five machines in namespaces of their own, joined by a [`router`] that delays, loses and cuts in one
@@ -12,12 +13,17 @@
 //! they read, and a [`witness`] adds what only the test knows. `CHINWAG_LONG=1` makes them long:
 //! more than 300 kill -9, and cuts that last.
 
+#[cfg(target_os = "linux")]
 mod cuts;
 mod disks;
 mod kills;
 pub(crate) mod log;
 mod luck;
+#[cfg(target_os = "linux")]
 mod net;
+mod pauses;
+mod phase;
+#[cfg(target_os = "linux")]
 mod router;
 mod strangers;
 pub(crate) mod witness;

@@ -1,14 +1,14 @@
 //! Strangers at the open ports while members write.
 
-use crate::harness::{Ground, agree};
-use crate::history::{Answer, History};
+use super::phase::{Load, agree_on};
+use super::witness::Witness;
+use crate::harness::{Ground, PATIENCE};
+use crate::history::Answer;
 use crate::hostile::{noise, port, resident_kib};
-use crate::writer::{Writer, state};
 use chinwag_base::address::Transport;
+use chinwag_sim::observation::Host;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 const CONNECTIONS: u64 = 1_000;
@@ -17,16 +17,11 @@ const GROWTH_KIB_MAX: u64 = 200 * 1_024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_garbage_connections_during_writes_disturb_nobody() {
-    let ground = Ground::new();
+    let (ground, witness) = (Ground::new(), Witness::default());
+    (0..3).for_each(|host| witness.starts(Host(host)));
     let daemons = ground.overlay(["alpha", "beta", "gamma"]).await;
     let before = resident_kib(&daemons[0]);
-    let done = Arc::new(AtomicUsize::new(0));
-    let (mut stops, mut tasks) = (Vec::new(), Vec::new());
-    for daemon in &daemons {
-        let writer = Writer::new(daemon.name.clone(), daemon.client.clone(), done.clone());
-        stops.push(writer.stop());
-        tasks.push(tokio::spawn(writer.run_until_stopped()));
-    }
+    let load = Load::begin("all", &daemons, &witness);
     let at = port(&daemons[0], Transport::Tcp).await;
     let begun = Instant::now();
     let knock = move || {
@@ -43,19 +38,14 @@ async fn a_thousand_garbage_connections_during_writes_disturb_nobody() {
         held
     };
     let held = tokio::task::spawn_blocking(knock).await.unwrap();
-    let (took, writes) = (begun.elapsed(), done.load(Ordering::Relaxed));
-    stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
-    let mut history = History::default();
-    for task in tasks {
-        history.follow(task.await.unwrap().history().clone());
-    }
-    agree(&daemons.each_ref()).await;
+    let (took, writes) = (begun.elapsed(), load.done());
+    let history = load.end().await;
+    agree_on(&history, &daemons).await;
     drop(held);
     eprintln!("{CONNECTIONS} connections in {took:?}, and {writes} writes meanwhile");
     assert!(writes > 0 && history.count(Answer::None) == 0, "all are answered");
+    witness.judges(&daemons.each_ref(), &[], PATIENCE).await;
     for daemon in &daemons {
-        let violations = history.violations(&state(daemon).await);
-        assert!(violations.is_empty(), "{}: {violations:#?}", daemon.name);
         assert_eq!(daemon.accused(), [""; 0], "by {}", daemon.name);
     }
     if let (Some(before), Some(after)) = (before, resident_kib(&daemons[0])) {

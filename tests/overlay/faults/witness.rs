@@ -89,6 +89,16 @@ impl Witness {
         self.sees(Fact::Stopped { host, how: Stop::Killed });
     }
 
+    /// A daemon is about to be stopped for a while.
+    pub(crate) fn pauses(&self, host: Host) {
+        self.sees_before(Fact::Paused { host });
+    }
+
+    /// It is about to run again.
+    pub(crate) fn resumes(&self, host: Host) {
+        self.sees_before(Fact::Resumed { host });
+    }
+
     /// Nothing passes from one to the other any more.
     pub(crate) fn cuts(&self, from: usize, to: usize) {
         self.sees_before(Fact::Cut { from: Host(from as u32), to: Host(to as u32) });
