@@ -19,12 +19,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOOPBACK: &str = "127.0.0.1:0";
 
 /// Waits until `look` says yes, and panics with its last no.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    eventually_within(PATIENCE, what, look).await
+}
+
+/// The same, with a patience of its own.
+pub(crate) async fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let begun = Instant::now();
     loop {
         match look().await {
             Ok(yes) => return yes,
-            Err(no) if begun.elapsed() > PATIENCE => panic!("not within {PATIENCE:?}: {what}: {no}"),
+            Err(no) if begun.elapsed() > patience => panic!("not within {patience:?}: {what}: {no}"),
             Err(_) => tokio::time::sleep(LOOK_EVERY).await,
         }
     }

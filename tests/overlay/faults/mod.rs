@@ -8,10 +8,9 @@
 //! - [`cuts`]: five machines in namespaces of their own, joined by a [`router`] that delays, loses and cuts in one
 //!   direction; needs root and `/dev/net/tun`
 //!
-//! Each of them holds what clients were told against what daemons show (`history.rs`). Where several daemons are killed or
-//! cut off, the simulator's own checkers judge too: the daemons' logs are [translated](log) into the observations that
-//! they read, and a [`witness`] adds what only the test knows. `CHINWAG_LONG=1` makes them long:
-//! more than 300 kill -9, and cuts that last.
+//! Each of them holds what clients were told against what daemons show (`history.rs`). Where it is not about disks, the
+//! simulator's own checkers judge too: the daemons' logs are [translated](log) into the observations that they read, and
+//! a [`witness`] adds what only the test knows. `CHINWAG_LONG=1` makes them long: more than 300 kill -9, and cuts that last.
 
 #[cfg(target_os = "linux")]
 mod cuts;
