@@ -16,7 +16,8 @@ where
     M::Action: Clone + Debug + PartialEq,
 {
     let began = Instant::now();
-    let checker = model.checker().threads(2).spawn_bfs().join();
+    let until = HasDiscoveries::AnyFailures;
+    let checker = model.checker().threads(2).finish_when(until).spawn_bfs().join();
     checker.assert_properties();
     let states = checker.unique_state_count();
     assert!(states >= states_min, "only {states} states, expected at least {states_min}");
@@ -43,7 +44,8 @@ where
         let states = checker.unique_state_count();
         if let Some(path) = checker.discovery(property) {
             let steps = path.into_actions();
-            let shown: Vec<String> = steps.iter().map(|step| format!("\n    {step:?}")).collect();
+            let shown: Vec<String> =
+                steps.iter().map(|step| format!("\n    {}", model.format_action(step))).collect();
             return format!(
                 "`{property}` breaks in {} steps, after {states} states:{}",
                 steps.len(),

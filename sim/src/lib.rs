@@ -6,6 +6,11 @@ pub mod observation;
 pub mod plan;
 pub mod run;
 pub mod sabotage;
+pub mod script;
+pub mod shrink;
 pub mod swarm;
-mod words;
+pub mod words;
 pub mod world;
+
+#[cfg(test)]
+mod tests;

@@ -73,21 +73,22 @@ pub fn run_traced(plan: &Plan, tracer: Tracer) -> Outcome {
 
 /// Runs a world to its end.
 pub fn run_in(world: World) -> Outcome {
-    watch(world, &mut |_| {})
+    watch(world, &mut |_, _| {})
 }
 
-/// Runs a world to its end, and shows it to `look` after each thing that happens.
-pub fn watch(mut world: World, look: &mut dyn FnMut(&World)) -> Outcome {
+/// Runs a world to its end, and shows it to `look` after each thing that happens, with what was observed of that.
+pub fn watch(mut world: World, look: &mut dyn FnMut(&World, &[Observation])) -> Outcome {
     let mut checkers = crate::checkers::all(patience(world.plan()));
     let mut recorder = Recorder::new(world.plan().hosts);
     let mut seen: Vec<Observation> = Vec::new();
     while world.step() {
+        seen.clear();
         seen.extend(world.observed());
-        for observation in seen.drain(..) {
-            checkers.observe(&observation);
-            recorder.observe(&observation);
+        for observation in &seen {
+            checkers.observe(observation);
+            recorder.observe(observation);
         }
-        look(&world);
+        look(&world, &seen);
     }
     outcome(&world, &checkers, recorder)
 }

@@ -10,6 +10,36 @@ use chinwag_membership::{Found, Message as Membership, Update};
 use chinwag_node::wire::{self, Frame};
 use chinwag_node::{Event, Input};
 
+/// Where a line of a trace comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// Something reached a node: a frame, a connection.
+    Input,
+    /// A node told of something.
+    Event,
+    /// Clients, fate, or a change of what a node holds.
+    Fact,
+}
+
+/// The kind of a frame, in one word.
+pub(crate) fn kind_of(lane: chinwag_base::Lane, bytes: &[u8]) -> Option<&'static str> {
+    Some(match wire::decode(lane, bytes).ok()? {
+        Frame::Membership(message) => match message {
+            Membership::Ping(_) => "ping",
+            Membership::Ack(_) => "ack",
+            Membership::Verify(_) => "verify",
+            Membership::Finding(_) => "finding",
+            Membership::News(_) => "news",
+            Membership::Want(_) => "want",
+            Membership::Hello(_) => "hello",
+            Membership::Summary(_) => "view-summary",
+            Membership::Parts(_) => "parts",
+        },
+        Frame::Gossip(message) => message.name(),
+        Frame::Dht(_) => "record",
+    })
+}
+
 /// An input, if it is worth a line.
 pub(crate) fn of_input(world: &World, host: Host, input: &Input) -> Option<String> {
     match input {

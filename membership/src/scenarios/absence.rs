@@ -97,6 +97,29 @@ fn whoever_is_away_is_dialled_seldom() {
     assert!((s(450)..=s(751)).contains(&gap(2 * HOUR, 6 * HOUR)), "to ten minutes");
 }
 
+/// Found by the model checker: what is older than our last word of it is no sign of life.
+#[test]
+fn whoever_was_not_heard_does_not_come_back_as_it_was_before() {
+    let (mut alone, friend, now) =
+        alone_with_a_memory(Config { retention: s(600), ..Config::new(overlay()) });
+    let later = now + s(HOUR);
+    run(&mut alone, now, later, |alone, at, output| {
+        if let Output::Dial { peer, .. } = output {
+            alone.handle(at, Input::DialFailed { peer, why: DialFailure::TimedOut });
+        }
+    });
+    assert!(alone.member(later, &friend).is_none());
+    let mut hear_of_life = |generation| {
+        let me = identity(1, generation);
+        let record = Record::sign(overlay(), &me, Incarnation::new(1), Standing::Alive, ms(300));
+        let message = Message::News(vec![Update::Record(Arc::new(record))]);
+        alone.handle(later, Input::Message { from: identity(2, 1).keypair.id(), message });
+        alone.member(later, &friend).map(|member| member.state)
+    };
+    assert_eq!(hear_of_life(0), None, "an earlier life");
+    assert_eq!(hear_of_life(1), Some(State::Alive), "the life that was known");
+}
+
 #[test]
 fn who_left_is_known_to_have_left_after_a_restart() {
     let mut network = impatient(1, 3);

@@ -249,6 +249,27 @@ impl<R: Rules> Model for Overlay<R> {
         (run != *before).then_some(run)
     }
 
+    fn format_action(&self, action: &Action) -> String {
+        let version = |v: &Version| format!("{} at {}.{}", v.state, v.generation.get(), v.incarnation.get());
+        match action {
+            Action::Deliver(at, Message::Record { version: v, signer }) => {
+                format!("observer {at} hears the record `{}` signed by the {signer:?}", version(v))
+            }
+            Action::Deliver(at, Message::Claim(v)) => {
+                format!("observer {at} hears the claim `{}`", version(v))
+            }
+            Action::Accuse(at, state) => format!("observer {at} finds it {state}"),
+            Action::Reap(at) => format!("observer {at} reaps it"),
+            Action::Vouch(at) => format!("observer {at} clears it"),
+            Action::Hear(v) => format!("the subject hears the claim `{}`", version(v)),
+            Action::Refute => "the subject refutes".to_owned(),
+            Action::Change => "the subject changes its record".to_owned(),
+            Action::Leave => "the subject leaves".to_owned(),
+            Action::Crash => "the subject crashes".to_owned(),
+            Action::Restart => "the subject starts again".to_owned(),
+        }
+    }
+
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(RISE, |_, run: &Run| {

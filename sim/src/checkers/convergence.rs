@@ -157,16 +157,9 @@ impl Convergence {
             ));
         }
         let Some(meshed) = self.meshed.filter(|_| !self.was_late_to_converge) else { return };
-        let deadline = meshed + self.patience.converged;
-        // At the end it counts since when they have been equal for good.
-        let is_late = match self.equal {
-            None => is_over(meshed, self.patience.converged),
-            Some(equal) => is_end && equal > deadline,
-        };
-        if is_late && self.running > 0 {
+        if self.equal.is_none() && self.running > 0 && is_over(meshed, self.patience.converged) {
             self.was_late_to_converge = true;
-            let after = self.equal.unwrap_or(now).since(meshed);
-            wrong.push(format!("{} {after:?} after all had met", self.differences()));
+            wrong.push(format!("{} {:?} after all had met", self.differences(), now.since(meshed)));
         }
     }
 
@@ -196,7 +189,7 @@ impl Convergence {
                 parts.push(format!("{} {how}", names(&hosts)));
             }
         }
-        if parts.is_empty() { "all became equal only".to_owned() } else { parts.join(", ") }
+        parts.join(", ")
     }
 
     fn compare_reads(&mut self, wrong: &mut Vec<String>) {

@@ -3,7 +3,7 @@
 //! Exactly once is what a counter is about: an increment that is lost shows as a sum too low, one that is counted
 //! twice as a sum too high. An increment without an answer counts or not, but as a whole; so what is beyond the
 //! acknowledged sum must be the sum of *some subset* of these. Increments that were on a damaged disk alone are such,
-//! each for itself, as a disk may lose half of a request. With more than [`EXACT_MAX`] of them, bounds must do.
+//! each for itself, as a disk may lose half of a request. With more than 20 of them, bounds must do.
 //!
 //! At no time may a counter be above all that was asked for so far.
 //!

@@ -334,6 +334,7 @@ mod tests {
         assert_eq!(wrong([(5500, down(0)), (4000, paused(1)), (5100, resumed(1))]), 0);
         assert_eq!(wrong([(5500, down(0)), (5900, stopped(1)), (5901, started(1))]), 0);
         assert_eq!(wrong([(5500, down(0)), (4000, paused(1)), (4001, resumed(1))]), 1);
+        assert_eq!(wrong([(5500, down(0)), (5900, started(1))]), 0, "its end was not seen");
         assert_eq!(wrong([(5500, down(0)), (6001, paused(1))]), 1);
     }
 

@@ -102,6 +102,7 @@ mod tests {
             started(1),
             started(2),
             shown(0, "count/a", Some(Read::Counter(1))),
+            shown(1, "count/b", Some(Read::Counter(1))),
             Fact::Healed,
             shown(0, "count/a", Some(Read::Counter(2))),
             shown(0, "count/a", Some(Read::Counter(3))),

@@ -46,6 +46,18 @@ impl World {
         if ops.is_empty() {
             return self.count("clients_without_work");
         }
+        self.ask_to_write(host, number, ops, wait);
+    }
+
+    /// A client writes just this.
+    pub(crate) fn write_ops(&mut self, host: Host, ops: Vec<Op>, wait: WaitFor) {
+        let number = self.next_request();
+        if self.machines[host.index()].runs() {
+            self.ask_to_write(host, number, ops, wait);
+        }
+    }
+
+    fn ask_to_write(&mut self, host: Host, number: u64, ops: Vec<Op>, wait: WaitFor) {
         let request = Request(number);
         self.observe(Fact::Asked { request, host, ops: Arc::from(ops.clone()) });
         self.machines[host.index()].open.insert(number, Open::Write(request));

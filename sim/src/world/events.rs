@@ -2,6 +2,7 @@
 
 use super::World;
 use crate::observation::{Fact, Host};
+use crate::words::Line;
 use chinwag_base::limits;
 use chinwag_base::{Generation, Incarnation, NodeId};
 use chinwag_gossip::Path;
@@ -13,7 +14,7 @@ impl World {
         if self.is_traced()
             && let Some(text) = crate::words::of_event(self, host, &event)
         {
-            self.trace(&text);
+            self.trace(Line::Event, &text);
         }
         match event {
             Event::Membership(event) => self.membership_event(host, event),
@@ -46,7 +47,12 @@ impl World {
             E::SelfRefuted { .. } => self.count("refutations"),
             E::SelfStalled { .. } => self.count("stalls_noticed"),
             E::NameConflict { .. } => self.count("name_conflicts"),
-            E::Conflict { .. } => self.count("key_conflicts"),
+            E::Conflict { .. } => {
+                // The daemon stops then, and says why.
+                self.count("key_conflicts");
+                let life = self.machines[host.index()].life;
+                self.queue.put(self.now, super::queue::Happening::Fails(host, life));
+            }
             E::RecordRefused { .. } => self.count("member_records_refused"),
             E::FrameRefused { .. } => self.count("member_frames_refused"),
             E::Denied { .. } => self.count("denied"),

@@ -120,6 +120,10 @@ impl World {
             return self.machines[paused.index()].inbox.push(Happening::Admitted { from, to, dial, lives });
         }
         self.machines[from.index()].dials.remove(&to);
+        if self.are_connected(from, to, lives) {
+            // Both have dialled. One connection is retired, and what is under way on it still arrives.
+            return self.count("dialled_at_once");
+        }
         self.count("connections");
         let connection = self.network.open([from, to], [lives.0, lives.1]);
         let mut told = Vec::new();
@@ -142,6 +146,14 @@ impl World {
         for (host, input) in told {
             self.give(host, input);
         }
+    }
+
+    /// Whether the processes at both ends have one and the same connection to each other.
+    fn are_connected(&self, one: Host, other: Host, lives: (Life, Life)) -> bool {
+        let link = |from: Host, to: Host| self.machines[from.index()].links.get(&to);
+        link(one, other).zip(link(other, one)).is_some_and(|(a, b)| {
+            a.connection == b.connection && (a.peer_life, b.peer_life) == (lives.1, lives.0)
+        })
     }
 
     /// A node closes its connections to a peer.

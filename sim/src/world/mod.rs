@@ -17,9 +17,10 @@ mod queue;
 
 pub use network::Traffic;
 
-use crate::observation::{Fact, Host, Observation, Request};
+use crate::observation::{Fact, Host, Observation, Request, Stop};
 use crate::plan::Plan;
 use crate::sabotage::Saboteur;
+use crate::words::Line;
 use chinwag_base::{Moment, NodeId};
 use chinwag_crdt::Dot;
 use chinwag_gossip::BatchId;
@@ -37,7 +38,7 @@ use std::time::Duration;
 use twox_hash::XxHash3_64;
 
 /// Reads a line of a run's trace.
-pub type Tracer = Box<dyn FnMut(Moment, &str)>;
+pub type Tracer = Box<dyn FnMut(Moment, Line, &str)>;
 
 /// One run under way.
 pub struct World {
@@ -224,7 +225,7 @@ impl World {
         if let Some(tracer) = &mut self.tracer
             && let Some(text) = crate::words::of_fact(&fact)
         {
-            tracer(self.now, &text);
+            tracer(self.now, Line::Fact, &text);
         }
         self.observations.push_back(Observation { at: self.now, fact });
     }
@@ -237,9 +238,9 @@ impl World {
         self.tracer.is_some()
     }
 
-    pub(crate) fn trace(&mut self, text: &str) {
+    pub(crate) fn trace(&mut self, line: Line, text: &str) {
         if let Some(tracer) = &mut self.tracer {
-            tracer(self.now, text);
+            tracer(self.now, line, text);
         }
     }
 
@@ -297,7 +298,12 @@ impl World {
             }
             Happening::Gone(host, life) => {
                 if self.is_alive(host, life) {
-                    self.stop(host, crate::observation::Stop::Left);
+                    self.stop(host, Stop::Left);
+                }
+            }
+            Happening::Fails(host, life) => {
+                if self.is_alive(host, life) {
+                    self.stop(host, Stop::Killed);
                 }
             }
         }
@@ -424,7 +430,7 @@ impl World {
         if self.is_traced()
             && let Some(text) = crate::words::of_input(self, host, &input)
         {
-            self.trace(&text);
+            self.trace(Line::Input, &text);
         }
         let machine = &mut self.machines[host.index()];
         let local = machine.moment(self.now);

@@ -14,6 +14,7 @@ use super::World;
 use super::queue::{ConnectionId, Happening, Life};
 use crate::observation::Host;
 use crate::plan::Transport;
+use crate::words::Line;
 use chinwag_base::{Lane, Moment};
 use chinwag_node::lanes::{BulkFull, LaneQueues};
 use rand::RngExt;
@@ -152,7 +153,6 @@ impl World {
         slot: u8,
         bytes: Vec<u8>,
     ) -> Result<(), BulkFull> {
-        self.traffic.longest[lane as usize] = self.traffic.longest[lane as usize].max(bytes.len() as u64);
         if self.may_transmit(id, from, lane, bytes.len()) {
             self.transmit(id, from, lane, bytes);
             return Ok(());
@@ -243,6 +243,11 @@ impl World {
         self.traffic.bytes += bytes.len() as u64 + OVERHEAD_BYTES;
         self.traffic.lost += u64::from(is_lost && !is_cut);
         self.traffic.blocked += u64::from(is_cut);
+        if self.is_traced() && (is_cut || is_lost) {
+            let kind = crate::words::kind_of(lane, &bytes).unwrap_or("frame");
+            let how = if is_cut { "meets a cut" } else { "is lost" };
+            self.trace(Line::Input, &format!("{sender} -> {receiver}  {kind} {how}"));
+        }
         let now = self.now;
         let (transport, rate) = (self.plan.network.transport, self.plan.network.bytes_per_second);
         let Some(direction) = self.network.direction(id, from) else { return };

@@ -54,6 +54,8 @@ pub(crate) enum Happening {
     Loaded { host: Host, life: Life, load: LoadId, id: Id },
     /// A process that says goodbye ends.
     Gone(Host, Life),
+    /// A process ends because it must not go on.
+    Fails(Host, Life),
 }
 
 impl Happening {
@@ -78,6 +80,7 @@ impl Happening {
             Happening::Recorded { .. } => 15,
             Happening::Loaded { .. } => 16,
             Happening::Gone(..) => 17,
+            Happening::Fails(..) => 18,
         }
     }
 }
