@@ -26,6 +26,7 @@ mod daemon;
 mod discovery;
 pub mod doctor;
 mod driver;
+mod effect;
 mod engine;
 mod gauges;
 pub mod home;

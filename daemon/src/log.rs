@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::config::{LogFormat, Logging};
 use chinwag_api::{Failure, Kind};
+use chinwag_base::Digest;
 use chinwag_base::key::printable;
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -18,6 +19,16 @@ use tracing_subscriber::{EnvFilter, reload};
 /// Lines that wait for a reader that is slow, such as a paused terminal. Beyond it lines are dropped: a daemon that
 /// waited for its log would look dead to the others.
 const LINES_MAX: usize = 8_192;
+
+/// Hexadecimal digits of a value's name: 64 bits.
+const NAME_DIGITS: usize = 16;
+
+/// What the log calls a replicated value, which it never shows.
+pub fn name_of(value: &chinwag_base::Value) -> String {
+    let mut name = Digest::of("chinwag value in a log", value.as_bytes()).to_string();
+    name.truncate(NAME_DIGITS);
+    name
+}
 
 /// Writes what still waits when it is dropped.
 #[must_use = "the last lines are written when it is dropped"]

@@ -207,7 +207,8 @@ impl Observer {
                     .with("origin", self.name(&change.dot.replica.node))
                     .with("dot", dot_text(&change.dot))
                     .with("age_ms", *age_ms)
-                    .with("path", path);
+                    .with("path", path)
+                    .with_effect(&change.what);
                 match from {
                     Some(peer) => row.with("from", self.name(peer)),
                     None => row,
@@ -304,6 +305,11 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn new(level: Level, event: &'static str) -> Self {
         Row { level, event, fields: Map::new() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fields(&self) -> &Map<String, Value> {
+        &self.fields
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

@@ -1,6 +1,7 @@
 //! Records through real daemons: put at one, read at another, whoever is killed in between.
 
 use crate::harness::{Daemon, Ground, agree, eventually, register, so};
+use crate::settings::is_long;
 use chinwag_api::client::file::{self, AddOptions};
 use chinwag_api::{
     BlobHash, Bytes, Content, DhtCellQuery, DhtKind, DhtOp, DhtRecordsQuery, DhtRow, DhtVerdict, DhtWrite,
@@ -14,10 +15,6 @@ use std::time::Instant;
 const BLOBS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blobs");
 /// Requests under way at once.
 const AT_ONCE: usize = 16;
-
-fn is_long() -> bool {
-    std::env::var_os("CHINWAG_LONG").is_some()
-}
 
 async fn put(daemon: &Daemon, key: &str, value: &str) {
     let op = DhtOp::Set { value: value.into() };

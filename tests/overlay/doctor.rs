@@ -151,7 +151,7 @@ async fn a_clock_that_is_wrong_is_found_from_both_sides() {
     // Its wall clock alone: monotonic time is what the protocols live by.
     let preload = format!("LD_PRELOAD={}", library.display());
     let program = ["/usr/bin/env", &preload, "FAKETIME=+2h", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
-    let beta = ground.start_under(&program, "beta", &["--listen", LOOPBACK, "--join", &token]).await;
+    let beta = ground.start_under(&program, "beta", &["--listen", LOOPBACK], &["--join", &token]).await;
     for (who, says) in
         [("alpha", "beta's clock is 2 hours ahead of"), ("beta", "alpha's clock is 2 hours behind")]
     {

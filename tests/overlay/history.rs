@@ -64,6 +64,15 @@ impl History {
         }
     }
 
+    /// The part of it that is about the keys that are `wanted`.
+    pub(crate) fn under(&self, wanted: impl Fn(&str) -> bool) -> History {
+        let mut part = self.clone();
+        part.registers.retain(|key, _| wanted(key));
+        part.elements.retain(|(key, _), _| wanted(key));
+        part.increments.retain(|key, _| wanted(key));
+        part
+    }
+
     /// How many writes got this answer.
     pub(crate) fn count(&self, answer: Answer) -> usize {
         let registers = self.registers.values().flatten().map(|(_, a)| a);

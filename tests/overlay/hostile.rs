@@ -6,13 +6,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-async fn port(daemon: &Daemon, transport: Transport) -> SocketAddr {
+/// Where a daemon listens.
+pub(crate) async fn port(daemon: &Daemon, transport: Transport) -> SocketAddr {
     let addresses = daemon.status().await.addresses;
     addresses.iter().find(|address| address.transport == transport).unwrap().socket
 }
 
 /// Bytes that repeat never and mean nothing.
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         state ^= state << 13;
@@ -23,7 +24,8 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(bytes).collect()
 }
 
-fn resident_kib(daemon: &Daemon) -> Option<u64> {
+/// What a daemon has in memory.
+pub(crate) fn resident_kib(daemon: &Daemon) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse().ok()

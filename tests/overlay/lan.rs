@@ -2,99 +2,68 @@
 //! switch. Needs root; says that it is skipped otherwise.
 
 use crate::harness::{Daemon, Ground, agree, eventually, register, set, so};
+use crate::namespace::Namespace;
 use chinwag_api::Verdict;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long silence is listened to where nothing must be heard: several of the first questions fall into it.
 const SILENCE: Duration = Duration::from_secs(6);
 
-/// A switch, and machines plugged into it. The namespaces are removed when this ends, however it ends.
+/// A switch, and machines plugged into it.
 struct Lan {
-    switch: String,
-    machines: Vec<String>,
+    switch: Namespace,
+    machines: Vec<Namespace>,
 }
 
 impl Lan {
     /// A switch with so many machines that have no address yet. `None`, with a printed reason, where that is not allowed.
-    fn new(test: &str, machines: usize) -> Option<Self> {
-        let name = |suffix: &str| format!("cw{}-{test}-{suffix}", std::process::id());
-        let mut lan = Lan { switch: name("sw"), machines: Vec::new() };
-        if let Err(why) = ip(&["netns", "add", &lan.switch]) {
-            eprintln!("SKIPPED: no network namespace can be made here: {why}");
-            return None;
+    fn new(machines: usize) -> Option<Self> {
+        let made = Self::build(machines);
+        if let Err(why) = &made {
+            eprintln!("SKIPPED: no network can be built of namespaces here: {why}");
         }
-        let made = lan.build((0..machines).map(|n| name(&n.to_string())).collect());
-        match made {
-            Ok(()) => Some(lan),
-            Err(why) => {
-                eprintln!("SKIPPED: no network can be built of namespaces here: {why}");
-                None
-            }
-        }
+        made.ok()
     }
 
-    fn build(&mut self, names: Vec<String>) -> Result<(), String> {
-        let switch = self.switch.clone();
-        ip(&["-n", &switch, "link", "add", "br0", "type", "bridge"])?;
-        ip(&["-n", &switch, "link", "set", "br0", "up"])?;
-        for (n, machine) in names.into_iter().enumerate() {
-            ip(&["netns", "add", &machine])?;
-            self.machines.push(machine.clone());
+    fn build(machines: usize) -> Result<Self, String> {
+        let mut lan = Lan { switch: Namespace::new("switch")?, machines: Vec::new() };
+        lan.switch.ip(&["link", "add", "br0", "type", "bridge"])?;
+        lan.switch.ip(&["link", "set", "br0", "up"])?;
+        for n in 0..machines {
+            let machine = Namespace::new("machine")?;
             let port = format!("port{n}");
-            let pair = ["type", "veth", "peer", "name", "eth0", "netns", &machine];
-            ip(&[&["-n", &switch, "link", "add", &port], &pair[..]].concat())?;
-            ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"])?;
-            ip(&["-n", &machine, "link", "set", "lo", "up"])?;
-            ip(&["-n", &machine, "link", "set", "eth0", "up"])?;
+            let pair = ["type", "veth", "peer", "name", "eth0", "netns", machine.name()];
+            lan.switch.ip(&[&["link", "add", &port], &pair[..]].concat())?;
+            lan.switch.ip(&["link", "set", &port, "master", "br0", "up"])?;
+            machine.ip(&["link", "set", "eth0", "up"])?;
+            lan.machines.push(machine);
         }
-        Ok(())
+        Ok(lan)
     }
 
     /// Gives a machine this address and no other.
     fn address(&self, machine: usize, address: &str) {
         let space = &self.machines[machine];
         let family = if address.contains(':') { "-6" } else { "-4" };
-        ip(&["-n", space, family, "addr", "flush", "dev", "eth0", "scope", "global"]).unwrap();
-        let mut add = vec!["-n", space, "addr", "add", address, "dev", "eth0"];
+        space.ip(&[family, "addr", "flush", "dev", "eth0", "scope", "global"]).unwrap();
+        let mut add = vec!["addr", "add", address, "dev", "eth0"];
         if family == "-6" {
             add.push("nodad");
         }
-        ip(&add).unwrap();
+        space.ip(&add).unwrap();
     }
 
     fn program(&self, machine: usize) -> [&str; 4] {
-        [ip_program(), "netns", "exec", &self.machines[machine]]
-    }
-}
-
-impl Drop for Lan {
-    fn drop(&mut self) {
-        for space in self.machines.iter().chain([&self.switch]) {
-            let _ = ip(&["netns", "del", space]);
-        }
-    }
-}
-
-fn ip_program() -> &'static str {
-    let places = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"];
-    places.into_iter().find(|place| std::path::Path::new(place).exists()).unwrap_or("ip")
-}
-
-fn ip(args: &[&str]) -> Result<(), String> {
-    let output = Command::new(ip_program()).args(args).output().map_err(|e| e.to_string())?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim())),
+        self.machines[machine].program()
     }
 }
 
 /// Two members, each with a ground of its own so that they cannot meet through the runtime directory, that have met once.
 async fn acquainted(lan: &Lan, grounds: [&Ground; 2]) -> [Daemon; 2] {
     grounds[0].found("alpha", "home").await;
-    let alpha = grounds[0].start_under(&lan.program(0), "alpha", &["--no-mdns"]).await;
+    let alpha = grounds[0].start_under(&lan.program(0), "alpha", &["--no-mdns"], &[]).await;
     let token = alpha.invite().await;
-    let beta = grounds[1].start_under(&lan.program(1), "beta", &["--no-mdns", "--join", &token]).await;
+    let beta = grounds[1].start_under(&lan.program(1), "beta", &["--no-mdns"], &["--join", &token]).await;
     agree(&[&alpha, &beta]).await;
     assert!(alpha.told("lan.opened").is_empty(), "it was told not to look");
     [alpha, beta]
@@ -110,7 +79,7 @@ fn found(daemon: &Daemon) -> Vec<String> {
 
 #[tokio::test]
 async fn members_that_have_moved_find_each_other_and_leave_strangers_alone() {
-    let Some(lan) = Lan::new("v4", 3) else { return };
+    let Some(lan) = Lan::new(3) else { return };
     let (here, there, elsewhere) = (Ground::new(), Ground::new(), Ground::new());
     for (machine, address) in ["10.73.0.1/24", "10.73.0.2/24", "10.73.0.3/24"].into_iter().enumerate() {
         lan.address(machine, address);
@@ -122,23 +91,23 @@ async fn members_that_have_moved_find_each_other_and_leave_strangers_alone() {
 
     // A neighbour of another overlay.
     elsewhere.found("gamma", "other").await;
-    let gamma = elsewhere.start_under(&lan.program(2), "gamma", &[]).await;
+    let gamma = elsewhere.start_under(&lan.program(2), "gamma", &[], &[]).await;
     let stranger = gamma.status().await.id.to_string();
 
     // Both have moved, and what each remembers of the other leads nowhere. Without multicast it stays so.
     lan.address(0, "10.73.0.11/24");
     lan.address(1, "10.73.0.22/24");
-    let mut alpha = here.start_under(&lan.program(0), "alpha", &["--no-mdns"]).await;
-    let mut beta = there.start_under(&lan.program(1), "beta", &["--mdns", "off"]).await;
+    let mut alpha = here.start_under(&lan.program(0), "alpha", &["--no-mdns"], &[]).await;
+    let mut beta = there.start_under(&lan.program(1), "beta", &["--mdns", "off"], &[]).await;
     tokio::time::sleep(SILENCE).await;
     assert_eq!((alpha.status().await.members.alive, beta.status().await.members.alive), (1, 1));
     alpha.kill_9();
     beta.kill_9();
 
     // With it they meet, although one of them is on the network only after it has started.
-    ip(&["-n", &lan.machines[1], "addr", "flush", "dev", "eth0"]).unwrap();
-    let alpha = here.start_under(&lan.program(0), "alpha", &[]).await;
-    let beta = there.start_under(&lan.program(1), "beta", &[]).await;
+    lan.machines[1].ip(&["addr", "flush", "dev", "eth0"]).unwrap();
+    let alpha = here.start_under(&lan.program(0), "alpha", &[], &[]).await;
+    let beta = there.start_under(&lan.program(1), "beta", &[], &[]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     lan.address(1, "10.73.0.23/24");
     let plugged = Instant::now();
@@ -169,7 +138,7 @@ async fn members_that_have_moved_find_each_other_and_leave_strangers_alone() {
 
 #[tokio::test]
 async fn members_find_each_other_on_a_network_that_has_ipv6_only() {
-    let Some(lan) = Lan::new("v6", 2) else { return };
+    let Some(lan) = Lan::new(2) else { return };
     if std::net::UdpSocket::bind("[::1]:0").is_err() {
         eprintln!("SKIPPED: this machine has no IPv6");
         return;
@@ -182,8 +151,8 @@ async fn members_find_each_other_on_a_network_that_has_ipv6_only() {
     beta.kill_9();
     lan.address(0, "fd73::11/64");
     lan.address(1, "fd73::22/64");
-    let alpha = here.start_under(&lan.program(0), "alpha", &[]).await;
-    let beta = there.start_under(&lan.program(1), "beta", &[]).await;
+    let alpha = here.start_under(&lan.program(0), "alpha", &[], &[]).await;
+    let beta = there.start_under(&lan.program(1), "beta", &[], &[]).await;
     let began = Instant::now();
     agree(&[&alpha, &beta]).await;
     eprintln!("found each other after {:?}", began.elapsed());

@@ -6,7 +6,13 @@
 //! long things took is printed, not asserted, because a busy machine is slow and not wrong.
 //!
 //! `CHINWAG_LONG=1` makes the mixed load the long one: 20,000 writes, and a pause of 20 seconds in their middle. It
-//! also makes the DHT's file 100 MB long and its records a thousand.
+//! also makes the DHT's file 100 MB long and its records a thousand, and the faults many: more than 300 kill -9 during
+//! writes, and cuts that last. The faults alone, which must pass twenty times in a row (as root, so that the networks are
+//! among them):
+//!
+//! ```text
+//! CHINWAG_LONG=1 cargo test --test overlay faults
+//! ```
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "this is all test, helpers too")]
 
@@ -15,10 +21,12 @@ mod admission;
 mod alone;
 mod book;
 mod configuration;
+mod daemon;
 mod dht;
 mod doctor;
 mod examples;
 mod failures;
+mod faults;
 mod full_disk;
 mod harness;
 mod history;
@@ -27,9 +35,12 @@ mod interop;
 mod lan;
 mod leaving;
 mod load;
+mod namespace;
 mod requests;
 mod service;
+mod settings;
 mod store;
 mod together;
 mod transcript;
 mod transcripts;
+mod writer;

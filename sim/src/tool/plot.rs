@@ -91,7 +91,7 @@ impl Pictures {
                 let name = (key.clone(), value.clone());
                 if *local {
                     self.writes += 1;
-                    if self.writes % self.one_in == 0 {
+                    if self.writes.is_multiple_of(self.one_in) {
                         self.ways.insert(name, (observation.at, Vec::new()));
                     }
                 } else if let Some((began, arrived)) = self.ways.get_mut(&name) {
