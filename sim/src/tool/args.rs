@@ -1,7 +1,7 @@
 //! The flags. Their doc comments are the help.
 
 use chinwag_membership::Profile;
-use chinwag_sim::plan::Transport;
+use chinwag_sim::plan::{HOSTS_MAX, Transport};
 use chinwag_sim::swarm::Wishes;
 use clap::Parser;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
     /// So many hosts, instead of what the seed draws
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(HOSTS_MAX)))]
     pub(crate) nodes: Option<u32>,
     /// This share of all packets is lost: 5% or 0.05
     #[arg(long, value_name = "SHARE", value_parser = share)]
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     pub(crate) writes: Option<u32>,
     /// Faults and clients for so long, before all is mended: 30s, 5m
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) duration: Option<u64>,
     /// How fast the failure detector runs: fast, lan or wan
     #[arg(long, value_name = "NAME", value_parser = profile)]
@@ -121,6 +121,14 @@ fn time(text: &str) -> Result<u64, String> {
     let parsed: jiff::SignedDuration =
         text.parse().map_err(|_| format!("`{text}` is not a time: 30s or 5m is wanted"))?;
     u64::try_from(parsed.as_millis()).map_err(|_| format!("`{text}` lies in the past"))
+}
+
+/// Faults and clients need some time to happen in.
+fn duration(text: &str) -> Result<u64, String> {
+    match time(text)? {
+        ms if ms < 1_000 => Err(format!("`{text}` is too short: at least 1s is wanted")),
+        ms => Ok(ms),
+    }
 }
 
 fn profile(text: &str) -> Result<Profile, String> {

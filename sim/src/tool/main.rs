@@ -184,7 +184,8 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let Some(program) = program() else { return };
         for (args, why) in [
-            (vec!["--nodes", "0"], "0 hosts"),
+            (vec!["--nodes", "0"], "0 is not in 1..=10000"),
+            (vec!["--duration", "0s"], "too short"),
             (vec!["--seeds", "0"], "no seeds"),
             (vec!["--loss", "200%"], "not a share"),
             (vec!["--scenario", "/nowhere.toml"], "/nowhere.toml"),

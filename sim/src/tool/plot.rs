@@ -21,7 +21,7 @@ const LINES_MAX: usize = 8;
 /// Rows of the heat map.
 const ROWS_MAX: usize = 50;
 /// A phi above this is drawn as this.
-const PHI_MAX: f64 = 16.0;
+const PHI_MAX: f64 = 10.0;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -244,7 +244,7 @@ impl Pictures {
         }
         if let Some(healed) = self.healed {
             chart.draw_series(LineSeries::new([(healed, 0.0), (healed, rows)], BLACK.stroke_width(2)))?;
-            chart.draw_series([Text::new("all mended", (healed, rows * 0.97), ("sans-serif", 13))])?;
+            chart.draw_series([Text::new("all mended", (healed - end * 0.1, rows * 0.97), ("sans-serif", 13))])?;
         }
         Ok(())
     }
