@@ -55,6 +55,9 @@ pub const WAITS_MAX: usize = 4_096;
 
 /// Members in one overlay. The view holds them all.
 pub const MEMBERS_MAX: usize = 10_000;
+/// Verified records that nodes of one process share, so that each is checked and held once: of each member the newest
+/// and the three before, which some of them still know.
+pub const VERIFIED_RECORDS_MAX: usize = 4 * MEMBERS_MAX;
 /// Member names are typed after `-n` and fill a table column.
 pub const NAME_BYTES_MAX: usize = 63;
 /// Overlay names stand inside invite tokens.

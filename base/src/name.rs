@@ -1,9 +1,10 @@
 //! Names that people type: of members and of overlays.
 
 use crate::limits::{NAME_BYTES_MAX, OVERLAY_NAME_BYTES_MAX};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,9 +32,11 @@ pub enum NameError {
 
 /// A member's name: letters, digits, `-`, `_` and `.`, starting with a letter or digit. Names are for people; ids
 /// decide identity.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+///
+/// Events, views and tables all carry names, so a clone shares the text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Name(Arc<str>);
 
 impl Name {
     /// The name's text. It has no control characters and no spaces, so it can be printed as it is.
@@ -56,7 +59,7 @@ impl FromStr for Name {
             Some(found) => {
                 Err(NameError::Character { found, allowed: "the letters a to z, digits, '-', '_' and '.'" })
             }
-            None => Ok(Name(s.to_owned())),
+            None => Ok(Name(s.into())),
         }
     }
 }
@@ -70,7 +73,13 @@ impl TryFrom<String> for Name {
 
 impl From<Name> for String {
     fn from(name: Name) -> String {
-        name.0
+        name.as_str().to_owned()
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
     }
 }
 

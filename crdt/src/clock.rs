@@ -12,6 +12,7 @@ use chinwag_base::{Digest, ReplicaId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// A set of dots, compact because each replica's are nearly contiguous.
 ///
@@ -19,13 +20,14 @@ use std::ops::RangeInclusive;
 /// [`CLOCK_REPLICAS_MAX`] replicas the rest is left out. Its reader then sends some entries twice, and never too few.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Clock {
-    tracks: BTreeMap<ReplicaId, Track>,
+    /// Shared until one of its holders changes it: of a thousand peers in step, each is known to hold this very clock.
+    tracks: Arc<BTreeMap<ReplicaId, Track>>,
 }
 
 impl Clock {
     /// The clock that covers nothing.
-    pub const fn new() -> Self {
-        Clock { tracks: BTreeMap::new() }
+    pub fn new() -> Self {
+        Clock::default()
     }
 
     /// Whether the entry with this dot has been applied.
@@ -38,15 +40,22 @@ impl Clock {
         if dot.counter == 0 || self.covers(dot) {
             return false;
         }
-        self.tracks.entry(dot.replica).or_default().insert(dot.counter, dot.counter);
+        let tracks = Arc::make_mut(&mut self.tracks);
+        tracks.entry(dot.replica).or_default().insert(dot.counter, dot.counter);
         true
     }
 
     /// Covers all that `other` covers.
     pub fn merge(&mut self, other: &Clock) {
-        for (&replica, theirs) in &other.tracks {
-            let track = self.tracks.entry(replica).or_default();
-            theirs.ranges().for_each(|(start, end)| track.insert(start, end));
+        if self.tracks.is_empty() {
+            self.tracks = other.tracks.clone();
+            return;
+        }
+        for (replica, theirs) in &*other.tracks {
+            if !self.tracks.get(replica).is_some_and(|ours| ours.has_all_of(theirs)) {
+                let track = Arc::make_mut(&mut self.tracks).entry(*replica).or_default();
+                theirs.ranges().for_each(|(start, end)| track.insert(start, end));
+            }
         }
     }
 
@@ -107,7 +116,7 @@ impl Clock {
     /// The part of this clock that speaks of these replicas.
     pub fn only(&self, replicas: impl IntoIterator<Item = ReplicaId>) -> Clock {
         let kept = replicas.into_iter().filter_map(|r| self.tracks.get(&r).map(|track| (r, track.clone())));
-        Clock { tracks: kept.collect() }
+        Clock { tracks: Arc::new(kept.collect()) }
     }
 
     /// The replicas of which at least one dot is covered, ascending.
@@ -124,14 +133,21 @@ impl Clock {
     /// out. Says whether all of it is covered now.
     pub fn merge_replica(&mut self, other: &Clock, replica: ReplicaId, gaps_max: usize) -> bool {
         let Some(theirs) = other.tracks.get(&replica) else { return true };
-        let track = self.tracks.entry(replica).or_default();
+        if let Some(ours) = self.tracks.get(&replica)
+            && ours.islands.len() <= gaps_max
+            && ours.has_all_of(theirs)
+        {
+            return true;
+        }
+        let tracks = Arc::make_mut(&mut self.tracks);
+        let track = tracks.entry(replica).or_default();
         theirs.ranges().for_each(|(start, end)| track.insert(start, end));
         let is_whole = track.islands.len() <= gaps_max;
         while track.islands.len() > gaps_max {
             track.islands.pop_last();
         }
         if track.last() == 0 {
-            self.tracks.remove(&replica);
+            tracks.remove(&replica);
         }
         is_whole
     }
@@ -157,6 +173,11 @@ struct Track {
 }
 
 impl Track {
+    /// Whether it is plain, without a look at each range, that all of `other` is covered.
+    fn has_all_of(&self, other: &Track) -> bool {
+        self.base >= other.last() || self == other
+    }
+
     fn covers(&self, counter: u64) -> bool {
         let in_island = || self.islands.range(..=counter).next_back().is_some_and(|(_, &end)| counter <= end);
         counter > 0 && (counter <= self.base || in_island())
@@ -261,7 +282,7 @@ impl<'de> Deserialize<'de> for Clock {
                 last = end;
             }
             if track.last() > 0 {
-                clock.merge(&Clock { tracks: BTreeMap::from([(replica, track)]) });
+                clock.merge(&Clock { tracks: Arc::new(BTreeMap::from([(replica, track)])) });
             }
         }
         Ok(clock)

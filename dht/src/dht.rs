@@ -18,7 +18,7 @@ use crate::store::Store;
 use chinwag_base::limits::OWNERS_MAX;
 use chinwag_base::{Moment, NodeId, ReplicaId, WallTime};
 use chinwag_crdt::HlcClock;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How many records that have ended are removed at a time.
@@ -48,6 +48,8 @@ pub struct Dht {
     /// Where the members lie that are here.
     pub(crate) placement: Placement,
     pub(crate) peers: BTreeMap<NodeId, Peer>,
+    /// Connected peers whose round trip has neither been measured nor told.
+    unmeasured: BTreeSet<NodeId>,
     pub(crate) store: Store,
     pub(crate) commits: Commits,
     pub(crate) loads: BTreeMap<LoadId, Load>,
@@ -82,6 +84,7 @@ impl Dht {
             members: [(node, alone)].into(),
             placement: [node].into_iter().collect(),
             peers: BTreeMap::new(),
+            unmeasured: BTreeSet::new(),
             store,
             commits: Commits::default(),
             loads: BTreeMap::new(),
@@ -108,6 +111,8 @@ impl Dht {
             Input::PeerDown { peer } => self.on_peer_down(peer),
             Input::SendRefused { to } => self.on_send_refused(to),
             Input::Members { members } => self.on_members(members),
+            Input::MembersChanged { members, gone } => self.on_members_changed(members, &gone),
+            Input::RoundTrips(round_trips) => self.on_round_trips(&round_trips),
             Input::Wall(wall) => self.wall = (wall, now),
             Input::Ask { request, ask, until } => self.on_ask(request, ask, until),
             Input::Cancel { request } => self.operations.cancel(request),
@@ -164,6 +169,11 @@ impl Dht {
     /// Owners that are being compared with or handed records, and records that wait for their owners.
     pub fn handing_off(&self) -> usize {
         self.hand_off.unfinished()
+    }
+
+    /// Connected peers whose round trip should be told, if anybody knows it.
+    pub fn unmeasured(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.unmeasured.iter().copied()
     }
 
     /// The wall clock, carried forward since it was read.
@@ -230,10 +240,12 @@ impl Dht {
     }
 
     fn on_peer_up(&mut self, peer: NodeId) {
-        let known = self.peers.entry(peer).or_default();
-        if let Some(rtt) = self.members.get(&peer).and_then(|member| member.rtt) {
-            known.gets.hint(rtt);
-            known.puts.hint(rtt);
+        self.peers.entry(peer).or_default();
+        match self.members.get(&peer).and_then(|member| member.rtt) {
+            Some(rtt) => self.hint(peer, rtt),
+            None => {
+                self.unmeasured.insert(peer);
+            }
         }
         self.hand_off_peer_up(peer);
         self.ask_again(peer);
@@ -241,31 +253,62 @@ impl Dht {
 
     fn on_peer_down(&mut self, peer: NodeId) {
         self.peers.remove(&peer);
+        self.unmeasured.remove(&peer);
         self.hand_off_peer_down(peer);
         self.operations_peer_down(peer);
     }
 
     fn on_members(&mut self, members: Vec<Member>) {
-        for member in &members {
-            if let (Some(peer), Some(rtt)) = (self.peers.get_mut(&member.node), member.rtt) {
-                peer.gets.hint(rtt);
-                peer.puts.hint(rtt);
-            }
-        }
-        let before = std::mem::take(&mut self.members);
-        self.members = members.into_iter().map(|member| (member.node, member)).collect();
-        // One by one, because a place costs a hash.
+        let named: BTreeSet<NodeId> = members.iter().map(|member| member.node).collect();
+        let gone: Vec<NodeId> = self.members.keys().copied().filter(|id| !named.contains(id)).collect();
+        self.on_members_changed(members, &gone);
+    }
+
+    fn on_members_changed(&mut self, members: Vec<Member>, gone: &[NodeId]) {
         let mut changed = false;
-        for node in before.keys() {
-            changed |= !self.is_here(node) && self.placement.remove(node);
-        }
-        for member in self.members.values().filter(|member| member.alive && member.may_write) {
-            if before.get(&member.node).is_none_or(|before| !before.alive || !before.may_write) {
-                changed |= self.placement.insert(member.node);
+        for member in members {
+            let node = member.node;
+            if let Some(rtt) = member.rtt {
+                self.hint(node, rtt);
             }
+            let before = self.members.insert(node, member);
+            changed |= self.place(node, before);
+        }
+        for node in gone {
+            let before = self.members.remove(node);
+            changed |= self.place(*node, before);
         }
         if changed {
             self.placement_changed();
+        }
+    }
+
+    /// Puts a member where records are placed on it, or takes it away. Returns whether that is a change. A place costs a
+    /// hash, so whoever stays is not looked up.
+    fn place(&mut self, node: NodeId, before: Option<Member>) -> bool {
+        let takes_part = |member: &Member| member.alive && member.may_write;
+        let took_part = before.as_ref().is_some_and(takes_part);
+        if self.members.get(&node).is_some_and(takes_part) {
+            !took_part && self.placement.insert(node)
+        } else {
+            (took_part || node == self.me) && !self.is_here(&node) && self.placement.remove(&node)
+        }
+    }
+
+    fn on_round_trips(&mut self, round_trips: &[(NodeId, Duration)]) {
+        for (node, rtt) in round_trips {
+            if let Some(member) = self.members.get_mut(node) {
+                member.rtt = Some(*rtt);
+            }
+            self.hint(*node, *rtt);
+        }
+    }
+
+    fn hint(&mut self, peer: NodeId, rtt: Duration) {
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.gets.hint(rtt);
+            known.puts.hint(rtt);
+            self.unmeasured.remove(&peer);
         }
     }
 

@@ -145,10 +145,9 @@ impl Dht {
     pub(crate) fn placement_changed(&mut self) {
         self.hand_off.recount_at = Some(self.now + self.config.settle);
         self.hand_off.counting = None;
-        let here: BTreeSet<NodeId> =
-            self.members.values().filter(|member| member.alive).map(|member| member.node).collect();
-        self.hand_off.receivers.retain(|peer, _| here.contains(peer));
-        self.hand_off.waiting.retain(|peer| here.contains(peer));
+        let is_alive = |peer: &NodeId| self.members.get(peer).is_some_and(|member| member.alive);
+        self.hand_off.receivers.retain(|peer, _| is_alive(peer));
+        self.hand_off.waiting.retain(is_alive);
     }
 
     /// The durable row of `id` has changed; `before` was its digest.

@@ -114,6 +114,15 @@ pub enum Input {
         /// They.
         members: Vec<Member>,
     },
+    /// Some members changed, and the others did not.
+    MembersChanged {
+        /// Those that are new, or are other than before.
+        members: Vec<Member>,
+        /// Those that left, or are shown no more.
+        gone: Vec<NodeId>,
+    },
+    /// How long the way to some members and back takes, by others' measurement.
+    RoundTrips(Vec<(NodeId, Duration)>),
     /// What the wall clock reads. Carried forward by the monotonic clock in between.
     Wall(WallTime),
     /// A client asks for something. Answered by [`Output::Reply`].

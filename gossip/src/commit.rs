@@ -287,10 +287,11 @@ impl Gossip {
 
     /// Chunks of which nothing is on its way to the disk any more make room for the next ones.
     pub(crate) fn close_chunks(&mut self) {
-        let pending = &self.pending;
-        for peer in self.peers.values_mut() {
+        self.refresh_peers();
+        for id in self.peers.owing().collect::<Vec<_>>() {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.chunks.retain(|_, chunk| match &chunk.state {
-                ChunkState::Arrived(spans) => spans.meets(pending),
+                ChunkState::Arrived(spans) => spans.meets(&self.pending),
                 ChunkState::Asked | ChunkState::Late => true,
             });
         }

@@ -33,11 +33,11 @@ impl Gossip {
         if self.out_of_turn_from > self.now {
             return;
         }
-        let now = self.now;
-        let due = |peer: &crate::peer::Peer| peer.look_at.filter(|at| *at <= now && peer.exchange.is_none());
-        let first = self.peers.iter().filter_map(|(id, peer)| Some((due(peer)?, *id))).min();
-        if let Some((_, peer)) = first {
-            self.out_of_turn_from = now + self.config.exchange_spacing;
+        self.refresh_peers();
+        if let Some((at, peer)) = self.peers.next_look()
+            && at <= self.now
+        {
+            self.out_of_turn_from = self.now + self.config.exchange_spacing;
             self.begin_exchange(peer);
         }
     }
@@ -87,12 +87,9 @@ impl Gossip {
     pub(crate) fn expire_exchanges(&mut self) {
         let (now, timeout) = (self.now, self.config.exchange_timeout);
         let over = |e: &Exchange| e.heard + timeout <= now;
-        let late: Vec<NodeId> = self
-            .peers
-            .iter()
-            .filter(|(_, p)| p.exchange.as_ref().is_some_and(over))
-            .map(|(id, _)| *id)
-            .collect();
+        self.refresh_peers();
+        let mut late = self.peers.due(now);
+        late.retain(|id| self.peers.get(id).is_some_and(|p| p.exchange.as_ref().is_some_and(over)));
         for peer in late {
             self.abandon(peer, Abandoned::Timeout);
         }
@@ -100,12 +97,9 @@ impl Gossip {
 
     /// Exchanges whose peer has told its clock, and of which nothing is missing here any more, are complete.
     pub(crate) fn finish_exchanges(&mut self) {
-        let open: Vec<NodeId> = self
-            .peers
-            .iter()
-            .filter(|(_, p)| p.chunks.is_empty() && p.exchange.as_ref().is_some_and(|e| e.reported))
-            .map(|(id, _)| *id)
-            .collect();
+        self.refresh_peers();
+        let is_served = |id: &NodeId| self.peers.get(id).is_some_and(|peer| peer.chunks.is_empty());
+        let open: Vec<NodeId> = self.peers.told().filter(is_served).collect();
         for id in open {
             if !self.lacks_something_of(id) {
                 self.finish_exchange(id, false);

@@ -2,18 +2,19 @@
 
 use crate::agreement::{Agreement, History, Look, Turn};
 use crate::held::Held;
-use crate::peer::{ChunkState, Peer};
+use crate::peer::Peer;
+use crate::peers::{Peers, is_same};
 use crate::queue::{AtDisk, Queue};
 use crate::waits::Waits;
 use crate::{
     BatchId, Config, Event, Identity, Input, Member, Message, Output, PeerView, Recovered, Refusal, Spans,
     Summary, WriteError, Written,
 };
-use chinwag_base::{Lane, Moment, NodeId, ReplicaId, WallTime};
+use chinwag_base::{Digest, Lane, Moment, NodeId, ReplicaId, WallTime};
 use chinwag_crdt::{Dot, Replica};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One node's replica, and how it meets the others. See the crate's documentation for the protocol.
 pub struct Gossip {
@@ -39,7 +40,9 @@ pub struct Gossip {
     pub(crate) history: History,
 
     pub(crate) members: BTreeMap<NodeId, MemberState>,
-    pub(crate) peers: BTreeMap<NodeId, Peer>,
+    /// Other members that are alive.
+    alive_others: usize,
+    pub(crate) peers: Peers,
     agreement: Agreement,
 
     pub(crate) summary_number: u32,
@@ -92,7 +95,8 @@ impl Gossip {
             changed: BTreeMap::new(),
             history,
             members: BTreeMap::new(),
-            peers: BTreeMap::new(),
+            alive_others: 0,
+            peers: Peers::default(),
             agreement: Agreement::Alone,
             summary_number: 0,
             summary_due: None,
@@ -119,6 +123,7 @@ impl Gossip {
             Input::PeerUp { peer } => self.on_peer_up(peer),
             Input::PeerDown { peer } => self.on_peer_down(peer),
             Input::Members { members } => self.on_members(&members),
+            Input::MembersChanged { members, gone } => self.on_members_changed(&members, &gone),
             Input::Wall(wall) => self.wall = (wall, self.now),
             Input::Write { request, ops, wait, wait_until } => self.on_write(request, ops, wait, wait_until),
             Input::Cancel { request } => self.on_cancel(request),
@@ -126,6 +131,7 @@ impl Gossip {
             Input::PersistFailed { batch, why } => self.on_persist_failed(batch, &why),
             Input::SendRefused { to, lane } => self.on_send_refused(to, lane),
         }
+        self.refresh_peers();
     }
 
     /// What to do next, in order. `None` once all has been said.
@@ -140,20 +146,8 @@ impl Gossip {
         consider(self.summary_due);
         consider(self.pull_again_at);
         consider(self.waits.next_deadline());
-        for peer in self.peers.values() {
-            match &peer.exchange {
-                Some(exchange) => consider(Some(exchange.heard + self.config.exchange_timeout)),
-                None => consider(peer.look_at.map(|at| at.max(self.out_of_turn_from))),
-            }
-            consider(peer.rest_until);
-            for chunk in peer.chunks.values() {
-                match chunk.state {
-                    ChunkState::Asked => consider(Some(chunk.at + self.config.chunk_patience)),
-                    ChunkState::Late => consider(Some(chunk.at + self.config.exchange_timeout)),
-                    ChunkState::Arrived(_) => {}
-                }
-            }
-        }
+        consider(self.peers.next_deadline());
+        consider(self.peers.next_look().map(|(at, _)| at.max(self.out_of_turn_from)));
         Some(deadline)
     }
 }
@@ -249,9 +243,17 @@ impl Gossip {
     }
 
     pub(crate) fn is_in_step(&self, peer: &Peer) -> bool {
-        peer.summary.is_some_and(|summary| {
-            summary.clock == self.replica.clock_digest() && summary.state == self.replica.digest()
-        })
+        is_same(peer.summary, self.digests())
+    }
+
+    /// The digests of our clock and of our state.
+    fn digests(&self) -> (Digest, Digest) {
+        (self.replica.clock_digest(), self.replica.digest())
+    }
+
+    /// Before anything is looked for among the peers, and at the end of each input.
+    pub(crate) fn refresh_peers(&mut self) {
+        self.peers.refresh(self.digests(), &self.members, &self.config);
     }
 
     pub(crate) fn is_alive(&self, node: NodeId) -> bool {
@@ -284,27 +286,47 @@ impl Gossip {
     }
 
     /// A member that is alive and not connected counts as one that differs: nothing is known of it.
-    fn look_at_members(&self) -> Look {
-        let me = self.me.node;
-        let others = || self.members.iter().filter(|(id, m)| m.alive && **id != me).map(|(id, _)| id);
-        if others().next().is_none() {
-            return Look::Alone;
+    fn look_at_members(&mut self) -> Look {
+        self.refresh_peers();
+        match self.alive_others {
+            0 => Look::Alone,
+            // None of them is a peer twice, and none is ourselves.
+            others if self.peers.in_step_alive() == others => Look::Together { members: others + 1 },
+            _ => Look::Apart,
         }
-        let in_step = |id| self.peers.get(id).is_some_and(|peer| self.is_in_step(peer));
-        if others().all(in_step) { Look::Together { members: others().count() + 1 } } else { Look::Apart }
     }
 }
 
 /// Membership and connections.
 impl Gossip {
     fn on_members(&mut self, members: &[Member]) {
-        let before = std::mem::take(&mut self.members);
+        let named: BTreeSet<NodeId> = members.iter().map(|member| member.node).collect();
+        let gone: Vec<NodeId> = self.members.keys().copied().filter(|id| !named.contains(id)).collect();
+        self.on_members_changed(members, &gone);
+    }
+
+    fn on_members_changed(&mut self, members: &[Member], gone: &[NodeId]) {
         for member in members {
-            let clock_told = before.get(&member.node).and_then(|m| m.clock_told);
             let Member { node, alive, may_write } = *member;
-            self.members.insert(node, MemberState { alive, may_write, clock_told });
+            let clock_told = self.members.get(&node).and_then(|before| before.clock_told);
+            self.set_member(node, Some(MemberState { alive, may_write, clock_told }));
+        }
+        for node in gone {
+            self.set_member(*node, None);
         }
         self.check_agreement(false);
+    }
+
+    fn set_member(&mut self, node: NodeId, after: Option<MemberState>) {
+        let before = match after {
+            Some(state) => self.members.insert(node, state),
+            None => self.members.remove(&node),
+        };
+        let counts = |member: Option<MemberState>| {
+            usize::from(node != self.me.node && member.is_some_and(|member| member.alive))
+        };
+        self.alive_others = self.alive_others + counts(after) - counts(before);
+        self.peers.touch(&node);
     }
 
     fn on_peer_up(&mut self, peer: NodeId) {

@@ -42,6 +42,13 @@ pub enum Input {
         /// The members.
         members: Vec<Member>,
     },
+    /// Some members changed, and the others did not.
+    MembersChanged {
+        /// Those that are new, or are other than before.
+        members: Vec<Member>,
+        /// Those that left, or are shown no more.
+        gone: Vec<NodeId>,
+    },
     /// What the wall clock reads now. To be repeated now and then (each second, say); between two readings it is
     /// carried forward by the monotonic clock.
     Wall(WallTime),

@@ -65,6 +65,7 @@ mod io;
 mod known;
 mod message;
 mod peer;
+mod peers;
 mod pull;
 mod queue;
 mod spans;

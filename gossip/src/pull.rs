@@ -22,8 +22,8 @@ impl Gossip {
         }
         self.refused.expire(self.now);
         self.early.expire(self.now);
-        let mut ahead: Vec<NodeId> =
-            self.peers.iter().filter(|(_, p)| p.ahead && p.rest_until.is_none()).map(|(id, _)| *id).collect();
+        self.refresh_peers();
+        let mut ahead: Vec<NodeId> = self.peers.ahead().collect();
         if ahead.is_empty() {
             return;
         }
@@ -61,7 +61,8 @@ impl Gossip {
     /// What has been asked for lately and has not come.
     fn asked(&self) -> Spans {
         let mut asked = Spans::default();
-        for chunk in self.peers.values().flat_map(|peer| peer.chunks.values()) {
+        let owing = self.peers.owing().filter_map(|id| self.peers.get(&id));
+        for chunk in owing.flat_map(|peer| peer.chunks.values()) {
             if matches!(chunk.state, ChunkState::Asked) {
                 asked.extend(chunk.spans.iter().flat_map(|(r, a, b)| (a..=b).map(move |c| Dot::new(r, c))));
             }
@@ -157,7 +158,9 @@ impl Gossip {
     pub(crate) fn expire_chunks(&mut self) {
         let (now, config) = (self.now, self.config.clone());
         let mut over = Vec::new();
-        for (id, peer) in &mut self.peers {
+        self.refresh_peers();
+        for id in self.peers.due(now) {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.rest_until = peer.rest_until.filter(|at| *at > now);
             for chunk in peer.chunks.values_mut() {
                 match chunk.state {
@@ -167,7 +170,7 @@ impl Gossip {
                     _ => {}
                 }
                 if matches!(chunk.state, ChunkState::Late) && chunk.at + config.exchange_timeout <= now {
-                    over.push(*id);
+                    over.push(id);
                 }
             }
         }

@@ -114,6 +114,10 @@ impl Gossip {
 
     /// In every round: peers that are not known to agree are told again, and asked.
     pub(crate) fn ask_summaries(&mut self) {
+        self.refresh_peers();
+        if self.peers.are_in_step() {
+            return;
+        }
         let apart = self.peers.iter().filter(|(_, peer)| !self.is_in_step(peer)).map(|(id, _)| *id);
         let apart: Vec<NodeId> = apart.collect();
         if apart.is_empty() {

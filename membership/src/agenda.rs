@@ -40,9 +40,11 @@ pub(crate) struct Agenda {
 
 impl Agenda {
     pub(crate) fn set(&mut self, task: Task, at: Moment) {
-        if let Some(old) = self.times.insert(task, at) {
-            self.by_time.remove(&(old, task));
-        }
+        match self.times.insert(task, at) {
+            Some(old) if old == at => return,
+            Some(old) => self.by_time.remove(&(old, task)),
+            None => false,
+        };
         self.by_time.insert((at, task));
     }
 

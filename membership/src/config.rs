@@ -1,5 +1,6 @@
 //! What a membership is told at its start.
 
+use crate::pool::RecordPool;
 use crate::record::Record;
 use chinwag_base::{
     Address, Generation, Grant, Keypair, Name, OverlayId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN,
@@ -78,6 +79,8 @@ pub struct Config {
     pub mesh_max: usize,
     /// The oldest and the newest wire protocol that this node says it speaks.
     pub protocols: (u16, u16),
+    /// Records that other nodes of this process have verified. A process with one node has no use for it.
+    pub pool: RecordPool,
 }
 
 impl Config {
@@ -92,6 +95,7 @@ impl Config {
             silence_min: Duration::from_secs(30),
             mesh_max: 250,
             protocols: (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION),
+            pool: RecordPool::default(),
         }
     }
 }

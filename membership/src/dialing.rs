@@ -116,12 +116,13 @@ impl Membership {
         if self.view.is_full() {
             return;
         }
-        if let Err(why) = record.verify(self.config.overlay) {
-            return self.event(Event::RecordRefused { from: self.id, about: id, why });
-        }
+        let record = match self.config.pool.verify(Arc::new(record), self.config.overlay, None) {
+            Ok(record) => record,
+            Err(why) => return self.event(Event::RecordRefused { from: self.id, about: id, why }),
+        };
         // Whoever left is expected nowhere, and old news of it is not believed.
         let left = record.version().state == State::Left;
-        self.view.put(Arc::new(record), (!left).then_some(Unverified::Remembered), now);
+        self.view.put(record, (!left).then_some(Unverified::Remembered), now);
         if !left {
             self.dialer.plan(id, Plan { due: now, failures: 0 });
         }
@@ -153,7 +154,7 @@ impl Membership {
         self.dialer.drop_plan(&peer);
         self.dialer.under_way.remove(&peer);
         let link = self.links.entry(peer).or_default();
-        link.connected = true;
+        self.connections += usize::from(!std::mem::replace(&mut link.connected, true));
         link.unanswered.clear();
         link.told = None;
         let back = self.view.is_lost(&peer);
@@ -169,7 +170,7 @@ impl Membership {
 
     pub(crate) fn on_disconnected(&mut self, now: Moment, peer: NodeId, reason: Lost) {
         let Some(link) = self.links.get_mut(&peer) else { return };
-        link.connected = false;
+        self.connections -= usize::from(std::mem::replace(&mut link.connected, false));
         link.unanswered.clear();
         link.digest = None;
         self.agenda.clear(Task::Missed(peer));
@@ -285,7 +286,7 @@ impl Membership {
             }
             let plan = Plan { due: due.max(now) + BACKOFF_MAX, failures };
             self.dialer.plan(peer, plan);
-            let crowded = self.connected().count() >= self.config.mesh_max;
+            let crowded = self.connections >= self.config.mesh_max;
             if !crowded || self.subjects.contains(&peer) || !self.view.is_present(&peer) {
                 self.dial(now, peer);
             }

@@ -327,7 +327,6 @@ impl Membership {
         let Some(entry) = self.view.get(&subject) else { return };
         let (name, incarnation) = (entry.record.statement().name.clone(), entry.version.incarnation);
         self.view.set_unverified(&subject, Some(Unverified::Silent), now);
-        self.rings_changed();
         let by = self.id;
         self.emit(Output::Event(Event::Down { id: subject, name, incarnation, by, phi, unverified: true }));
         self.lose(now, subject);

@@ -75,6 +75,7 @@ mod message;
 mod news;
 mod observation;
 mod ourselves;
+mod pool;
 mod port;
 mod record;
 mod rings;
@@ -92,6 +93,7 @@ pub use message::{
     Ack, Brief, Claim, Finding, Found, Hello, Message, PARTS_BITS_MAX, Parts, Ping, Purpose, Summary, Update,
     Verdict, Verify,
 };
+pub use pool::RecordPool;
 pub use port::{DialFailure, Input, Lost, Output};
 pub use record::{INCARNATION_MAX, Record, RecordError, Standing, Statement};
 pub use version::{State, Version};

@@ -62,6 +62,8 @@ pub struct Membership {
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) view: View,
     pub(crate) links: BTreeMap<NodeId, Link>,
+    /// Links that are connected.
+    pub(crate) connections: usize,
     pub(crate) subjects: BTreeSet<NodeId>,
     pub(crate) spacing: Spacing,
     pub(crate) sequence: u64,
@@ -77,7 +79,6 @@ pub struct Membership {
     pub(crate) dialer: Dialer,
     pub(crate) book: Book,
     pub(crate) refutation: Refutation,
-    pub(crate) rings_changed: bool,
 }
 
 impl Membership {
@@ -94,8 +95,9 @@ impl Membership {
             rng: ChaCha8Rng::seed_from_u64(seed),
             agenda: Agenda::default(),
             outputs: VecDeque::new(),
-            view: View::default(),
+            view: View::new(id),
             links: BTreeMap::new(),
+            connections: 0,
             subjects: BTreeSet::new(),
             spacing: Spacing::default(),
             sequence: 0,
@@ -111,7 +113,6 @@ impl Membership {
             dialer: Dialer::default(),
             book: Book::default(),
             refutation: Refutation::default(),
-            rings_changed: false,
         };
         this.sign_own_record(now);
         for record in recovered.members {
@@ -168,6 +169,17 @@ impl Membership {
     /// One member.
     pub fn member(&self, now: Moment, id: &NodeId) -> Option<Member> {
         self.view.get(id).map(|_| self.show(now, id))
+    }
+
+    /// The round trip to a peer, if it was measured.
+    pub fn round_trip(&self, peer: &NodeId) -> Option<Duration> {
+        self.links.get(peer)?.rtt.smoothed()
+    }
+
+    /// Members of which something changed since the last call: who came, whose state or record is another one, who is
+    /// shown no more. Whoever tells others of members need not tell of all of them each time.
+    pub fn take_changed(&mut self) -> BTreeSet<NodeId> {
+        self.view.take_changed()
     }
 
     /// Other members that are alive or suspect.
@@ -249,6 +261,12 @@ impl Membership {
 
     /// Ends what was under way against a member that shows a sign of life, to us or to a verifier.
     pub(crate) fn alive_after_all(&mut self, now: Moment, id: NodeId) {
+        let idle = self.held.is_empty() && self.investigations.is_empty() && self.verifications.is_empty();
+        if idle
+            && self.view.get(&id).is_some_and(|e| e.version.state == State::Alive && e.unverified.is_none())
+        {
+            return; // Nearly always: every frame is a sign of life.
+        }
         let accused =
             self.view.get(&id).is_some_and(|e| matches!(e.version.state, State::Suspect | State::Down));
         self.close_investigation(id);
@@ -257,7 +275,6 @@ impl Membership {
             self.tell(now, id, None);
         }
         if self.view.set_unverified(&id, None, now) {
-            self.rings_changed = true;
             self.news.mark(id);
             self.show_alive(id);
         }
@@ -265,16 +282,12 @@ impl Membership {
 
     /// What follows from a change, once per input.
     fn settle(&mut self, now: Moment) {
-        if std::mem::take(&mut self.rings_changed) {
+        if self.view.take_moved() {
             self.choose_subjects(now);
         }
         self.check_held(now);
         self.schedule_push(now);
         self.schedule_dials();
-    }
-
-    pub(crate) fn rings_changed(&mut self) {
-        self.rings_changed = true;
     }
 
     pub(crate) fn rto(&self, peer: &NodeId) -> Duration {
@@ -310,9 +323,9 @@ impl Membership {
             None if entry.is_present() && entry.version.state == State::Alive => {
                 history.min(self.config.phi_suspect)
             }
-            None => entry.accuser.map_or(history, |(_, phi)| phi),
+            None => entry.accuser.as_deref().map_or(history, |(_, phi)| *phi),
         };
-        let mut suspected_by: Vec<NodeId> = entry.accuser.iter().map(|(by, _)| *by).collect();
+        let mut suspected_by: Vec<NodeId> = entry.accuser.as_deref().into_iter().map(|(by, _)| *by).collect();
         if entry.version.state != State::Alive && investigation.is_some() && !suspected_by.contains(&self.id)
         {
             suspected_by.push(self.id);

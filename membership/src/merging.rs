@@ -52,8 +52,8 @@ impl Membership {
             OnRecord::Ghost if from == id => self.tell(now, id, None),
             OnRecord::Ghost => {}
             OnRecord::Jump => self.event(Event::RecordRefused { from, about: id, why: RecordError::Jump }),
-            OnRecord::Believe => match self.check_record(&record) {
-                Ok(()) => self.believe_record(now, from, record),
+            OnRecord::Believe => match self.check_record(record) {
+                Ok(record) => self.believe_record(now, from, record),
                 Err(why) => self.event(Event::RecordRefused { from, about: id, why }),
             },
             OnRecord::Part => self.learn_goodbye_of_absent(now, from, record),
@@ -83,12 +83,12 @@ impl Membership {
         self.strike_page(id);
     }
 
-    fn check_record(&self, record: &Record) -> Result<(), RecordError> {
+    fn check_record(&self, record: Arc<Record>) -> Result<Arc<Record>, RecordError> {
         let known = self.view.get(&record.id());
         if known.is_none() && self.view.is_full() {
             return Err(RecordError::Full);
         }
-        record.verify_knowing(self.config.overlay, known.map(|entry| entry.record.grant()))
+        self.config.pool.verify(record, self.config.overlay, known.map(|entry| entry.record.grant()))
     }
 
     fn believe_record(&mut self, now: Moment, from: NodeId, record: Arc<Record>) {
@@ -99,7 +99,6 @@ impl Membership {
         });
         let had_namesake = self.view.namesake(&id).is_some() && known.is_some();
         let namesake = self.view.put(record.clone(), None, now);
-        self.rings_changed = true;
         self.news.mark(id);
         self.exchange.satisfied(&id);
         self.close_investigation(id);
@@ -192,7 +191,6 @@ impl Membership {
         let (name, incarnation) = (entry.record.statement().name.clone(), entry.version.incarnation);
         let was_lost = entry.is_lost();
         self.view.accuse(&id, state, by, phi, now);
-        self.rings_changed = true;
         self.news.mark(id);
         if state == State::Suspect {
             return self.event(Event::Suspect { id, name, incarnation, by, phi });
@@ -219,7 +217,6 @@ impl Membership {
     /// One whom we only remembered is alive in somebody's view.
     fn vouch(&mut self, now: Moment, id: NodeId) {
         if self.view.set_unverified(&id, None, now) {
-            self.rings_changed = true;
             self.show_alive(id);
             self.plan_first_dial(now, id);
         }

@@ -20,6 +20,10 @@ const FULL_SENDS: u32 = 4;
 /// Bytes of one pushed frame: dozens of records when many join at once, and a slow link still takes it at once.
 const PUSH_BYTES_MAX: usize = 16 * 1024;
 
+/// News too large for the rest of a frame that is passed over in the hope of something small. Without this bound a frame
+/// with room for two of a thousand new records would look at all of them.
+const MISFITS_MAX: usize = 32;
+
 /// What is hot: how often each member's news was sent.
 #[derive(Debug, Default)]
 pub(crate) struct News {
@@ -73,6 +77,7 @@ impl Membership {
         let sends_max = self.news_sends_max();
         let mut picked = Vec::new();
         let mut counts = Vec::new();
+        let mut misfits = 0;
         for &(sends, id) in &self.news.least_sent {
             if room < SMALLEST_UPDATE || picked.len() + 2 > chinwag_base::limits::UPDATES_PER_FRAME_MAX {
                 break;
@@ -103,6 +108,11 @@ impl Membership {
                 room -= update.weight();
                 picked.push(update);
                 counts.push((id, Some(sends + 1)));
+            } else {
+                misfits += 1;
+                if misfits == MISFITS_MAX {
+                    break;
+                }
             }
         }
         for (id, sends) in counts {
@@ -124,15 +134,14 @@ impl Membership {
             }
         }
         self.news.pushed = now;
-        let somebody = self.connected().next().is_some();
-        if somebody && self.has_hot_news() {
+        if self.connections > 0 && self.has_hot_news() {
             self.agenda.set(Task::Push, now + self.config.profile.news_interval());
         }
     }
 
     /// What has just come up is pushed at once, together with what the same burst of inputs brings.
     pub(crate) fn schedule_push(&mut self, now: Moment) {
-        if std::mem::take(&mut self.news.fresh) && self.connected().next().is_some() {
+        if std::mem::take(&mut self.news.fresh) && self.connections > 0 {
             let at = (now + PUSH_DELAY).max(self.news.pushed + PUSH_SPACING);
             self.agenda.set_earlier(Task::Push, at);
         }

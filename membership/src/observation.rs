@@ -15,7 +15,7 @@ const UNANSWERED_MAX: usize = 16;
 impl Membership {
     /// Draws the subjects anew from the rings.
     pub(crate) fn choose_subjects(&mut self, now: Moment) {
-        let subjects = self.view.rings().subjects(self.id);
+        let subjects = self.view.rings().subjects();
         for gone in self.subjects.difference(&subjects).copied().collect::<Vec<_>>() {
             self.agenda.clear(Task::Ping(gone));
             let idle = self.investigations.get(&gone).is_some_and(|i| !i.has_evidence());

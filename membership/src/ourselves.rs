@@ -46,7 +46,6 @@ impl Membership {
         let record = Record::sign(&self.config, me, self.incarnation, self.standing, self.advertised);
         self.view.put(Arc::new(record), None, now);
         self.news.mark(self.id);
-        self.rings_changed();
     }
 
     fn sign_anew(&mut self, now: Moment) {

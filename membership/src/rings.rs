@@ -11,9 +11,48 @@ use std::collections::BTreeSet;
 /// K. With at most K + 1 members everyone observes everyone.
 pub(crate) const RINGS: usize = 8;
 
-#[derive(Debug, Default)]
+/// Members that are kept of each ring: those that follow next. Enough that most of them may go before all are looked at.
+const FOLLOWERS_MAX: usize = 16;
+
+/// The rings as one member needs them: on each, those that follow it next. To hold eight rings of a thousand members, of
+/// which eight are ever chosen, would take more memory than all else that is known of them.
+#[derive(Debug)]
 pub(crate) struct Rings {
-    rings: [BTreeSet<(u64, NodeId)>; RINGS],
+    me: NodeId,
+    places: [u64; RINGS],
+    members: usize,
+    rings: [Followers; RINGS],
+}
+
+/// The members that follow next on one ring.
+#[derive(Debug)]
+struct Followers {
+    /// In the order of the ring, each with how far away it is: all members up to the last of these.
+    next: Vec<(u64, NodeId)>,
+    /// Whether these are all.
+    whole: bool,
+}
+
+impl Followers {
+    const NONE: Followers = Followers { next: Vec::new(), whole: true };
+
+    fn insert(&mut self, follower: (u64, NodeId)) {
+        let at = self.next.partition_point(|other| *other < follower);
+        if self.next.get(at) == Some(&follower) || at == self.next.len() && !self.whole {
+            return;
+        }
+        self.next.insert(at, follower);
+        if self.next.len() > FOLLOWERS_MAX {
+            self.next.pop();
+            self.whole = false;
+        }
+    }
+
+    fn remove(&mut self, follower: &(u64, NodeId)) {
+        if let Ok(at) = self.next.binary_search(follower) {
+            self.next.remove(at);
+        }
+    }
 }
 
 /// Where a member stands on each ring.
@@ -31,32 +70,64 @@ fn places(id: &NodeId) -> [u64; RINGS] {
 }
 
 impl Rings {
+    /// Rings with nobody on them, as `me` sees them.
+    pub(crate) fn new(me: NodeId) -> Self {
+        Rings { me, places: places(&me), members: 0, rings: [Followers::NONE; RINGS] }
+    }
+
+    /// A member that was not on the rings comes onto them.
     pub(crate) fn insert(&mut self, id: NodeId) {
-        for (ring, place) in self.rings.iter_mut().zip(places(&id)) {
-            ring.insert((place, id));
+        self.members += 1;
+        self.follow(id);
+    }
+
+    /// A member that was on the rings leaves them. Returns whether so few followers are left that [`Rings::refill`]
+    /// must be called.
+    pub(crate) fn remove(&mut self, id: &NodeId) -> bool {
+        self.members -= 1;
+        let mut is_short = false;
+        let distances = self.distances(id);
+        for (ring, distance) in self.rings.iter_mut().zip(distances) {
+            ring.remove(&(distance, *id));
+            is_short |= !ring.whole && ring.next.len() < RINGS;
+        }
+        is_short
+    }
+
+    /// Looks at all members on the rings anew.
+    pub(crate) fn refill(&mut self, members: impl Iterator<Item = NodeId>) {
+        self.rings = [Followers::NONE; RINGS];
+        members.for_each(|id| self.follow(id));
+    }
+
+    fn follow(&mut self, id: NodeId) {
+        if id != self.me {
+            let distances = self.distances(&id);
+            for (ring, distance) in self.rings.iter_mut().zip(distances) {
+                ring.insert((distance, id));
+            }
         }
     }
 
-    pub(crate) fn remove(&mut self, id: &NodeId) {
-        for (ring, place) in self.rings.iter_mut().zip(places(id)) {
-            ring.remove(&(place, *id));
+    /// How far a member is from us on each ring, in the ring's direction.
+    fn distances(&self, id: &NodeId) -> [u64; RINGS] {
+        let mut distances = places(id);
+        for (distance, own) in distances.iter_mut().zip(self.places) {
+            *distance = distance.wrapping_sub(own);
         }
+        distances
     }
 
+    /// How many members are on the rings.
     pub(crate) fn len(&self) -> usize {
-        self.rings[0].len()
+        self.members
     }
 
-    /// Whom `me` observes.
-    pub(crate) fn subjects(&self, me: NodeId) -> BTreeSet<NodeId> {
+    /// Whom we observe. Each ring passes over seven at most, so eight followers are enough.
+    pub(crate) fn subjects(&self) -> BTreeSet<NodeId> {
         let mut subjects = BTreeSet::new();
-        for (ring, place) in self.rings.iter().zip(places(&me)) {
-            let from = (place, me);
-            let next = ring
-                .range(from..)
-                .chain(ring.range(..from))
-                .map(|&(_, id)| id)
-                .find(|id| *id != me && !subjects.contains(id));
+        for ring in &self.rings {
+            let next = ring.next.iter().map(|(_, id)| *id).find(|id| !subjects.contains(id));
             subjects.extend(next);
         }
         subjects
@@ -66,10 +137,43 @@ impl Rings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::{RngExt, SeedableRng};
 
-    fn rings(count: u8) -> (Rings, Vec<NodeId>) {
+    /// The definition: whole rings.
+    #[derive(Default)]
+    struct Whole([BTreeSet<(u64, NodeId)>; RINGS]);
+
+    impl Whole {
+        fn insert(&mut self, id: NodeId) {
+            for (ring, place) in self.0.iter_mut().zip(places(&id)) {
+                ring.insert((place, id));
+            }
+        }
+
+        fn remove(&mut self, id: &NodeId) {
+            for (ring, place) in self.0.iter_mut().zip(places(id)) {
+                ring.remove(&(place, *id));
+            }
+        }
+
+        fn subjects(&self, me: NodeId) -> BTreeSet<NodeId> {
+            let mut subjects = BTreeSet::new();
+            for (ring, place) in self.0.iter().zip(places(&me)) {
+                let from = (place, me);
+                let next = ring
+                    .range(from..)
+                    .chain(ring.range(..from))
+                    .map(|&(_, id)| id)
+                    .find(|id| *id != me && !subjects.contains(id));
+                subjects.extend(next);
+            }
+            subjects
+        }
+    }
+
+    fn rings(count: u8) -> (Whole, Vec<NodeId>) {
         let ids: Vec<_> = (0..count).map(|n| NodeId::from_bytes([n; 32])).collect();
-        let mut rings = Rings::default();
+        let mut rings = Whole::default();
         ids.iter().for_each(|id| rings.insert(*id));
         (rings, ids)
     }
@@ -84,13 +188,41 @@ mod tests {
     fn of_many_members_each_has_about_k_observers() {
         let (mut rings, ids) = rings(200);
         let observers =
-            |rings: &Rings, subject| ids.iter().filter(|id| rings.subjects(**id).contains(&subject)).count();
+            |rings: &Whole, subject| ids.iter().filter(|id| rings.subjects(**id).contains(&subject)).count();
         for id in &ids {
             assert_eq!(rings.subjects(*id).len(), RINGS);
             assert!((4..=16).contains(&observers(&rings, *id)));
         }
         rings.remove(&ids[7]);
         assert_eq!(observers(&rings, ids[7]), 0);
-        assert_eq!(rings.len(), 199);
+        assert_eq!(rings.0[0].len(), 199);
+    }
+
+    /// Members come and go, at first mostly the one, then mostly the other.
+    #[test]
+    fn the_followers_are_those_of_the_whole_rings() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let me = NodeId::from_bytes([77; 32]);
+        let (mut whole, mut rings, mut here) = (Whole::default(), Rings::new(me), BTreeSet::new());
+        let mut refills = 0;
+        for turn in 0..6_000 {
+            let mut bytes = [0; 32];
+            bytes[0] = rng.random_range(0..200);
+            let id = if turn == 40 { me } else { NodeId::from_bytes(bytes) };
+            let comes = rng.random_bool(if turn / 500 % 2 == 0 { 0.7 } else { 0.3 });
+            if comes && here.insert(id) {
+                whole.insert(id);
+                rings.insert(id);
+            } else if !comes && here.remove(&id) {
+                whole.remove(&id);
+                if rings.remove(&id) {
+                    rings.refill(here.iter().copied());
+                    refills += 1;
+                }
+            }
+            assert_eq!(rings.subjects(), whole.subjects(me));
+            assert_eq!(rings.len(), here.len());
+        }
+        assert!((1..200).contains(&refills), "{refills}");
     }
 }

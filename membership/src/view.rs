@@ -33,7 +33,7 @@ pub(crate) struct Entry {
     /// Since when.
     pub(crate) since: Moment,
     /// Who accuses it, and with which phi.
-    pub(crate) accuser: Option<(NodeId, f64)>,
+    pub(crate) accuser: Option<Box<(NodeId, f64)>>,
     item: Digest,
 }
 
@@ -60,16 +60,33 @@ impl Entry {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct View {
     entries: BTreeMap<NodeId, Entry>,
     digest: Digest,
     rings: Rings,
-    names: BTreeMap<Name, BTreeSet<NodeId>>,
+    names: BTreeSet<(Name, NodeId)>,
     away: Away,
+    /// Whether anybody came onto the rings or left them since that was last asked.
+    moved: bool,
+    /// Members of which anything changed since that was last asked: of the view, or reaped since.
+    changed: BTreeSet<NodeId>,
 }
 
 impl View {
+    /// A view of nobody, in which `me` will look for those to observe.
+    pub(crate) fn new(me: NodeId) -> Self {
+        View {
+            entries: BTreeMap::new(),
+            digest: Digest::EMPTY,
+            rings: Rings::new(me),
+            names: BTreeSet::new(),
+            away: Away::default(),
+            moved: false,
+            changed: BTreeSet::new(),
+        }
+    }
+
     pub(crate) fn get(&self, id: &NodeId) -> Option<&Entry> {
         self.entries.get(id)
     }
@@ -136,27 +153,27 @@ impl View {
         now: Moment,
     ) -> Option<NodeId> {
         let id = record.id();
-        self.detach(&id);
+        let before = self.derived(&id);
         self.away.remove(&id);
         let version = record.version();
         let item = item(&record);
         self.entries.insert(id, Entry { record, version, unverified, since: now, accuser: None, item });
-        self.attach(&id);
+        self.follow(&id, before);
         self.namesake(&id)
     }
 
     /// Believes a claim about the known incarnation.
     pub(crate) fn accuse(&mut self, id: &NodeId, state: State, by: NodeId, phi: f64, now: Moment) {
-        self.detach(id);
+        let before = self.derived(id);
         if let Some(entry) = self.entries.get_mut(id) {
             entry.version.state = state;
             entry.since = now;
-            entry.accuser = Some((by, phi));
+            entry.accuser = Some(Box::new((by, phi)));
             if state == State::Down {
                 entry.unverified = None;
             }
         }
-        self.attach(id);
+        self.follow(id, before);
     }
 
     /// Holds a member for gone, or not, on our own account. Returns whether that is a change.
@@ -169,19 +186,21 @@ impl View {
         if self.entries.get(id).is_none_or(|entry| entry.unverified == unverified) {
             return false;
         }
-        self.detach(id);
+        let before = self.derived(id);
         if let Some(entry) = self.entries.get_mut(id) {
             entry.unverified = unverified;
             entry.since = now;
         }
-        self.attach(id);
+        self.follow(id, before);
         true
     }
 
     /// Another live member of the same name.
     pub(crate) fn namesake(&self, id: &NodeId) -> Option<NodeId> {
         let name = &self.entries.get(id)?.record.statement().name;
-        self.names.get(name)?.iter().copied().find(|other| other != id)
+        let first = NodeId::from_bytes([0; 32]);
+        let same = self.names.range((name.clone(), first)..).take_while(|(other, _)| other == name);
+        same.map(|(_, other)| *other).find(|other| other != id)
     }
 
     /// Takes members out of the view that have been down or left, or unheard, for `retention`.
@@ -191,8 +210,9 @@ impl View {
         let ids: Vec<NodeId> = self.entries.iter().filter(|(_, e)| old(e)).map(|(id, _)| *id).collect();
         let mut gone = Vec::new();
         for id in ids {
-            self.detach(&id);
+            let before = self.derived(&id);
             if let Some(entry) = self.entries.remove(&id) {
+                self.follow(&id, before);
                 gone.push((id, entry.record.statement().name.clone()));
                 self.away.insert(now, entry.version, entry.record);
             }
@@ -222,7 +242,7 @@ impl View {
             State::Down => Verdict::Down,
             State::Alive | State::Left => return None,
         };
-        let (by, phi) = entry.accuser?;
+        let (by, phi) = *entry.accuser.as_deref()?;
         Some(Claim {
             id: *id,
             generation: entry.version.generation,
@@ -254,34 +274,56 @@ impl View {
         parts.iter().map(|d| d.to_bytes()[..8].iter().fold(0, |sum, &b| sum << 8 | u64::from(b))).collect()
     }
 
-    /// Takes a member out of what is derived from the entries, before it changes.
-    fn detach(&mut self, id: &NodeId) {
-        let Some(entry) = self.entries.get(id) else { return };
-        if entry.is_told() {
-            self.digest -= entry.item;
+    /// Whether anybody came onto the rings or left them since the last call.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Members of which anything changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What an entry adds to what is derived from the entries.
+    fn derived(&self, id: &NodeId) -> Derived {
+        let Some(entry) = self.entries.get(id) else { return Derived::default() };
+        let name = || entry.record.statement().name.clone();
+        Derived { told: entry.is_told().then_some(entry.item), present: entry.is_present().then(name) }
+    }
+
+    /// Sets right what is derived, after an entry has changed.
+    fn follow(&mut self, id: &NodeId, before: Derived) {
+        let after = self.derived(id);
+        self.changed.insert(*id);
+        self.digest -= before.told.unwrap_or(Digest::EMPTY);
+        self.digest += after.told.unwrap_or(Digest::EMPTY);
+        if before.present.is_some() != after.present.is_some() {
+            self.moved = true;
+            if after.present.is_some() {
+                self.rings.insert(*id);
+            } else if self.rings.remove(id) {
+                let present = self.entries.iter().filter(|(_, entry)| entry.is_present());
+                self.rings.refill(present.map(|(id, _)| *id));
+            }
         }
-        if entry.is_present() {
-            self.rings.remove(id);
-            let name = &entry.record.statement().name;
-            if let Some(ids) = self.names.get_mut(name) {
-                ids.remove(id);
-                if ids.is_empty() {
-                    self.names.remove(name);
-                }
+        if before.present != after.present {
+            if let Some(name) = before.present {
+                self.names.remove(&(name, *id));
+            }
+            if let Some(name) = after.present {
+                self.names.insert((name, *id));
             }
         }
     }
+}
 
-    fn attach(&mut self, id: &NodeId) {
-        let Some(entry) = self.entries.get(id) else { return };
-        if entry.is_told() {
-            self.digest += entry.item;
-        }
-        if entry.is_present() {
-            self.rings.insert(*id);
-            self.names.entry(entry.record.statement().name.clone()).or_default().insert(*id);
-        }
-    }
+/// What one entry adds to what is derived from all.
+#[derive(Debug, Default)]
+struct Derived {
+    /// To the digest.
+    told: Option<Digest>,
+    /// To the rings, and to the names.
+    present: Option<Name>,
 }
 
 /// Which part a member belongs to: the leading bits of its id.

@@ -22,6 +22,8 @@ pub struct Node {
     /// Until then, members that the address book names and that have not been heard yet pass for alive: nobody has said
     /// that they are gone, and `--wait all` just after a start must not mean this node alone.
     hope_until: Option<Moment>,
+    /// What was told last, in bytes: the same is often told to many.
+    told: Option<(chinwag_gossip::Message, Vec<u8>)>,
     /// Undecodable frames by peer, since it connected.
     bad_frames: BTreeMap<NodeId, u32>,
 }
@@ -67,6 +69,7 @@ impl Node {
             outputs: VecDeque::new(),
             awaits: BTreeMap::new(),
             hope_until,
+            told: None,
             bad_frames: BTreeMap::new(),
         };
         node.tell_who_lives(now);
@@ -92,6 +95,10 @@ impl Node {
                 self.bad_frames.remove(&peer);
                 self.membership.handle(now, chinwag_membership::Input::Connected { peer });
                 self.gossip.handle(now, chinwag_gossip::Input::PeerUp { peer });
+                // Of a connection before this one, perhaps.
+                if let Some(rtt) = self.membership.round_trip(&peer) {
+                    self.dht.handle(now, chinwag_dht::Input::RoundTrips(vec![(peer, rtt)]));
+                }
                 self.dht.handle(now, chinwag_dht::Input::PeerUp { peer });
             }
             Input::Disconnected { peer, reason } => {
@@ -269,12 +276,13 @@ impl Node {
                 self.dht_output(output);
             }
             if news.membership_changed {
-                self.tell_who_lives(now);
+                self.tell_who_changed(now);
             }
             if news.state_changed {
                 self.resolve_awaits();
             }
             if quiet {
+                self.told = None;
                 return;
             }
         }
@@ -302,15 +310,32 @@ impl Node {
 
     fn gossip_output(&mut self, output: chinwag_gossip::Output, news: &mut News) {
         use chinwag_gossip::Output as From;
-        self.outputs.push_back(match output {
-            From::Send { to, lane, message } => send(to, lane, &Frame::Gossip(message)),
+        let output = match output {
+            From::Send { to, lane, message } => self.tell(to, lane, message),
             From::Persist { batch, entries } => Output::Persist { batch, entries },
             From::Reply { request, reply } => Output::Answer { request, answer: Answer::Written(reply) },
             From::Event(event) => {
                 news.state_changed |= matches!(event, chinwag_gossip::Event::Applied { .. });
                 Output::Event(event.into())
             }
-        });
+        };
+        self.outputs.push_back(output);
+    }
+
+    /// Encodes a summary or a push once for all to whom it goes.
+    fn tell(&mut self, to: NodeId, lane: Lane, message: chinwag_gossip::Message) -> Output {
+        use chinwag_gossip::Message::{Push, Summary};
+        if !matches!(message, Push { .. } | Summary { .. }) {
+            return send(to, lane, &Frame::Gossip(message));
+        }
+        if let Some((told, bytes)) = &self.told
+            && *told == message
+        {
+            return Output::Send { to, lane, slot: wire::GOSSIP_SLOT, bytes: bytes.clone() };
+        }
+        let bytes = wire::encode(&Frame::Gossip(message.clone()));
+        self.told = Some((message, bytes.clone()));
+        Output::Send { to, lane, slot: wire::GOSSIP_SLOT, bytes }
     }
 
     fn dht_output(&mut self, output: chinwag_dht::Output) {
@@ -324,19 +349,48 @@ impl Node {
         });
     }
 
+    /// Tells the others of all members.
     fn tell_who_lives(&mut self, now: Moment) {
-        let hoped_for = |m: &Member| self.hope_until.is_some() && m.unverified && m.heard.is_none();
-        let mut members = Vec::new();
-        let mut owners = Vec::new();
-        for member in self.membership.members(now).filter(|member| member.state != State::Left) {
-            let alive = member.state.is_present() || hoped_for(&member);
-            let may_write = member.role != Role::Reader;
-            members.push(chinwag_gossip::Member { node: member.id, alive, may_write });
-            let suspect = member.state == State::Suspect;
-            owners.push(chinwag_dht::Member { node: member.id, alive, suspect, may_write, rtt: member.rtt });
-        }
+        self.membership.take_changed();
+        let told = self.membership.members(now).filter_map(|member| self.tell_of(member));
+        let (members, owners): (Vec<_>, Vec<_>) = told.unzip();
         self.gossip.handle(now, chinwag_gossip::Input::Members { members });
         self.dht.handle(now, chinwag_dht::Input::Members { members: owners });
+    }
+
+    /// Tells the others of those members of which something changed: in a large overlay, few of many.
+    fn tell_who_changed(&mut self, now: Moment) {
+        let (mut members, mut owners, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        for id in self.membership.take_changed() {
+            match self.membership.member(now, &id).and_then(|member| self.tell_of(member)) {
+                Some((member, owner)) => {
+                    members.push(member);
+                    owners.push(owner);
+                }
+                None => gone.push(id),
+            }
+        }
+        self.gossip.handle(now, chinwag_gossip::Input::MembersChanged { members, gone: gone.clone() });
+        self.dht.handle(now, chinwag_dht::Input::MembersChanged { members: owners, gone });
+        let rtt = |peer: NodeId| Some((peer, self.membership.round_trip(&peer)?));
+        let round_trips: Vec<_> = self.dht.unmeasured().filter_map(rtt).collect();
+        if !round_trips.is_empty() {
+            self.dht.handle(now, chinwag_dht::Input::RoundTrips(round_trips));
+        }
+    }
+
+    /// What the others are told of a member; nothing of one that left.
+    fn tell_of(&self, member: Member) -> Option<(chinwag_gossip::Member, chinwag_dht::Member)> {
+        if member.state == State::Left {
+            return None;
+        }
+        let hoped_for = self.hope_until.is_some() && member.unverified && member.heard.is_none();
+        let alive = member.state.is_present() || hoped_for;
+        let may_write = member.role != Role::Reader;
+        let suspect = member.state == State::Suspect;
+        let Member { id: node, rtt, .. } = member;
+        let owner = chinwag_dht::Member { node, alive, suspect, may_write, rtt };
+        Some((chinwag_gossip::Member { node, alive, may_write }, owner))
     }
 }
 

@@ -33,7 +33,7 @@ pub enum WireError {
 }
 
 /// The slot of gossip's frames.
-const GOSSIP_SLOT: u8 = 0;
+pub(crate) const GOSSIP_SLOT: u8 = 0;
 /// The slot of the DHT's frames.
 pub(crate) const DHT_SLOT: u8 = 1;
 

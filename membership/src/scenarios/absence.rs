@@ -111,7 +111,8 @@ fn whoever_was_not_heard_does_not_come_back_as_it_was_before() {
     assert!(alone.member(later, &friend).is_none());
     let mut hear_of_life = |generation| {
         let me = identity(1, generation);
-        let record = Record::sign(overlay(), &me, Incarnation::new(1), Standing::Alive, ms(300));
+        let record =
+            Record::sign(&Config::new(overlay()), &me, Incarnation::new(1), Standing::Alive, ms(300));
         let message = Message::News(vec![Update::Record(Arc::new(record))]);
         alone.handle(later, Input::Message { from: identity(2, 1).keypair.id(), message });
         alone.member(later, &friend).map(|member| member.state)

@@ -109,6 +109,7 @@ impl World {
     fn config(&self, host: Host) -> Config {
         let mut membership = chinwag_membership::Config::new(overlay());
         membership.profile = self.plan.profile;
+        membership.pool = self.pool.clone();
         if self.plan.newer.contains(&host) {
             membership.protocols = (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION + 1);
         }

@@ -47,6 +47,8 @@ pub struct World {
     pub(crate) queue: Queue,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) machines: Vec<Machine>,
+    /// Each record is verified, and held, once for all nodes.
+    pub(crate) pool: chinwag_membership::RecordPool,
     index: FxHashMap<NodeId, Host>,
     pub(crate) network: Network,
     pub(crate) retired: VecDeque<(Moment, ConnectionId)>,
@@ -93,6 +95,7 @@ impl World {
             queue: Queue::default(),
             rng,
             machines,
+            pool: chinwag_membership::RecordPool::shared(),
             index,
             network: Network { loss: plan.network.loss, ..Network::default() },
             retired: VecDeque::new(),

@@ -6,7 +6,7 @@ use chinwag_crdt::Entry;
 use chinwag_dht::{Change, Id, LoadId};
 use chinwag_gossip::BatchId;
 use chinwag_membership::{DialFailure, Lost};
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
@@ -85,49 +85,43 @@ impl Happening {
     }
 }
 
-/// A place in the queue.
-#[derive(Debug)]
+/// A place in the queue, small because the heap moves it about; what happens lies still in [`Queue::happenings`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
     at: Moment,
+    /// Also settles all comparisons, so that what follows it counts for nothing.
     serial: u64,
-    what: Happening,
-}
-
-impl PartialEq for Slot {
-    fn eq(&self, other: &Self) -> bool {
-        self.serial == other.serial
-    }
-}
-impl Eq for Slot {}
-impl PartialOrd for Slot {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Slot {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.serial).cmp(&(other.at, other.serial))
-    }
+    index: u32,
 }
 
 /// The queue. What was put in first happens first among equals.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     heap: BinaryHeap<Reverse<Slot>>,
+    happenings: Vec<Option<Happening>>,
+    vacant: Vec<u32>,
     serial: u64,
 }
 
 impl Queue {
     pub(crate) fn put(&mut self, at: Moment, what: Happening) {
         self.serial += 1;
-        self.heap.push(Reverse(Slot { at, serial: self.serial, what }));
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.happenings.push(None);
+            (self.happenings.len() - 1) as u32
+        });
+        self.happenings[index as usize] = Some(what);
+        self.heap.push(Reverse(Slot { at, serial: self.serial, index }));
     }
 
     pub(crate) fn next_at(&self) -> Option<Moment> {
-        self.heap.peek().map(|Reverse(entry)| entry.at)
+        self.heap.peek().map(|Reverse(slot)| slot.at)
     }
 
     pub(crate) fn pop(&mut self) -> Option<(Moment, Happening)> {
-        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))
+        let Reverse(slot) = self.heap.pop()?;
+        self.vacant.push(slot.index);
+        let what = self.happenings[slot.index as usize].take();
+        Some((slot.at, what.expect("something happens, because each slot has its own index")))
     }
 }
