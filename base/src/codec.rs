@@ -31,8 +31,13 @@ pub enum DecodeError {
 /// # Panics
 /// Only for a type whose own `Serialize` fails; ours do not.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard())
-        .expect("a value encodes, because none of our types refuses to")
+    /// Most frames fit, and are not copied while they grow; what is not used is given back.
+    const ROOM_BYTES: usize = 1_024;
+    let mut bytes = Vec::with_capacity(ROOM_BYTES);
+    bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard())
+        .expect("a value encodes, because none of our types refuses to");
+    bytes.shrink_to_fit();
+    bytes
 }
 
 /// Decodes a value that fills `bytes` exactly, which are at most `LIMIT`. It allocates in proportion to their number (a

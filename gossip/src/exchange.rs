@@ -47,7 +47,7 @@ impl Gossip {
             (self.summary(), self.now, self.told_now(), self.replica.clock().clone());
         let Some(peer) = self.peers.get_mut(&with) else { return };
         peer.look_at = None;
-        peer.exchange = Some(Exchange {
+        peer.exchange = Some(Box::new(Exchange {
             number: summary.number,
             clock,
             told,
@@ -56,7 +56,7 @@ impl Gossip {
             reported: false,
             received: 0,
             served_before: peer.served,
-        });
+        }));
         self.send(with, Message::Compare { summary });
     }
 
@@ -89,7 +89,7 @@ impl Gossip {
         let over = |e: &Exchange| e.heard + timeout <= now;
         self.refresh_peers();
         let mut late = self.peers.due(now);
-        late.retain(|id| self.peers.get(id).is_some_and(|p| p.exchange.as_ref().is_some_and(over)));
+        late.retain(|id| self.peers.get(id).is_some_and(|p| p.exchange.as_deref().is_some_and(over)));
         for peer in late {
             self.abandon(peer, Abandoned::Timeout);
         }

@@ -29,7 +29,7 @@ pub(crate) struct Peer {
     /// When an exchange with it was last complete.
     pub(crate) met: Option<Moment>,
     /// The exchange that we have begun with it.
-    pub(crate) exchange: Option<Exchange>,
+    pub(crate) exchange: Option<Box<Exchange>>,
     /// When to begin one out of turn.
     pub(crate) look_at: Option<Moment>,
     /// Exchanges in a row that found a difference and brought nothing.

@@ -193,20 +193,35 @@ impl Membership {
 
     /// The other's beliefs in the parts that differ: ask for what is newer there, send what is newer here.
     pub(crate) fn on_parts(&mut self, now: Moment, from: NodeId, parts: Parts) {
-        let theirs: BTreeMap<NodeId, Brief> = parts.members.iter().map(|brief| (brief.id, *brief)).collect();
+        let mut theirs = parts.members;
+        // They come sorted, and each once, from whoever keeps to the rules.
+        theirs.sort_by_key(|brief| brief.id);
+        let mut theirs =
+            theirs.chunk_by(|one, next| one.id == next.id).filter_map(|same| same.last()).peekable();
         let named: BTreeSet<u16> = parts.parts.iter().copied().collect();
-        let mut lacking = Vec::new();
+        let (mut lacking, mut told) = (Vec::new(), Vec::new());
+        // Both lists are walked side by side: while many join, large parts differ in a few members.
         for (id, entry) in self.view.iter() {
-            let newer = match theirs.get(id) {
-                Some(brief) => brief.version < entry.version,
+            while let Some(brief) = theirs.next_if(|brief| brief.id < *id) {
+                told.push(Update::Brief(*brief));
+            }
+            let newer = match theirs.next_if(|brief| brief.id == *id) {
+                Some(brief) => {
+                    // What both believe is no news, unless it makes sure of what was only remembered.
+                    if brief.version != entry.version || entry.unverified == Some(Unverified::Remembered) {
+                        told.push(Update::Brief(*brief));
+                    }
+                    brief.version < entry.version
+                }
                 None => entry.is_told() && named.contains(&part_of(id, parts.bits)),
             };
             if newer {
                 lacking.push(*id);
             }
         }
+        told.extend(theirs.map(|brief| Update::Brief(*brief)));
         self.send_updates(from, &lacking);
-        self.learn(now, from, theirs.into_values().map(Update::Brief).collect());
+        self.learn(now, from, told);
     }
 
     pub(crate) fn on_want(&mut self, from: NodeId, ids: &[NodeId]) {

@@ -42,9 +42,7 @@ const VERSION: u8 = PROTOCOL_VERSION as u8;
 
 /// Encodes a frame. Its length is the sender's business: cores keep within their lane's limit.
 pub fn encode(frame: &Frame) -> Vec<u8> {
-    let mut bytes = codec::encode(&(VERSION, frame));
-    bytes.shrink_to_fit();
-    bytes
+    codec::encode(&(VERSION, frame))
 }
 
 /// Decodes a frame that came on `lane`.
