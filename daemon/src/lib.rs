@@ -27,6 +27,8 @@ mod discovery;
 pub mod doctor;
 mod driver;
 mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gauges;
 pub mod home;
 mod http;
