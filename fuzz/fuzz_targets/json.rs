@@ -4,8 +4,8 @@
 #![no_main]
 
 use chinwag_api::{
-    Bytes, Cell, CellQuery, Change, DhtCell, DhtFound, DhtRecords, DhtWrite, DhtWritten, Doctor, Failure,
-    Hex, InitRequest, InviteReply, InviteRequest, JoinReply, JoinRequest, Keys, Members, NodeEvent, Status,
+    Bytes, Cell, Change, DhtBlob, DhtCell, DhtFound, DhtRecords, DhtWrite, DhtWritten, Doctor, Failure, Hex,
+    InitRequest, InviteReply, InviteRequest, JoinReply, JoinRequest, Keys, Members, NodeEvent, Status,
     WriteReply, WriteRequest,
 };
 use chinwag_fuzz::assert_tame;
@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         2 => read::<InitRequest>(json),
         3 => read::<InviteRequest>(json),
         4 => read::<JoinRequest>(json),
-        5 => read::<CellQuery>(json),
+        5 => read::<DhtBlob>(json),
         6 => read::<Failure>(json),
         7 => read::<Cell>(json),
         8 => read::<Keys>(json),

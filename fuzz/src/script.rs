@@ -24,6 +24,9 @@ pub const START: Moment = Moment::from_millis(1_000);
 const ECHOES_MAX: usize = 64;
 /// Steps of one script, so that none takes for ever.
 const STEPS_MAX: usize = 256;
+/// Virtual time of one script: a member that is suspected, down and heard again takes two minutes, and a node at rest has
+/// something to do ten times a second.
+const TIME_MAX: Duration = Duration::from_secs(180);
 /// Ticks that a node may ask for within one moment. More is a loop that would keep a daemon busy for ever.
 const TICKS_AT_ONCE_MAX: usize = 256;
 /// What a node may do in answer to one input, and to a tick.
@@ -224,7 +227,10 @@ impl World {
     pub fn step(&mut self, step: Step) {
         match step {
             Step::Frame(from, lane, bytes) => self.frame(samples::id(peer(from)), lane, bytes),
-            Step::Pass(ms) => self.pass(Duration::from_millis(ms.into())),
+            Step::Pass(ms) => {
+                let left = TIME_MAX.saturating_sub(self.now.since(START));
+                self.pass(Duration::from_millis(ms.into()).min(left));
+            }
             Step::Connect(n) => self.connect(samples::id(peer(n))),
             Step::Disconnect(n, why) => {
                 let whys = [Lost::Reset, Lost::Closed, Lost::TimedOut, Lost::Local];
