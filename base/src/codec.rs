@@ -4,6 +4,9 @@
 //! every decode has a byte limit (without one, a derive decode can be made to allocate until the process aborts, by
 //! a message of 26 bytes), what follows the value is an error, and a value's own type refuses what is not legal.
 
+mod wary;
+
+use self::wary::Wary;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -40,8 +43,8 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// Decodes a value that fills `bytes` exactly, which are at most `LIMIT`. It allocates in proportion to their number (a
-/// small multiple, and 8 KiB at least), never by what they claim.
+/// Decodes a value that fills `bytes` exactly, which are at most `LIMIT`. It allocates in proportion to their number (as
+/// much as its type takes in memory for them, and up to twice that while a list grows), never by what they claim.
 ///
 /// # Errors
 /// [`DecodeError`].
@@ -67,7 +70,8 @@ pub fn decode<const LIMIT: usize, T: DeserializeOwned>(bytes: &[u8]) -> Result<T
 fn bounded<const MEMORY: usize, T: DeserializeOwned>(
     bytes: &[u8],
 ) -> Result<(T, usize), bincode::error::DecodeError> {
-    bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<MEMORY>())
+    let config = bincode::config::standard().with_limit::<MEMORY>();
+    bincode::serde::borrow_decode_from_slice(bytes, config).map(|(Wary(value), read)| (value, read))
 }
 
 /// Error texts go to logs, and a peer must not choose how long they are.
@@ -152,6 +156,39 @@ mod tests {
         assert!(matches!(decode::<1_024, Nested>(&claim), Err(DecodeError::Malformed(_))));
         assert_eq!(decode::<4, u8>(&[1, 2]), Err(DecodeError::Trailing(1)));
         assert_eq!(decode::<1, u8>(&[1, 2]), Err(DecodeError::TooLong { len: 2, max: 1 }));
+    }
+
+    /// Says whether it was told how many elements there are, and reads none.
+    #[derive(Debug, PartialEq)]
+    struct Hint(Option<usize>);
+
+    impl<'de> serde::Deserialize<'de> for Hint {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Asks;
+            impl<'de> serde::de::Visitor<'de> for Asks {
+                type Value = Hint;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("a list")
+                }
+                fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<Hint, A::Error> {
+                    Ok(Hint(seq.size_hint()))
+                }
+            }
+            deserializer.deserialize_seq(Asks)
+        }
+    }
+
+    /// What is told of a length is what memory is taken for, up to a megabyte for each list that is open.
+    #[test]
+    fn nobody_hears_how_long_a_list_says_it_is() {
+        let claim = encode(&1_000_000_u32);
+        let told = bincode::serde::decode_from_slice::<Hint, _>(&claim, bincode::config::standard());
+        assert_eq!(told.unwrap().0, Hint(Some(1_000_000)), "bincode tells");
+        assert_eq!(decode::<64, Hint>(&claim), Ok(Hint(None)));
+        // At any depth: in an option, in a tuple, in a variant.
+        let deep = encode(&(7_u8, Some(Ok::<u32, u8>(1_000_000))));
+        let deep = decode::<64, (u8, Option<Result<Hint, u8>>)>(&deep);
+        assert_eq!(deep, Ok((7, Some(Ok(Hint(None))))));
     }
 
     /// Small numbers and short texts take more memory than bytes: a full frame of them must pass all the same.

@@ -316,7 +316,7 @@ pub struct Logging {
 /// `config.toml`.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(crate) struct File {
     name: Option<Name>,
     listen: Option<Vec<Listen>>,
     open: Option<Vec<Open>>,
@@ -339,7 +339,7 @@ impl File {
         }
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
         toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let (line, column) = line_and_column(text, at);

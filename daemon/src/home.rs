@@ -55,6 +55,29 @@ impl Papers {
     pub fn overlay(&self) -> OverlayId {
         self.grant.overlay()
     }
+
+    /// The text of `overlay.toml`.
+    pub(crate) fn to_text(&self) -> String {
+        let file = PapersFile {
+            name: self.name.clone(),
+            id: self.overlay().to_string(),
+            role: self.grant.role(),
+            grant: hex(&codec::encode(&self.grant)),
+        };
+        toml::to_string(&file).expect("strings encode, because TOML has them")
+    }
+
+    /// Reads the text of `overlay.toml`. The error says what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let file: PapersFile = toml::from_str(text).map_err(|e| e.message().to_owned())?;
+        let bytes = unhex(&file.grant).ok_or("the grant is not hexadecimal")?;
+        let grant: Grant = codec::decode::<{ PAPERS_BYTES_MAX as usize }, _>(&bytes)
+            .map_err(|e| format!("the grant: {e}"))?;
+        if grant.overlay().to_string() != file.id {
+            return Err("the grant is for another overlay than the one named".into());
+        }
+        Ok(Papers { name: file.name, grant })
+    }
 }
 
 /// `overlay.toml`.
@@ -232,14 +255,7 @@ impl Home {
                 .because(why)
                 .hint("restore it from a backup, or remove it and join the overlay again")
         };
-        let file: PapersFile = toml::from_str(&text).map_err(|e| damaged(e.message().to_owned()))?;
-        let bytes = unhex(&file.grant).ok_or_else(|| damaged("the grant is not hexadecimal".into()))?;
-        let grant: Grant = codec::decode::<{ PAPERS_BYTES_MAX as usize }, _>(&bytes)
-            .map_err(|e| damaged(format!("the grant: {e}")))?;
-        if grant.overlay().to_string() != file.id {
-            return Err(damaged("the grant is for another overlay than the one named".into()));
-        }
-        Ok(Some(Papers { name: file.name, grant }))
+        Papers::parse(&text).map(Some).map_err(damaged)
     }
 
     /// Founds an overlay: a root key, and an admin's grant for this node.
@@ -278,15 +294,7 @@ impl Home {
     /// # Errors
     /// If the disk refuses.
     pub fn keep(&self, papers: &Papers) -> Result<(), Failure> {
-        let bytes = codec::encode(&papers.grant);
-        let file = PapersFile {
-            name: papers.name.clone(),
-            id: papers.overlay().to_string(),
-            role: papers.grant.role(),
-            grant: hex(&bytes),
-        };
-        let text = toml::to_string(&file).expect("strings encode, because TOML has them");
-        self.write("overlay.toml", text.as_bytes())
+        self.write("overlay.toml", papers.to_text().as_bytes())
     }
 
     /// The port that this daemon listened on last time, so that what others remember stays true.

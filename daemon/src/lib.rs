@@ -28,6 +28,8 @@ pub mod doctor;
 mod driver;
 mod effect;
 mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gauges;
 pub mod home;
 mod http;

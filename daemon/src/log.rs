@@ -50,7 +50,7 @@ impl Guard {
     }
 }
 
-fn parse(filter: &str) -> Result<EnvFilter, Failure> {
+pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Failure> {
     EnvFilter::builder().parse(filter).map_err(|e| {
         Failure::new(Kind::BadRequest, format!("`{filter}` is not a log filter"))
             .because(e.to_string())

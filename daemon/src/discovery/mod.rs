@@ -24,7 +24,7 @@
 
 mod hits;
 mod link;
-mod packet;
+pub(crate) mod packet;
 
 use crate::clock;
 use crate::daemon::Shared;

@@ -48,7 +48,7 @@ impl Service {
 
 /// What a packet of our service says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Message {
+pub(crate) enum Message {
     /// Who is there?
     Question,
     /// This member is, at these addresses.
@@ -57,13 +57,13 @@ pub(super) enum Message {
 
 /// A member on this network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Announcement {
-    pub(super) peer: NodeId,
-    pub(super) addresses: Vec<Address>,
+pub(crate) struct Announcement {
+    pub(crate) peer: NodeId,
+    pub(crate) addresses: Vec<Address>,
 }
 
 /// The question for a service's members.
-pub(super) fn question(service: &Service) -> Vec<u8> {
+pub(crate) fn question(service: &Service) -> Vec<u8> {
     let mut bytes = header(0, 1, 0, 0);
     push_name(&mut bytes, &service.0);
     push_u16(&mut bytes, TYPE_PTR);
@@ -72,7 +72,7 @@ pub(super) fn question(service: &Service) -> Vec<u8> {
 }
 
 /// The answer. `instance` is a word of this process life that says nothing else.
-pub(super) fn announcement(service: &Service, instance: &str, announced: &Announcement) -> Vec<u8> {
+pub(crate) fn announcement(service: &Service, instance: &str, announced: &Announcement) -> Vec<u8> {
     let mut owner = vec![instance.as_bytes().to_vec()];
     owner.extend_from_slice(&service.0);
     let mut target = Vec::new();
@@ -120,7 +120,7 @@ fn push_record(bytes: &mut Vec<u8>, owner: &[Vec<u8>], kind: u16, class: u16, da
 }
 
 /// What a packet says of this service; nothing if it is about something else, or broken.
-pub(super) fn read(bytes: &[u8], service: &Service) -> Option<Message> {
+pub(crate) fn read(bytes: &[u8], service: &Service) -> Option<Message> {
     let mut reader = Reader { bytes, at: 0 };
     let _id = reader.u16()?;
     let flags = reader.u16()?;

@@ -9,7 +9,7 @@ mod databases;
 mod home;
 pub(crate) mod live;
 mod machine;
-mod quic;
+pub(crate) mod quic;
 
 pub use home::{examine_home, examine_papers};
 pub use machine::examine_machine;

@@ -62,7 +62,7 @@ fn question(ours: &[u8; ID_BYTES], theirs: &[u8; ID_BYTES]) -> Vec<u8> {
 }
 
 /// A version negotiation packet to the id that we drew: long header, version zero, our id as its destination.
-fn is_answer(bytes: &[u8], ours: &[u8; ID_BYTES]) -> bool {
+pub(crate) fn is_answer(bytes: &[u8], ours: &[u8; ID_BYTES]) -> bool {
     bytes.first().is_some_and(|first| first & 0x80 != 0)
         && bytes.get(1..5) == Some(&[0; 4])
         && bytes.get(5) == Some(&(ID_BYTES as u8))

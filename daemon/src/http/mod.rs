@@ -5,7 +5,7 @@
 mod dht;
 mod doctor;
 mod overlay;
-mod read;
+pub(crate) mod read;
 mod stream;
 mod write;
 
@@ -170,7 +170,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 }
 
 /// A request's query.
-fn parse_query<T: DeserializeOwned>(request: &axum::http::Uri) -> Result<T, Failure> {
+pub(crate) fn parse_query<T: DeserializeOwned>(request: &axum::http::Uri) -> Result<T, Failure> {
     axum::extract::Query::try_from_uri(request)
         .map(|axum::extract::Query(query)| query)
         .map_err(|e| Failure::new(Kind::BadRequest, "the query is not understood").because(e.to_string()))

@@ -352,13 +352,13 @@ fn cell_kind(cell: &chinwag_crdt::Cell) -> CellKind {
 const TOKEN_BYTES_MAX: usize = 64;
 
 /// A write's name: its replica and its first and last dot, in hexadecimal.
-pub(super) fn token(dots: &[Dot]) -> Token {
+pub(crate) fn token(dots: &[Dot]) -> Token {
     let named =
         dots.first().zip(dots.last()).map(|(first, last)| (first.replica, first.counter, last.counter));
     Token(crate::home::hex(&chinwag_base::codec::encode(&named)))
 }
 
-fn dots(token: &Token) -> Result<Vec<Dot>, Failure> {
+pub(crate) fn dots(token: &Token) -> Result<Vec<Dot>, Failure> {
     type Named = Option<(chinwag_base::ReplicaId, u64, u64)>;
     let bad = || Failure::new(Kind::BadRequest, "that is not a token of a write");
     let bytes = crate::home::unhex(&token.0).ok_or_else(bad)?;

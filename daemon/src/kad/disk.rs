@@ -172,6 +172,11 @@ fn parse(key: &[u8], row: &[u8]) -> Option<(BlobHash, Guest)> {
     (hash.as_bytes() == key).then_some((hash, Guest { bytes, from, origin, expires }))
 }
 
+/// What a row under this key is read as, written again. For fuzzing.
+pub(crate) fn reread(key: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
+    parse(key, bytes).map(|(_, guest)| row(&guest))
+}
+
 fn write(
     db: Database,
     open: impl Fn() -> Result<Database, redb::Error>,

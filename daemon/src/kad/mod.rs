@@ -22,7 +22,7 @@
 //!   The acknowledgement promises memory only; the disk follows a moment later.
 
 mod attended;
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod door;
 mod guests;
 pub(crate) mod members;

@@ -138,6 +138,15 @@ async fn read<T: DeserializeOwned>(
     Ok(decode(&bytes))
 }
 
+/// What a stream's first bytes are read as, a dialler's message and a listener's answer, each written again. For fuzzing.
+pub(crate) fn reread(bytes: &[u8]) -> [Option<Vec<u8>>; 2] {
+    fn reread<T: Serialize + DeserializeOwned>(mut stream: &[u8]) -> Option<Vec<u8>> {
+        let message = futures::executor::block_on(read::<T>(&mut stream)).ok()?.ok()?;
+        encode(&message).ok()
+    }
+    [reread::<Hello>(bytes), reread::<Answer>(bytes)]
+}
+
 /// Runs `future`, which uses a substream of `muxer`, and the muxer with it: nothing moves unless that is polled.
 pub(super) async fn drive<T>(
     muxer: &mut StreamMuxerBox,

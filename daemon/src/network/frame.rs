@@ -80,6 +80,35 @@ impl Reader {
     }
 }
 
+/// The frames that a lane's bytes are read as when each read takes `step` of them at most, and whether a goodbye came
+/// last. For fuzzing.
+pub(crate) fn frames(lane: Lane, bytes: &[u8], step: usize) -> (Vec<Vec<u8>>, bool) {
+    struct Steps<'a>(&'a [u8], usize);
+    impl AsyncRead for Steps<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let n = self.0.len().min(into.len()).min(self.1);
+            let (now, later) = self.0.split_at(n);
+            into[..n].copy_from_slice(now);
+            self.0 = later;
+            Poll::Ready(Ok(n))
+        }
+    }
+    let (mut reader, mut stream) = (Reader::new(lane), Steps(bytes, step.max(1)));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut frames = Vec::new();
+    loop {
+        match reader.poll(&mut stream, &mut cx) {
+            Poll::Ready(Ok(Incoming::Frame(frame))) => frames.push(frame),
+            Poll::Ready(Ok(Incoming::Goodbye)) => return (frames, true),
+            Poll::Ready(Err(_)) | Poll::Pending => return (frames, false),
+        }
+    }
+}
+
 /// Whether the transport gave up on a silent peer.
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     let kind = innermost_io(error).map(io::Error::kind);

@@ -111,7 +111,7 @@ fn begin(db: &Database, records: &mut Vec<Held>, bad_rows: &mut Vec<BadRow>) -> 
     Ok(commits)
 }
 
-fn read_row(place: &[u8], row: &[u8]) -> Result<Held, String> {
+pub(crate) fn read_row(place: &[u8], row: &[u8]) -> Result<Held, String> {
     let held = Held::from_row(row)?;
     if held.key.id().as_bytes() != place {
         return Err("the row is in another record's place".into());

@@ -244,7 +244,11 @@ impl Pictures {
         }
         if let Some(healed) = self.healed {
             chart.draw_series(LineSeries::new([(healed, 0.0), (healed, rows)], BLACK.stroke_width(2)))?;
-            chart.draw_series([Text::new("all mended", (healed - end * 0.1, rows * 0.97), ("sans-serif", 13))])?;
+            chart.draw_series([Text::new(
+                "all mended",
+                (healed - end * 0.1, rows * 0.97),
+                ("sans-serif", 13),
+            )])?;
         }
         Ok(())
     }
