@@ -50,6 +50,9 @@ fn what_identifies_is_written_alike() {
     assert_eq!(tail[64..], same!(&(None::<u8>, root.id()), &(None::<u8>, *root.id().as_bytes())));
 }
 
+/// What a clock says of one replica: its base, and the ranges above it.
+type Track = (NodeId, u64, Vec<(u64, u64)>);
+
 proptest! {
     #[test]
     fn numbers_and_texts_are_written_alike(
@@ -71,7 +74,7 @@ proptest! {
     ) {
         same!(&map, &map);
         // As a clock travels.
-        let ours: Vec<(NodeId, u64, Vec<(u64, u64)>)> =
+        let ours: Vec<Track> =
             rows.iter().map(|(id, base, runs)| (NodeId::from_bytes(*id), *base, runs.clone())).collect();
         same!(&ours, &rows);
     }
