@@ -1,12 +1,12 @@
 //! What is measured of a run: how long news takes, how soon a crash is known, what all of it costs.
 
-use crate::observation::{Fact, Host, Observation, Stop};
+use crate::checkers::{Checkers, Convergence, CrashKnown, FalseDeath};
+use crate::observation::{Fact, Host, Observation};
 use crate::world::Traffic;
 use chinwag_base::{Key, Moment, Value};
 use chinwag_crdt::What;
-use chinwag_membership::State;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The measurements of one run, or of many.
@@ -85,131 +85,34 @@ impl Figures {
     }
 }
 
-/// A host, as far as the recorder cares.
-#[derive(Debug, Clone, Default)]
-struct Seen {
-    runs: bool,
-    since: Option<Moment>,
-}
-
-/// A crash whose news is under way.
-#[derive(Debug)]
-struct Crash {
-    about: Host,
-    at: Moment,
-    first_suspect: Option<Moment>,
-    /// Who holds it for down, and since when.
-    down: BTreeMap<Host, Moment>,
-}
-
 /// How far a write has come.
 #[derive(Debug)]
 struct Way {
     began: Moment,
     last: Moment,
-    hosts: u32,
+    hosts: usize,
 }
 
-/// Takes the measurements from the observations.
-#[derive(Debug)]
+/// Follows writes on their way to everybody.
+#[derive(Debug, Default)]
 pub struct Recorder {
-    hosts: Vec<Seen>,
-    crashes: Vec<Crash>,
+    running: BTreeSet<Host>,
     ways: BTreeMap<(Key, Value), Way>,
-    healed: Option<Moment>,
-    sums: BTreeMap<Host, (chinwag_base::Digest, chinwag_base::Digest)>,
-    equal_since: Option<Moment>,
-    figures: Figures,
 }
 
 impl Recorder {
-    /// Of a run with so many hosts.
-    pub fn new(hosts: u32) -> Self {
-        Recorder {
-            hosts: vec![Seen::default(); hosts as usize],
-            crashes: Vec::new(),
-            ways: BTreeMap::new(),
-            healed: None,
-            sums: BTreeMap::new(),
-            equal_since: None,
-            figures: Figures::default(),
-        }
-    }
-
     /// Takes the next observation.
     pub fn observe(&mut self, observation: &Observation) {
-        let at = observation.at;
         match &observation.fact {
             Fact::Started { host } => {
-                self.hosts[host.index()] = Seen { runs: true, since: Some(at) };
-                self.close_crash(*host);
+                self.running.insert(*host);
             }
-            Fact::Stopped { host, how } => {
-                self.hosts[host.index()].runs = false;
-                if *how != Stop::Left {
-                    self.crashes.push(Crash { about: *host, at, first_suspect: None, down: BTreeMap::new() });
-                }
+            Fact::Stopped { host, .. } => {
+                self.running.remove(host);
             }
-            Fact::Believed { host, about, state, .. } => self.believed(at, *host, *about, *state),
-            Fact::Applied { key, what, local, .. } => self.applied(at, key, what, *local),
-            Fact::Healed => self.healed = Some(at),
-            Fact::Meshed => {
-                let since = self.healed.map(|healed| at.since(healed));
-                self.figures.meshed_ms.extend(since.map(millis));
-            }
-            Fact::Summed { host, state, clock } => {
-                self.sums.insert(*host, (*state, *clock));
-                let mut values = self.sums.values();
-                let first = values.next();
-                let equal = values.all(|sum| Some(sum) == first) && self.sums.len() == self.running();
-                self.equal_since = if equal { self.equal_since.or(Some(at)) } else { None };
-            }
+            Fact::Applied { key, what, local, .. } => self.applied(observation.at, key, what, *local),
             _ => {}
         }
-    }
-
-    fn running(&self) -> usize {
-        self.hosts.iter().filter(|host| host.runs).count()
-    }
-
-    fn believed(&mut self, at: Moment, host: Host, about: Host, state: State) {
-        if self.hosts.get(about.index()).is_some_and(|seen| seen.runs) {
-            match state {
-                State::Down => self.figures.false_deaths += 1,
-                State::Suspect => self.figures.false_suspicions += 1,
-                State::Alive | State::Left => {}
-            }
-            return;
-        }
-        let Some(crash) = self.crashes.iter_mut().rev().find(|crash| crash.about == about) else { return };
-        match state {
-            State::Suspect => {
-                crash.first_suspect.get_or_insert(at);
-            }
-            State::Down | State::Left => {
-                crash.down.entry(host).or_insert(at);
-            }
-            State::Alive => {
-                crash.down.remove(&host);
-            }
-        }
-    }
-
-    /// The crash is over, or the run is: what was found out of it is counted.
-    fn close_crash(&mut self, about: Host) {
-        let Some(position) = self.crashes.iter().position(|crash| crash.about == about) else { return };
-        let crash = self.crashes.remove(position);
-        let after = |moment: Moment| millis(moment.since(crash.at));
-        let first_down = crash.down.values().min().copied();
-        self.figures.first_suspect_ms.extend(crash.first_suspect.or(first_down).map(after));
-        self.figures.first_down_ms.extend(first_down.map(after));
-        // Of those who ran all the time.
-        let witnesses = self.hosts.iter().enumerate().filter(|(n, seen)| {
-            *n != about.index() && seen.runs && seen.since.is_some_and(|since| since < crash.at)
-        });
-        let downs: Option<Vec<Moment>> =
-            witnesses.map(|(n, _)| crash.down.get(&Host(n as u32)).copied()).collect();
-        self.figures.all_down_ms.extend(downs.and_then(|downs| downs.into_iter().max()).map(after));
     }
 
     fn applied(&mut self, at: Moment, key: &Key, what: &What, local: bool) {
@@ -222,20 +125,40 @@ impl Recorder {
         }
     }
 
-    /// What was measured.
-    pub fn figures(mut self, traffic: &Traffic, lasted: Duration) -> Figures {
-        for host in 0..self.hosts.len() as u32 {
-            self.close_crash(Host(host));
+    /// From a write until everybody who runs in the end had it, in milliseconds, of each write that got so far.
+    fn spread_ms(&self) -> Vec<u64> {
+        let running = self.running.len();
+        let whole = self.ways.values().filter(|way| way.hosts >= running && running > 1);
+        whole.map(|way| millis(way.last.since(way.began))).collect()
+    }
+}
+
+impl Figures {
+    /// What was measured of one run, by the recorder and by the checkers.
+    pub(crate) fn of_run(
+        recorder: &Recorder,
+        checkers: &Checkers,
+        traffic: &Traffic,
+        hosts: u32,
+        lasted: Duration,
+    ) -> Figures {
+        let mut figures = Figures { spread_ms: recorder.spread_ms(), ..Figures::default() };
+        for detection in checkers.get::<CrashKnown>().map(CrashKnown::detections).unwrap_or_default() {
+            figures.first_suspect_ms.extend(detection.first_suspect.map(millis));
+            figures.first_down_ms.extend(detection.first_down.map(millis));
+            figures.all_down_ms.extend(detection.all_down.map(millis));
         }
-        let running = self.running() as u32;
-        let spread = self.ways.values().filter(|way| way.hosts >= running && running > 1);
-        self.figures.spread_ms = spread.map(|way| millis(way.last.since(way.began))).collect();
-        if let (Some(healed), Some(equal)) = (self.healed, self.equal_since) {
-            self.figures.converged_ms.push(millis(equal.since(healed)));
+        if let Some(convergence) = checkers.get::<Convergence>() {
+            figures.meshed_ms.extend(convergence.meshed_ms());
+            figures.converged_ms.extend(convergence.converged_ms());
         }
-        let host_seconds = self.hosts.len() as f64 * lasted.as_secs_f64();
-        self.figures.bytes_per_host_second.push((traffic.bytes as f64 / host_seconds.max(0.001)) as u64);
-        self.figures
+        if let Some(deaths) = checkers.get::<FalseDeath>() {
+            figures.false_deaths = deaths.excused() + deaths.unexcused();
+            figures.false_suspicions = deaths.false_suspicions();
+        }
+        let host_seconds = f64::from(hosts) * lasted.as_secs_f64();
+        figures.bytes_per_host_second.push((traffic.bytes as f64 / host_seconds.max(0.001)) as u64);
+        figures
     }
 }
 

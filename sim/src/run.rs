@@ -79,7 +79,7 @@ pub fn run_in(world: World) -> Outcome {
 /// Runs a world to its end, and shows it to `look` after each thing that happens, with what was observed of that.
 pub fn watch(mut world: World, look: &mut dyn FnMut(&World, &[Observation])) -> Outcome {
     let mut checkers = crate::checkers::all(patience(world.plan()));
-    let mut recorder = Recorder::new(world.plan().hosts);
+    let mut recorder = Recorder::default();
     let mut seen: Vec<Observation> = Vec::new();
     while world.step() {
         seen.clear();
@@ -90,10 +90,10 @@ pub fn watch(mut world: World, look: &mut dyn FnMut(&World, &[Observation])) -> 
         }
         look(&world, &seen);
     }
-    outcome(&world, &checkers, recorder)
+    outcome(&world, &checkers, &recorder)
 }
 
-fn outcome(world: &World, checkers: &Checkers, recorder: Recorder) -> Outcome {
+fn outcome(world: &World, checkers: &Checkers, recorder: &Recorder) -> Outcome {
     let lasted = world.now().since(chinwag_base::Moment::ZERO);
     let mut exercised = world.tally().clone();
     let traffic = world.traffic();
@@ -113,7 +113,7 @@ fn outcome(world: &World, checkers: &Checkers, recorder: Recorder) -> Outcome {
         failed: checkers.violations().to_vec(),
         exercised,
         checked: checkers.looked_at().collect(),
-        figures: recorder.figures(&traffic, lasted),
+        figures: Figures::of_run(recorder, checkers, &traffic, world.plan().hosts, lasted),
         traffic,
     }
 }
