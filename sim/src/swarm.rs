@@ -80,6 +80,13 @@ pub fn draw(seed: u64, wishes: &Wishes) -> Plan {
     if wishes.quiet || wishes.partition_ms.is_some() {
         kinds.clear();
     }
+    // Some overlays have one crash for good and nothing that excuses anybody for not knowing of it.
+    let is_last_word = !kinds.is_empty() && hosts >= 3 && rng.random_bool(0.12);
+    if is_last_word {
+        kinds.retain(|kind| {
+            matches!(kind, Kind::Resets | Kind::Clocks | Kind::SlowDisks | Kind::FullDisks | Kind::Losses)
+        });
+    }
     let mut plan = Plan {
         seed,
         hosts,
@@ -96,6 +103,9 @@ pub fn draw(seed: u64, wishes: &Wishes) -> Plan {
     let mut fate = Fate { rng: &mut rng, plan: &mut plan, begin_ms: BEGIN_MS };
     for kind in &kinds {
         fate.draw(*kind);
+    }
+    if is_last_word {
+        fate.end_one();
     }
     if let Some(lasts_ms) = wishes.partition_ms {
         fate.halve(lasts_ms);
@@ -232,6 +242,14 @@ impl Fate<'_> {
         } else {
             self.push(at + lasts, Action::Start { host, damage });
         }
+    }
+
+    /// One host goes, and does not come back.
+    fn end_one(&mut self) {
+        let (at, host) = (self.any_time(), self.any_host());
+        let how = if self.rng.random_bool(0.5) { Action::Kill { host } } else { Action::PowerCut { host } };
+        self.push(at, how);
+        self.plan.gone.push(host);
     }
 
     fn damage(&mut self, at: u64, lasts: u64, host: Host) {
