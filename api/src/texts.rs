@@ -357,3 +357,29 @@ fn the_dht() {
         ),
     );
 }
+
+proptest::proptest! {
+    /// Whatever a client sends as a request, a daemon as a reply or anybody as a file: read or refused.
+    #[test]
+    fn any_json_is_read_or_refused(
+        noise in ".{0,60}",
+        op in "(set|del|incr|add|rm|x)",
+        field in "(value|value_base64|by|kind|elements|k)",
+        value in "(1|-7|null|\"\"|\"/w==\"|\"?\"|\\[\"a\",\\{\"base64\":\"/w==\"\\}\\]|\\[\\[\\]\\]|1e999|18446744073709551616)",
+    ) {
+        let request = format!(r#"{{"ops":[{{"op":"{op}","key":"k","{field}":{value}}}],"wait":{value}}}"#);
+        let write = format!(r#"{{"op":"{op}","key":"k","{field}":{value},"quorum":{value}}}"#);
+        for text in [&noise, &request, &write] {
+            if let Ok(request) = WriteRequest::from_json(text.as_bytes()) {
+                let again = serde_json::to_vec(&request).unwrap();
+                assert_eq!(WriteRequest::from_json(&again), Ok(request));
+            }
+            if let Ok(request) = crate::DhtWrite::from_json(text.as_bytes()) {
+                let again = serde_json::to_vec(&request).unwrap();
+                assert_eq!(crate::DhtWrite::from_json(&again), Ok(request));
+            }
+            let _ = serde_json::from_str::<crate::runtime::Entry>(text);
+            let _ = (text.parse::<Hex>(), text.parse::<crate::BlobHash>(), text.parse::<Wait>());
+        }
+    }
+}

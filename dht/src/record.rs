@@ -356,6 +356,32 @@ mod tests {
     }
 
     proptest! {
+        /// Bytes of a peer, or a real record with one byte changed: a record that is written again as itself, or none.
+        #[test]
+        fn any_bytes_are_a_record_or_refused(
+            noise in proptest::collection::vec(prop_oneof![any::<u8>(), 0..4_u8], 0..150),
+            real in any_record(),
+            at: prop::sample::Index,
+            to: u8,
+        ) {
+            use chinwag_base::codec;
+            let mut damaged = codec::encode(&real);
+            let at = at.index(damaged.len());
+            damaged[at] = to;
+            for bytes in [noise, damaged] {
+                if let Ok(record) = codec::decode::<65_536, Record>(&bytes) {
+                    let again = codec::decode::<65_536, Record>(&codec::encode(&record));
+                    prop_assert_eq!(again.as_ref(), Ok(&record));
+                    let _ = record.validate(NOW);
+                }
+                let _ = codec::decode::<65_536, crate::Held>(&bytes);
+                let _ = codec::decode::<65_536, crate::Message>(&bytes);
+                if let Some(key) = RecordKey::from_bytes(&bytes) {
+                    prop_assert_eq!(key.to_bytes(), bytes);
+                }
+            }
+        }
+
         #[test]
         fn hostile_records_are_refused_or_hold_their_promises(record in any_record()) {
             if let Ok(valid) = record.validate(NOW) {

@@ -185,6 +185,30 @@ fn any_entry() -> impl Strategy<Value = Entry> {
 }
 
 proptest! {
+    /// Bytes of a peer or of a damaged disk: an entry or none, and one that is written again as itself.
+    #[test]
+    fn any_bytes_are_an_entry_or_refused(
+        noise in vec(prop_oneof![any::<u8>(), 0..6_u8], 0..120),
+        real in any_entry(),
+        at: prop::sample::Index,
+        to: u8,
+    ) {
+        let mut damaged = chinwag_base::codec::encode(&real);
+        prop_assert!(damaged.len() <= real.weight());
+        let at = at.index(damaged.len());
+        damaged[at] = to;
+        for bytes in [noise, damaged] {
+            if let Ok(entry) = chinwag_base::codec::decode::<65_536, Entry>(&bytes) {
+                let _ = entry.check();
+                let again = chinwag_base::codec::encode(&entry);
+                prop_assert!(again.len() <= entry.weight());
+                prop_assert_eq!(chinwag_base::codec::decode::<65_536, Entry>(&again), Ok(entry));
+            }
+        }
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
     #[test]
     fn lies_do_not_make_order_matter(
