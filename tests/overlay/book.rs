@@ -23,8 +23,8 @@ const NOT_RUN: [(&str, usize); 9] = [
     ("not run: it needs systemd", 2),
     ("not run: it teaches the reader's own shell", 1),
     ("not run: the book plays the like of it", 2),
-    ("not run: what it finds depends on the machine", 2),
     ("not run: the simulator is a program of its own", 4),
+    ("not run: what it finds depends on the machine", 2),
 ];
 /// Commands that are played at least, so that a runner which finds none does not pass.
 const PLAYED_MIN: usize = 100;
