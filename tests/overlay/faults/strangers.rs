@@ -2,7 +2,7 @@
 
 use super::phase::{Load, agree_on};
 use super::witness::Witness;
-use crate::harness::{Ground, PATIENCE};
+use crate::harness::{Ground, PATIENCE, eventually, so};
 use crate::history::Answer;
 use crate::hostile::{noise, port, resident_kib};
 use chinwag_base::address::Transport;
@@ -12,6 +12,8 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 const CONNECTIONS: u64 = 1_000;
+/// Writes that are made at least, so that each kind is among them.
+const WRITES_MIN: usize = 80;
 /// What a daemon may grow by under them.
 const GROWTH_KIB_MAX: u64 = 200 * 1_024;
 
@@ -39,6 +41,9 @@ async fn a_thousand_garbage_connections_during_writes_disturb_nobody() {
     };
     let held = tokio::task::spawn_blocking(knock).await.unwrap();
     let (took, writes) = (begun.elapsed(), load.done());
+    // On a quick machine the noise is over after a few writes. The checkers need some of each kind.
+    let more = async || so(load.done() >= WRITES_MIN, || format!("{} writes", load.done()));
+    eventually("the writers go on", more).await;
     let history = load.end().await;
     agree_on(&history, &daemons).await;
     drop(held);
