@@ -139,8 +139,6 @@ fn scripts(args: &Args) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::{Path, PathBuf};
-
     /// `CHINWAG_BLESS=1` writes what they say now.
     #[test]
     fn scenario_files_say_what_happens() {
@@ -159,49 +157,5 @@ mod tests {
             played += 1;
         }
         assert!(played >= 11, "only {played} scenario files were found");
-    }
-
-    /// Two processes, one seed, one object each: only the time that it took may differ.
-    #[test]
-    fn a_seed_is_one_run_in_every_process() {
-        let Some(program) = program() else { return };
-        let run = || {
-            let out = std::process::Command::new(&program).args(["--seed", "7", "--json"]).output().unwrap();
-            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-            let mut json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
-            for name in ["seed", "trace_hash", "events", "failed", "converged_ms", "exercised", "checked"] {
-                assert!(json.get(name).is_some(), "{name} is missing in {json}");
-            }
-            assert!(json["failed"].as_array().unwrap().is_empty());
-            json["took_ms"] = serde_json::Value::Null;
-            json
-        };
-        assert_eq!(run(), run());
-    }
-
-    /// Exit status and object of several seeds, and what is told of nonsense.
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        let Some(program) = program() else { return };
-        for (args, why) in [
-            (vec!["--nodes", "0"], "0 is not in 1..=10000"),
-            (vec!["--duration", "0s"], "too short"),
-            (vec!["--seeds", "0"], "no seeds"),
-            (vec!["--loss", "200%"], "not a share"),
-            (vec!["--scenario", "/nowhere.toml"], "/nowhere.toml"),
-            (vec!["--script", "/nowhere.txt"], "/nowhere.txt"),
-        ] {
-            let out = std::process::Command::new(&program).args(&args).output().unwrap();
-            assert_eq!(out.status.code(), Some(2), "{args:?}");
-            let told = String::from_utf8_lossy(&out.stderr).into_owned();
-            assert!(told.contains(why), "{args:?}: {told}");
-        }
-    }
-
-    /// The program itself, which cargo has built beside this test.
-    fn program() -> Option<PathBuf> {
-        let deps = std::env::current_exe().unwrap();
-        let path = deps.parent().and_then(Path::parent).map(|dir| dir.join("chinwag-sim"));
-        path.filter(|path| path.exists())
     }
 }
