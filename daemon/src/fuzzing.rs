@@ -101,3 +101,61 @@ pub fn token(text: &str) -> Option<(usize, String)> {
 pub fn query<T: serde::de::DeserializeOwned>(path: &str) -> Option<T> {
     crate::http::parse_query(&path.parse().ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// The row of this body, with a checksum that is right.
+    fn row(body: &[u8]) -> Vec<u8> {
+        [&crc32fast::hash(body).to_le_bytes(), body].concat()
+    }
+
+    proptest! {
+        /// What a short run of the fuzz targets looks for at length: bytes from outside are read or refused.
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            bytes in vec(prop_oneof![any::<u8>(), 0..4_u8], 0..300),
+            text in "(.{0,60}|[0-9a-f+-]{0,90}|[a-z_]{1,9} = .{0,20})",
+            step in 1_usize..9,
+        ) {
+            for of in Lane::ALL {
+                let (frames, goodbye) = lane(of, &bytes, step);
+                prop_assert!(frames.iter().all(|frame| (1..=of.frame_bytes_max()).contains(&frame.len())));
+                prop_assert_eq!(lane(of, &bytes, usize::MAX), (frames, goodbye));
+            }
+            for read in [entry_row, member_row, invite_row] {
+                prop_assert_eq!(read(&bytes), None, "a checksum is not right by chance");
+                if let Some(written) = read(&row(&bytes)) {
+                    prop_assert_eq!(read(&written), Some(written));
+                }
+            }
+            let _ = (record_row(&[0; 32], &row(&bytes)), guest_row(&[0; 32], &bytes), admission(&bytes));
+            let _ = (papers(&text), config(&text), log_filter(&text), query::<chinwag_api::KeysQuery>(&text));
+            if let Some((writes, token_again)) = token(&text) {
+                prop_assert_eq!(token(&token_again), Some((writes, token_again)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_has_digits_only() {
+        let dot = |counter| chinwag_crdt::Dot {
+            replica: chinwag_base::ReplicaId {
+                node: NodeId::from_bytes([1; 32]),
+                generation: Default::default(),
+            },
+            counter,
+        };
+        let text = crate::http::read::token(&[dot(1), dot(2), dot(3)]).0;
+        assert_eq!(token(&text), Some((3, text.clone())));
+        assert_eq!(token(&text.to_uppercase()), Some((3, text.clone())));
+        assert_eq!(
+            token(&text.replacen("01", "+1", 1)),
+            None,
+            "a sign is none, whatever Rust takes for a number"
+        );
+    }
+}

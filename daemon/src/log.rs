@@ -51,11 +51,17 @@ impl Guard {
 }
 
 pub(crate) fn parse(filter: &str) -> Result<EnvFilter, Failure> {
-    EnvFilter::builder().parse(filter).map_err(|e| {
+    let refused = |why: String| {
         Failure::new(Kind::BadRequest, format!("`{filter}` is not a log filter"))
-            .because(e.to_string())
+            .because(why)
             .hint("--log info    or: --log debug    or: --log chinwag=debug,libp2p_swarm=info")
-    })
+    };
+    // tracing-subscriber 0.3.23 looks for the places of the lower-case text in the text itself and panics where the two
+    // differ in length, as at `Ⱥ`. No target, level or field of ours has such letters.
+    if !filter.is_ascii() {
+        return Err(refused("it has letters that no target, level or field has".into()));
+    }
+    EnvFilter::builder().parse(filter).map_err(|e| refused(e.to_string()))
 }
 
 /// Sends the log to standard error, through a thread of its own. The first call in a process decides.
@@ -198,5 +204,13 @@ mod tests {
     fn a_filter_that_does_not_parse_is_told() {
         let logging = Logging { filter: "chinwag=loud".into(), format: LogFormat::Text };
         assert!(install(&logging).err().unwrap().message.contains("not a log filter"));
+    }
+
+    /// It made the library panic: at the start, and in a running daemon that reads its settings again.
+    #[test]
+    fn a_filter_with_letters_that_grow_in_lower_case_is_told() {
+        let filter = " \u{23a}2$e\u{468}<\u{202e}<%\u{ba80a}'y:\u{23a}x\u{82357}{\u{68087}r=\u{b5e81}";
+        assert!(parse(filter).is_err());
+        assert!(parse("info,chinwag=debug").is_ok());
     }
 }
