@@ -94,7 +94,7 @@ pub enum Fact {
     /// The driver made no further fault from here on: all cuts are mended, all pauses over, all disks have room, and
     /// every process that is to run has been started.
     Healed,
-    /// Every process that runs holds exactly those that run for alive, and is connected to all of them.
+    /// Every process that runs holds exactly those that run for alive, and is connected to all of them by streams that flow.
     Meshed,
     /// A client asks a node to write, all or nothing.
     Asked {

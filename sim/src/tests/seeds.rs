@@ -3,8 +3,11 @@
 use crate::run::run;
 use crate::swarm::{Wishes, draw};
 
-/// Seeds that once showed a fault of a core, each with what it showed.
-const ONCE_FAILED: [(u64, &str); 0] = [];
+/// Seeds that once failed, each with what it showed.
+const ONCE_FAILED: [(u64, &str); 2] = [
+    (91, "a wiped disk and a clock that is behind: the process stops, and nobody starts it again"),
+    (962, "a stream that a cut has stalled is retried up to as late as the cut was long"),
+];
 
 #[test]
 fn drawn_overlays_keep_what_they_promise() {

@@ -96,7 +96,8 @@ impl World {
         self.looks.since = self.elapsed();
     }
 
-    /// Whether everybody who runs holds exactly those who run for alive, and is connected to all of them.
+    /// Whether everybody who runs holds exactly those who run for alive, and is connected to all of them by streams that
+    /// flow.
     fn is_meshed(&self) -> bool {
         /// Larger overlays are compared by their views' digests, and need no connection of each with each.
         const EXACT_MAX: usize = 64;
@@ -116,7 +117,10 @@ impl World {
                         .membership()
                         .member(local, &self.id_of(*other))
                         .is_some_and(|m| m.state == State::Alive);
-                    is_alive && (other == host || machine.links.contains_key(other))
+                    let link = machine.links.get(other);
+                    is_alive
+                        && (other == host
+                            || link.is_some_and(|link| !self.network.is_stalled(link.connection)))
                 };
                 if !running.iter().all(knows) {
                     return false;

@@ -128,6 +128,18 @@ impl Network {
         Some(&mut self.connections.get_mut(id as usize)?.as_mut()?.directions[from as usize])
     }
 
+    /// Whether some stream of this connection still waits for the retry of a packet that a cut has eaten. It comes up to
+    /// as late as the cut was long, and until then one end is not heard.
+    pub(crate) fn is_stalled(&self, id: ConnectionId) -> bool {
+        /// Retries that fail in a row by mere loss are fewer.
+        const ATTEMPTS: u32 = 4;
+        let stalls = |direction: &Direction| {
+            let trouble = direction.trouble.as_ref();
+            trouble.is_some_and(|t| t.stalls.iter().flatten().any(|stall| stall.attempt >= ATTEMPTS))
+        };
+        self.get(id).is_some_and(|connection| connection.directions.iter().any(stalls))
+    }
+
     pub(crate) fn is_cut(&self, from: Host, to: Host) -> bool {
         !self.cuts.is_empty() && self.cuts.contains_key(&(from, to))
     }
