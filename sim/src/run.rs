@@ -139,6 +139,7 @@ pub fn patience(plan: &Plan) -> Patience {
     };
     let retries = round_trip.max(Duration::from_millis(30)) * lossy;
     // With stalls that a member has admitted, silence alone takes four times as long as phi does.
+    let cuts = has(|action| matches!(action, Action::Cut { .. } | Action::Partition { .. }));
     let stalls = has(|action| matches!(action, Action::Pause { .. }));
     let data = network.bytes_per_second.map_or(Duration::ZERO, |rate| {
         let bytes = 600 * plan.steps.len() as u64 * u64::from(plan.hosts);
@@ -147,7 +148,8 @@ pub fn patience(plan: &Plan) -> Patience {
     const ROUND: Duration = Duration::from_millis(1_200);
     Patience {
         crash_known: Duration::from_secs(if stalls { 160 } else { 45 * slow }),
-        meshed: Duration::from_secs(75),
+        // A stream that a cut has stalled is retried up to a minute later.
+        meshed: Duration::from_secs(if cuts { 140 } else { 75 }),
         converged: 3 * ROUND + 3 * retries + 8 * Duration::from_micros(plan.disk.fsync_us.1) + data,
         aftermath: Duration::from_secs(45 * slow),
     }

@@ -17,6 +17,8 @@ use std::time::Duration;
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a client waits for the owners of a record.
 const ASK_MAX: Duration = Duration::from_secs(5);
+/// How long somebody waits who reads in the end: streams that lose packets may need several retries.
+const READ_MAX: Duration = Duration::from_secs(15);
 /// The share of writes whose token a client takes to another node.
 const TOKENS: f64 = 0.2;
 
@@ -137,18 +139,18 @@ impl World {
         self.machines[host.index()].open.insert(number, Open::Put(request));
         self.count("puts");
         let ask = Ask::Put { key, edit: Edit::Add(element), expires: None, quorum: None };
-        self.ask(host, number, ask);
+        self.ask(host, number, ask, ASK_MAX);
     }
 
     /// Somebody reads a record through a node.
     pub(crate) fn read_record(&mut self, host: Host, key: Key) {
         let number = self.next_request();
         self.machines[host.index()].open.insert(number, Open::Read(key.clone()));
-        self.ask(host, number, Ask::Get { key: RecordKey::Cell(key), quorum: None });
+        self.ask(host, number, Ask::Get { key: RecordKey::Cell(key), quorum: None }, READ_MAX);
     }
 
-    fn ask(&mut self, host: Host, number: u64, ask: Ask) {
-        let until = self.moment_of(host) + ASK_MAX;
+    fn ask(&mut self, host: Host, number: u64, ask: Ask, at_most: Duration) {
+        let until = self.moment_of(host) + at_most;
         self.give(host, Input::Ask { request: chinwag_dht::RequestId(number), ask, until });
     }
 

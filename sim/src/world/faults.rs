@@ -335,7 +335,7 @@ impl World {
     }
 
     /// A host does not come back: what its disk alone held is gone.
-    fn give_up(&mut self, host: Host) {
+    pub(crate) fn give_up(&mut self, host: Host) {
         let disk = std::mem::take(&mut self.machines[host.index()].disk);
         let lost = self.lost_with(&disk.log, &disk.records);
         if !lost.is_empty() {

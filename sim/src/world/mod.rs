@@ -305,6 +305,10 @@ impl World {
             Happening::Gone(host, life) => {
                 if self.is_alive(host, life) {
                     self.stop(host, Stop::Left);
+                    if self.stage != Stage::Faults {
+                        // It was saying goodbye when all was mended, and takes along what nobody else has.
+                        self.give_up(host);
+                    }
                 }
             }
             Happening::Fails(host, life) => {

@@ -132,7 +132,7 @@ impl Network {
     /// as late as the cut was long, and until then one end is not heard.
     pub(crate) fn is_stalled(&self, id: ConnectionId) -> bool {
         /// Retries that fail in a row by mere loss are fewer.
-        const ATTEMPTS: u32 = 4;
+        const ATTEMPTS: u32 = 5;
         let stalls = |direction: &Direction| {
             let trouble = direction.trouble.as_ref();
             trouble.is_some_and(|t| t.stalls.iter().flatten().any(|stall| stall.attempt >= ATTEMPTS))
