@@ -257,9 +257,10 @@ impl Handle {
         let mut stop = self.shared.stop.subscribe();
         let how = stop.wait_for(Option::is_some).await.map(|how| how.clone());
         match how.ok().flatten() {
-            Some(Stopped::Failed(why)) => {
-                Err(Failure::new(Kind::Storage, "the daemon had to stop").because(why).hint("see its log"))
-            }
+            Some(Stopped::Failed(why)) => Err(Failure::new(Kind::Storage, "the daemon had to stop")
+                .because(why)
+                .hint("see its log")
+                .hint("if its store may be damaged: chinwag doctor")),
             _ => Ok(()),
         }
     }

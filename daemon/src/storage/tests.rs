@@ -1,5 +1,7 @@
 //! What the disk may do to us, and what must come of it.
 
+use super::database::{close, placeholder};
+use super::faulty::Faults;
 use super::*;
 use chinwag_base::invite::Secret;
 use chinwag_base::{Keypair, NodeId, ReplicaId, Role};
@@ -152,6 +154,24 @@ async fn flipped_bytes_are_noticed() {
         }
     }
     assert!(refused + lost > 0, "the damage was real");
+}
+
+/// Damage in what redb notes of free pages shows only when a page is wanted. Whoever waits for the commit is told.
+#[tokio::test]
+async fn a_write_that_meets_pages_that_contradict_each_other_ends_the_process_with_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let mut store = open(&path, NOW, 1).unwrap().store;
+    let faults = Arc::new(Faults::default());
+    close(std::mem::replace(&mut store.db, placeholder().unwrap()));
+    store.db = faults.open(&path).unwrap();
+    let (report, mut stored) = mpsc::unbounded_channel();
+    let (storage, thread) = Storage::start(store, report).unwrap();
+    faults.panics.store(true, std::sync::atomic::Ordering::SeqCst);
+    storage.commit(BatchId(1), entries(3));
+    let Some(Stored::Broken(why)) = stored.recv().await else { panic!("it is told") };
+    assert!(why.contains("contradict"), "{why}");
+    thread.join().expect("the thread has not panicked");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The writer thread: takes everything that waits, commits it as one transaction, and tells everyone.
 
-use super::database::{is_for_want_of_room, open_database, placeholder};
+use super::database::{close, is_for_want_of_room, open_database, placeholder};
 use super::invites::{self, OpenInvite, Redeemed};
 use super::rows::Row;
 use super::{CACHE_BYTES, LOG, MEMBERS, Store};
@@ -13,6 +13,7 @@ use chinwag_gossip::BatchId;
 use chinwag_membership::Record;
 use redb::ReadableDatabase;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -166,18 +167,22 @@ impl Writer {
             {
                 jobs.push(job);
             }
-            let close = jobs.iter().any(|job| matches!(job, Job::Close));
+            let ends = jobs.iter().any(|job| matches!(job, Job::Close));
             // A page that could not be written waits here for the next turn of the book.
             self.pages.append(&mut self.book.lock().expect(UNPOISONED));
             let jobs = self.without_strangers(jobs);
             if jobs.is_empty() {
                 continue;
             }
-            if let Err(broken) = self.write(jobs) {
+            // redb answers pages that contradict each other with a panic. Damage that no row shows, in what it notes of
+            // free pages, is met only now.
+            let written = catch_unwind(AssertUnwindSafe(|| self.write(jobs)))
+                .unwrap_or_else(|_panic| Err("the pages of the store contradict each other".into()));
+            if let Err(broken) = written {
                 let _ = self.stored.send(Stored::Broken(broken));
-                return;
+                return close(self.store.db);
             }
-            if close {
+            if ends {
                 return;
             }
         }

@@ -4,7 +4,8 @@ use super::luck::Luck;
 use crate::full_disk::Disk;
 use crate::harness::{Daemon, Ground, add, agree, eventually, incr, register, set};
 use crate::settings::is_long;
-use chinwag_api::{Content, Count, Kind, MemberState};
+use chinwag_api::{Bytes, Content, Count, Kind, MemberState, Wait, WriteRequest};
+use std::collections::BTreeSet;
 
 /// Writes that end up everywhere.
 async fn fill(daemons: &[&Daemon], round: usize) {
@@ -58,38 +59,93 @@ async fn a_member_whose_data_directory_was_deleted_joins_anew_and_gets_everythin
     is_full(&[&alpha, &beta, &gamma], 3).await;
 }
 
+/// What was written through members of which one may stop at any moment.
+#[derive(Default)]
+struct Written {
+    /// These are everywhere.
+    surely: BTreeSet<Bytes>,
+    /// Of these nobody was told.
+    perhaps: BTreeSet<Bytes>,
+}
+
+impl Written {
+    /// A register, a count and an element through `daemon`. Whether they are then everywhere: one member that has stopped
+    /// spoils it.
+    async fn write(&mut self, daemon: &Daemon, is_damaged: bool, round: usize) -> bool {
+        let name = format!("{}-{round}", daemon.name);
+        let ops = vec![set(format!("k/{name}"), "a value"), incr("n", 1), add("s", &[&name])];
+        let request = WriteRequest { ops, wait: Some(Wait::All), timeout_ms: Some(10_000) };
+        let reply = daemon.client.write(&request).await;
+        let is_everywhere = reply.as_ref().is_ok_and(|reply| reply.met);
+        // One whose store is damaged may lose it before anybody else has heard.
+        let is_kept = is_everywhere || reply.is_ok() && !is_damaged;
+        if is_kept { &mut self.surely } else { &mut self.perhaps }.insert(name.as_str().into());
+        is_everywhere
+    }
+
+    async fn is_in(&self, daemon: &Daemon) {
+        let Ok(Content::Set { elements }) = daemon.get("s").await else { panic!("a set") };
+        let elements = BTreeSet::from_iter(elements);
+        assert!(self.surely.is_subset(&elements), "{} lacks {:?}", daemon.name, &self.surely - &elements);
+        let strange = &(&elements - &self.surely) - &self.perhaps;
+        assert!(strange.is_empty(), "{} has {strange:?}", daemon.name);
+        let count = Content::Counter { count: Count(elements.len() as i128) };
+        assert_eq!(daemon.get("n").await, Ok(count), "what one write changes is there together");
+        for name in elements {
+            let key = format!("k/{}", String::from_utf8_lossy(name.as_bytes()));
+            assert_eq!(daemon.get(&key).await, Ok(register("a value")), "{}", daemon.name);
+        }
+    }
+}
+
 /// Whatever bytes are wrong, the member comes back with everything: by itself, or once its store is out of the way, as
-/// it says itself.
+/// it says itself. It may say so at its start, or later, when it first wants a page of which wrong things are noted.
 #[tokio::test]
 async fn flipped_bytes_in_one_store_cost_the_overlay_nothing() {
     let rounds = if is_long() { 20 } else { 3 };
     let mut luck = Luck::of_this_run();
     let ground = Ground::new();
     let [alpha, beta, mut gamma] = ground.overlay(["alpha", "beta", "gamma"]).await;
-    let (mut refused, mut mended) = (0, 0);
+    let mut written = Written::default();
+    let (mut refused, mut stopped) = (0, 0);
     for round in 0..rounds {
-        fill(&[&alpha, &beta, &gamma], round).await;
-        gamma.kill_9();
-        let store = gamma.data.join("store.redb");
-        let mut bytes = std::fs::read(&store).unwrap();
-        for _ in 0..64 {
-            let at = luck.below(bytes.len() as u64) as usize;
-            bytes[at] ^= 1 << luck.below(8);
+        let (data, store) = (gamma.data.clone(), gamma.data.join("store.redb"));
+        let move_aside = |n: usize| std::fs::rename(&store, data.join(format!("store.{round}.{n}")));
+        let says_so = |gamma: &Daemon| assert!(gamma.log().contains("try: "), "{}", gamma.log());
+        if round > 0 {
+            gamma.kill_9();
+            let mut bytes = std::fs::read(&store).unwrap();
+            for _ in 0..64 {
+                let at = luck.below(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << luck.below(8);
+            }
+            std::fs::write(&store, bytes).unwrap();
+            // Meanwhile the others go on.
+            alpha.write(vec![set("meanwhile", &round.to_string())]).await.unwrap();
+            if gamma.try_start_again().await.is_err() {
+                refused += 1;
+                says_so(&gamma);
+                move_aside(0).unwrap();
+                gamma.start_again().await;
+            }
         }
-        std::fs::write(&store, bytes).unwrap();
-        // Meanwhile the others go on.
-        alpha.write(vec![set(format!("k/alpha/{round}"), "a value")]).await.unwrap();
-        if gamma.try_start_again().await.is_err() {
-            refused += 1;
-            assert!(gamma.log().contains("try: "), "{}", gamma.log());
-            std::fs::rename(&store, gamma.data.join(format!("store.{round}"))).unwrap();
-            gamma.start_again().await;
-        } else {
-            mended += 1;
+        for n in 0..3 {
+            if !written.write([&alpha, &beta, &gamma][n], n == 2, round).await {
+                // It is why.
+                gamma.ended().await;
+                stopped += 1;
+                says_so(&gamma);
+                move_aside(1 + n).unwrap();
+                gamma.start_again().await;
+            }
         }
-        is_full(&[&alpha, &beta, &gamma], 3 * (round + 1)).await;
+        agree(&[&alpha, &beta, &gamma]).await;
+        for daemon in [&alpha, &beta, &gamma] {
+            written.is_in(daemon).await;
+        }
     }
-    eprintln!("of {rounds} damaged stores {refused} were refused and {mended} mended");
+    let damaged = rounds - 1;
+    eprintln!("of {damaged} damaged stores {refused} were refused, and {stopped} given up later");
 }
 
 #[tokio::test]
