@@ -91,6 +91,7 @@ impl World {
         machine.node = Some(Box::new(node));
         machine.run = Run::Runs;
         machine.life = life;
+        machine.restarted = (before != Run::Never).then_some(self.now);
         machine.tick_at = None;
         self.count(if before == Run::Never { "starts" } else { "restarts" });
         self.observe(Fact::Started { host });

@@ -3,7 +3,7 @@
 use super::World;
 use super::queue::Happening;
 use crate::observation::{Fact, Host};
-use chinwag_base::Digest;
+use chinwag_base::{Digest, Moment};
 use chinwag_membership::State;
 use rand::RngExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const MESH_MAX: Duration = Duration::from_secs(240);
 const AGREE_MAX: Duration = Duration::from_secs(60);
 const READ_MAX: Duration = Duration::from_secs(20);
+/// A node that has started again counts those whom it remembers among the owners of records for so long (30 s of its
+/// own), whether they are there or not.
+const HOPE: Duration = Duration::from_secs(31);
 /// Hosts through which each record is read in the end.
 const READERS: usize = 3;
 
@@ -66,7 +69,8 @@ impl World {
                 let calm = Duration::from_millis(self.plan.calm_ms);
                 let is_calm = self.looks.agreed_since.is_some_and(|since| elapsed >= since + calm)
                     && elapsed >= self.plan.heal() + calm
-                    && self.is_handed_over();
+                    && self.is_handed_over()
+                    && !self.somebody_hopes();
                 if is_calm || in_stage > AGREE_MAX + calm {
                     self.read_records();
                     self.enter(Stage::Read);
@@ -151,6 +155,13 @@ impl World {
             self.node(*host)
                 .is_none_or(|node| node.dht().handing_off() == 0 && node.dht().open_requests() == 0)
         })
+    }
+
+    /// Whether a node may still wait for one that does not run.
+    fn somebody_hopes(&self) -> bool {
+        let all_run = self.machines.iter().all(|machine| machine.is_up());
+        let hopes = |at: Moment| self.now < at + HOPE;
+        !all_run && self.machines.iter().any(|m| m.runs() && m.restarted.is_some_and(hopes))
     }
 
     fn read_records(&mut self) {

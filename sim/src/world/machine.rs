@@ -53,6 +53,8 @@ pub(crate) struct Machine {
     pub(crate) run: Run,
     pub(crate) node: Option<Box<Node>>,
     pub(crate) life: Life,
+    /// When its present life began, if there was one before.
+    pub(crate) restarted: Option<Moment>,
     pub(crate) disk: Disk,
     /// By how much its wall clock is ahead of the true time.
     pub(crate) ahead_ms: i64,
@@ -100,6 +102,7 @@ impl Machine {
             run: Run::Never,
             node: None,
             life: 0,
+            restarted: None,
             disk: Disk::default(),
             ahead_ms: 0,
             booted,

@@ -2,9 +2,10 @@
 //!
 //! A connection has a direction each way, and each direction three lanes, as the daemon's have. On a *stream* nothing is
 //! lost and nothing overtakes: a lost packet, or a cut, stalls the stream until the packet is sent again, later and
-//! later as TCP does (RFC 6298, section 5.5), and whatever comes behind it waits (head-of-line blocking). Over TCP
-//! all lanes are one stream, over QUIC each is its own. As *datagrams*, probe and gossip frames are lost, doubled and
-//! reordered instead; bulk frames keep their stream.
+//! later as TCP does (RFC 6298, section 5.5), and whatever comes behind it waits (head-of-line blocking). Three packets
+//! that arrive behind it tell the sender sooner (fast retransmit: RFC 5681, section 3.2). Over TCP all lanes are one
+//! stream, over QUIC each is its own. As *datagrams*, probe and gossip frames are lost, doubled and reordered instead;
+//! bulk frames keep their stream.
 //!
 //! What a receiver has not taken yet is bounded by a window for each lane. Beyond it, and while a link is busy, frames
 //! wait at their sender in the daemon's own queues ([`chinwag_node::lanes`]), where the probe lane keeps the newest
@@ -27,6 +28,8 @@ const WINDOW_BYTES: u32 = 256 * 1024;
 const RETRY_MIN: Duration = Duration::from_millis(30);
 /// How long it is waited for at most.
 const RETRY_MAX: Duration = Duration::from_secs(60);
+/// So many packets that arrive behind a lost one tell the sender that it is lost.
+const ARRIVALS_BEHIND: u32 = 3;
 /// How long after the first copy of a datagram the second may come.
 const DUPLICATE_LATE: Duration = Duration::from_secs(5);
 /// What a frame weighs beside its own bytes: packet, encryption, length.
@@ -69,6 +72,10 @@ struct Trouble {
 #[derive(Debug, Default)]
 struct Stall {
     attempt: u32,
+    /// When the packet is sent again. It may have been later before.
+    due: Moment,
+    /// Packets behind it that have arrived since it was last sent.
+    arrived: u32,
     held: VecDeque<(Lane, Vec<u8>)>,
 }
 
@@ -278,10 +285,14 @@ impl World {
         direction.open[lane as usize] += bytes.len() as u32;
         if let Some(stall) = direction.trouble.as_mut().and_then(|t| t.stalls[group as usize].as_mut()) {
             stall.held.push_back((lane, bytes));
+            stall.arrived += u32::from(!is_cut && !is_lost);
+            if stall.arrived == ARRIVALS_BEHIND && !self.network.is_cut(receiver, sender) {
+                self.expect_retry(id, from, group, 0);
+            }
         } else if is_cut || is_lost {
             let trouble = direction.trouble.get_or_insert_default();
             trouble.stalls[group as usize] =
-                Some(Stall { attempt: 0, held: VecDeque::from([(lane, bytes)]) });
+                Some(Stall { held: VecDeque::from([(lane, bytes)]), ..Stall::default() });
             self.expect_retry(id, from, group, 0);
         } else {
             self.deliver(id, from, lane, start, bytes);
@@ -320,7 +331,13 @@ impl World {
         let round_trip =
             Duration::from_micros(2 * (self.plan.network.latency_us.1 + self.plan.network.distance_us));
         let wait = (round_trip.max(RETRY_MIN) * 2u32.saturating_pow(attempt.min(16))).min(RETRY_MAX);
-        self.queue.put(self.now + wait, Happening::Retry { connection: id, from, group });
+        let at = self.now + wait;
+        let trouble = self.network.direction(id, from).and_then(|d| d.trouble.as_mut());
+        let Some(stall) = trouble.and_then(|t| t.stalls[group as usize].as_mut()) else { return };
+        if stall.due <= self.now || at < stall.due {
+            stall.due = at;
+            self.queue.put(at, Happening::Retry { connection: id, from, group });
+        }
     }
 
     pub(crate) fn on_retry(&mut self, id: ConnectionId, from: u8, group: u8) {
@@ -331,8 +348,12 @@ impl World {
         let Some(direction) = self.network.direction(id, from) else { return };
         let Some(trouble) = &mut direction.trouble else { return };
         let Some(stall) = &mut trouble.stalls[group as usize] else { return };
+        if self.now < stall.due {
+            return; // It was sent sooner, and waits again.
+        }
         if fails {
             stall.attempt += 1;
+            stall.arrived = 0;
             let attempt = stall.attempt;
             return self.expect_retry(id, from, group, attempt);
         }
