@@ -28,8 +28,8 @@
 //!   them have answered, and shows the join of what they hold. With w + r > k a read meets every put that owners alone
 //!   have made done.
 //! - **Stand-ins** (Dynamo, section 4.6: sloppy quorum and hinted hand-off). An owner that is late by its RTO stays asked, and the next
-//!   member in the ranking is asked beside it; it counts towards the quorum, and hands on what it took when the owners are back. Until then a read for which all owners
-//!   answer may miss that put.
+//!   member in the ranking is asked beside it; it counts towards the quorum of a put, and towards that of a read if it holds
+//!   something. It hands on what it took when the owners are back. Until then a read for which all owners answer may miss that put.
 //! - **Read repair** (Dynamo, section 5). Owners that answer a read with less than the join are sent it.
 //! - **Hand-off**. Owners compare what each two of them share by one sum of digests, when the membership has changed and now and
 //!   then; only where the sums differ do they list it (`handoff.rs`).

@@ -170,6 +170,17 @@ impl Operation {
         self.this_round().iter().filter(|asked| asked.holds.is_some()).count()
     }
 
+    /// Answers that count towards the quorum of a read. A stand-in that has nothing says only that no put needed it: if it
+    /// counted, owners that are late, or out of reach, could be outvoted by members that were never sent anything.
+    pub(crate) fn votes(&self) -> usize {
+        let counts = |asked: &&Inquiry| match &asked.holds {
+            None => false,
+            Some(Holds::Nothing) => asked.shown.rank < self.owners,
+            Some(Holds::Cell(_) | Holds::Blob) => true,
+        };
+        self.this_round().iter().filter(counts).count()
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         self.with(|verdict| *verdict == Verdict::Waiting) > 0
     }

@@ -75,8 +75,8 @@ impl Dht {
 
     fn go_on_with_get(&mut self, number: u64) {
         let Some(operation) = self.operations.open.get_mut(&number) else { return };
-        let (answers, waiting) = (operation.answers(), operation.is_waiting());
-        if answers < operation.quorum {
+        let (votes, waiting) = (operation.votes(), operation.is_waiting());
+        if votes < operation.quorum {
             return self.give_up_if_hopeless(number);
         }
         let Work::Get { found, then, key } = &mut operation.work else { return };
@@ -159,6 +159,7 @@ impl Dht {
         let Some(operation) = self.operations.open.get(&number) else { return };
         let answered = match &operation.work {
             Work::Put(_) => operation.with(|verdict| *verdict == Verdict::Stored),
+            Work::Get { key: RecordKey::Cell(_), .. } => operation.votes(),
             Work::Get { .. } | Work::Find { .. } => operation.answers(),
         };
         let is_find = matches!(operation.work, Work::Find { .. });

@@ -142,6 +142,28 @@ fn a_majority_of_hung_owners_costs_an_rto_and_stand_ins_take_their_place() {
     assert!(world.owners_agree(&cell("k")));
 }
 
+/// Owners that are late hold the record; those beside them were never sent it.
+#[test]
+fn stand_ins_that_hold_nothing_do_not_outvote_owners_that_are_late() {
+    let mut world = World::of(32);
+    let (stranger, owners) = outsider(&world, &cell("k"));
+    world.put(owners[0], "k", "hello");
+    world.run(ms(200));
+    for all in [&owners[..], &owners[..3]] {
+        for owner in all {
+            world.machines.get_mut(&node(*owner)).unwrap().hung = true;
+        }
+        let request = world.ask(stranger, get("k"));
+        world.run(ms(1_500));
+        assert_eq!(world.answered(request), None, "nobody who could know has said anything");
+        for owner in all {
+            world.machines.get_mut(&node(*owner)).unwrap().hung = false;
+        }
+        world.run(ms(500));
+        assert_eq!(values(&world.answered(request).unwrap()), ["hello"]);
+    }
+}
+
 #[test]
 fn a_blob_goes_in_and_comes_out_and_a_hung_holder_is_passed_by() {
     let mut world = World::of(16);
