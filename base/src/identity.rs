@@ -20,6 +20,7 @@ pub struct NodeId([u8; 32]);
 
 /// As arrays compare, but for a call of `memcmp` at each step of each search: keys differ in their first bytes.
 impl Ord for NodeId {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         let head =
             |id: &NodeId| u64::from_be_bytes(*id.0.first_chunk().expect("8 bytes, because an id has 32"));

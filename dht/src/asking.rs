@@ -233,7 +233,9 @@ impl Dht {
             self.operations.questions.insert(question, (number, asked));
             self.operations.timers.insert((late_at, number));
             self.send(node, message);
-        } else if node == me {
+        } else if node != me {
+            self.reach(node);
+        } else {
             self.ask_ourselves(number, asked, id, message);
         }
         reachable

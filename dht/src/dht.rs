@@ -239,6 +239,13 @@ impl Dht {
         }
     }
 
+    /// Asks for a connection to a member. Small overlays are full meshes, and dial everybody in any case.
+    pub(crate) fn reach(&mut self, peer: NodeId) {
+        if !self.peers.contains_key(&peer) && self.is_here(&peer) {
+            self.output(Output::Reach { peer });
+        }
+    }
+
     fn on_peer_up(&mut self, peer: NodeId) {
         self.peers.entry(peer).or_default();
         match self.members.get(&peer).and_then(|member| member.rtt) {

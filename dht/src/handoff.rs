@@ -206,8 +206,13 @@ impl Dht {
         }
     }
 
-    /// Tells every connected member what this node shares with it.
+    /// Tells every connected member what this node shares with it. Those with whom it shares something and is not
+    /// connected are told once they are.
     fn compare(&mut self, urgent: bool) {
+        let shares = self.hand_off.sums.iter().filter(|(_, (records, _))| *records > 0);
+        for peer in shares.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+            self.reach(peer);
+        }
         let peers: Vec<NodeId> = self.peers.keys().copied().filter(|peer| self.is_here(peer)).collect();
         for peer in peers {
             self.send_sum(peer, urgent, false);
@@ -284,6 +289,7 @@ impl Dht {
         self.hand_off.refused_until.retain(|_, until| *until > now);
         while let Some(peer) = self.hand_off.next_in_line() {
             self.hand_off.waiting.remove(&peer);
+            self.reach(peer);
             if peer != self.me
                 && self.peers.contains_key(&peer)
                 && !self.hand_off.refused_until.contains_key(&peer)

@@ -216,6 +216,11 @@ pub enum Output {
         /// By place.
         changes: Vec<(Id, Change)>,
     },
+    /// This member has to be asked, or handed records, and is not connected.
+    Reach {
+        /// Who.
+        peer: NodeId,
+    },
     /// Read the bytes of the blob in this place, then say `Loaded`.
     Load {
         /// The read.

@@ -75,7 +75,7 @@ pub struct Config {
     pub retention: Duration,
     /// Silence alone decides after this time at the earliest, when too few others can be asked.
     pub silence_min: Duration,
-    /// Connections that are opened without need, so that they exist before they are needed.
+    /// Up to so many members everybody is connected to everybody; beyond, with about 2K + 8 others.
     pub mesh_max: usize,
     /// The oldest and the newest wire protocol that this node says it speaks.
     pub protocols: (u16, u16),
@@ -93,7 +93,7 @@ impl Config {
             phi_down: 8.0,
             retention: Duration::from_secs(72 * 3_600),
             silence_min: Duration::from_secs(30),
-            mesh_max: 250,
+            mesh_max: 128,
             protocols: (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION),
             pool: RecordPool::default(),
         }

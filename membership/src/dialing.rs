@@ -140,6 +140,9 @@ impl Membership {
             return;
         }
         addresses.truncate(ADDRESSES_MAX);
+        if self.view.is_present(&peer) && !self.is_dialled(&peer) {
+            return; // A member that others hold on to.
+        }
         if self.dialer.seeds.get(&peer) == Some(&addresses) {
             return; // Discovery repeats itself; the schedule goes on.
         }
@@ -152,8 +155,9 @@ impl Membership {
 
     pub(crate) fn on_connected(&mut self, now: Moment, peer: NodeId) {
         self.dialer.drop_plan(&peer);
-        self.dialer.under_way.remove(&peer);
+        let dialled = self.dialer.under_way.remove(&peer).is_some();
         let link = self.links.entry(peer).or_default();
+        (link.dialled, link.opened) = (dialled, Some(now));
         self.connections += usize::from(!std::mem::replace(&mut link.connected, true));
         link.unanswered.clear();
         link.told = None;
@@ -166,6 +170,7 @@ impl Membership {
         if back {
             self.dialer.hasten(now);
         }
+        self.make_room(now);
     }
 
     pub(crate) fn on_disconnected(&mut self, now: Moment, peer: NodeId, reason: Lost) {
@@ -274,7 +279,8 @@ impl Membership {
             let Some(&(due, peer)) = self.dialer.by_time.first().filter(|(due, _)| *due <= now) else {
                 break;
             };
-            if self.is_connected(&peer) || self.standing == crate::Standing::Left {
+            let is_wanted = self.is_dialled(&peer) || self.dialer.seeds.contains_key(&peer);
+            if self.is_connected(&peer) || !is_wanted || self.standing == crate::Standing::Left {
                 self.dialer.drop_plan(&peer);
                 continue;
             }
@@ -286,10 +292,7 @@ impl Membership {
             }
             let plan = Plan { due: due.max(now) + BACKOFF_MAX, failures };
             self.dialer.plan(peer, plan);
-            let crowded = self.connections >= self.config.mesh_max;
-            if !crowded || self.subjects.contains(&peer) || !self.view.is_present(&peer) {
-                self.dial(now, peer);
-            }
+            self.dial(now, peer);
         }
     }
 
@@ -299,7 +302,7 @@ impl Membership {
 
     /// A member just learned of is dialled by the one with the smaller id at once, by the other a little later.
     pub(crate) fn plan_first_dial(&mut self, now: Moment, peer: NodeId) {
-        if !self.is_connected(&peer) && !self.dialer.under_way.contains_key(&peer) {
+        if self.is_dialled(&peer) && !self.is_connected(&peer) && !self.dialer.under_way.contains_key(&peer) {
             let due = if self.id < peer { now } else { now + COURTESY };
             self.dialer.plan(peer, Plan { due, failures: 0 });
         }
@@ -314,7 +317,7 @@ impl Membership {
 
     fn is_awaited(&self, peer: &NodeId) -> bool {
         match self.view.get(peer) {
-            Some(entry) if entry.version.state != State::Left => true,
+            Some(entry) if entry.version.state != State::Left && self.is_dialled(peer) => true,
             _ => self.view.away().record(peer).is_some() || self.dialer.seeds.contains_key(peer),
         }
     }

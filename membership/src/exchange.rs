@@ -7,7 +7,7 @@
 use crate::Event;
 use crate::agenda::Task;
 use crate::membership::{Link, Membership};
-use crate::message::{Brief, Hello, Message, Parts, Summary, Update};
+use crate::message::{Brief, Hello, Message, Parts, Purpose, Summary, Update};
 use crate::view::{Unverified, part_of};
 use chinwag_base::limits::{MEMBERS_MAX, UPDATES_PER_FRAME_MAX};
 use chinwag_base::{Digest, Lane, Moment, NodeId};
@@ -22,14 +22,23 @@ const WANT_AGAIN: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The same for a peer just met: for views that never met, there is no news to wait for.
 const PATIENCE_FIRST: Duration = Duration::from_millis(50);
-/// How often hot news puts a reconciliation off, so that ceaseless news does not prevent it.
+/// How often news puts a reconciliation off, so that ceaseless news does not prevent it.
 const DELAYS_MAX: u8 = 2;
 
 /// What is asked for, and who is to be reconciled with.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
     wanted: BTreeMap<NodeId, Moment>,
-    due: BTreeMap<NodeId, (Moment, u8)>,
+    due: BTreeMap<NodeId, Due>,
+}
+
+/// A reconciliation to come.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: Moment,
+    delays: u8,
+    /// Our view when it was planned.
+    ours: Digest,
 }
 
 impl Exchange {
@@ -82,11 +91,16 @@ impl Membership {
         if hello.newcomer && self.view.get(&from).is_some() {
             let ids: Vec<NodeId> =
                 self.view.iter().filter(|(id, e)| **id != from && !e.is_lost()).map(|(id, _)| *id).collect();
-            self.send_updates(from, &ids);
+            self.send_updates(from, &ids, Message::View);
         } else if hello.digest != self.view.digest() {
             self.set_digest(from, hello.digest);
-            let delay = self.random(PATIENCE_FIRST, PATIENCE_FIRST * 3);
-            self.plan_reconciliation(from, now + delay, DELAYS_MAX);
+            if self.has_hot_news() {
+                // While many join, views differ at every meeting, and what they lack is under way.
+                self.plan_reconciliation(from, now + PATIENCE, 0);
+            } else {
+                let delay = self.random(PATIENCE_FIRST, PATIENCE_FIRST * 3);
+                self.plan_reconciliation(from, now + delay, DELAYS_MAX);
+            }
         }
         // It has our record from our own greeting, but not what is believed of it.
         if self.view.get(&from).is_some_and(|entry| entry.version.state != crate::State::Alive) {
@@ -112,32 +126,31 @@ impl Membership {
 
     fn plan_reconciliation(&mut self, peer: NodeId, at: Moment, delays: u8) {
         if self.is_connected(&peer) {
-            self.exchange.due.insert(peer, (at, delays));
+            self.exchange.due.insert(peer, Due { at, delays, ours: self.view.digest() });
             self.agenda.set_earlier(Task::Reconcile, at);
         }
     }
 
     /// Starts one reconciliation at most; the next waits for what this one brings.
     pub(crate) fn reconcile_due(&mut self, now: Moment) {
-        let due = self
-            .exchange
-            .due
-            .iter()
-            .filter(|(_, (at, _))| *at <= now)
-            .min_by_key(|(id, (at, _))| (*at, **id));
-        if let Some((&peer, &(_, delays))) = due {
+        let due =
+            self.exchange.due.iter().filter(|(_, due)| due.at <= now).min_by_key(|(id, due)| (due.at, **id));
+        if let Some((&peer, &Due { delays, ours, .. })) = due {
             self.exchange.due.remove(&peer);
             let digest =
                 self.links.get(&peer).filter(|link: &&Link| link.connected).and_then(|link| link.digest);
             let differs = digest.is_some_and(|digest| digest != self.view.digest());
-            if differs && delays < DELAYS_MAX && self.has_hot_news() {
+            let moves = self.has_hot_news() || ours != self.view.digest();
+            if differs && delays < DELAYS_MAX && moves {
+                // What the peer's view was says little by now: the ack says what it is.
                 self.plan_reconciliation(peer, now + PATIENCE, delays + 1);
+                self.ping(now, peer, Purpose::Check, None);
             } else if differs {
                 self.event(Event::Diverged { peer, digest: self.view.digest() });
                 self.send_summary(peer);
             }
         }
-        if let Some(next) = self.exchange.due.values().map(|(at, _)| *at).min() {
+        if let Some(next) = self.exchange.due.values().map(|due| due.at).min() {
             self.agenda.set(Task::Reconcile, next.max(now + RECONCILIATION_SPACING));
         }
     }
@@ -220,31 +233,31 @@ impl Membership {
             }
         }
         told.extend(theirs.map(|brief| Update::Brief(*brief)));
-        self.send_updates(from, &lacking);
+        self.send_updates(from, &lacking, Message::News);
         self.learn(now, from, told);
     }
 
     pub(crate) fn on_want(&mut self, from: NodeId, ids: &[NodeId]) {
-        self.send_updates(from, ids);
+        self.send_updates(from, ids, Message::News);
     }
 
-    fn send_updates(&mut self, to: NodeId, ids: &[NodeId]) {
+    fn send_updates(&mut self, to: NodeId, ids: &[NodeId], kind: fn(Vec<Update>) -> Message) {
         let (mut frame, mut bytes) = (Vec::new(), 0);
         for id in ids {
             let updates = self.view.updates(id);
             let weight: usize = updates.iter().map(Update::weight).sum();
             if bytes + weight > EXCHANGE_BYTES_MAX || frame.len() + updates.len() > UPDATES_PER_FRAME_MAX {
-                self.send(to, Lane::Bulk, Message::News(std::mem::take(&mut frame)));
+                self.send(to, Lane::Bulk, kind(std::mem::take(&mut frame)));
                 bytes = 0;
             }
             bytes += weight;
             frame.extend(updates);
         }
         if !frame.is_empty() {
-            self.send(to, Lane::Bulk, Message::News(frame));
+            self.send(to, Lane::Bulk, kind(frame));
         }
     }
 }
 
-/// The time between the starts of two reconciliations.
-const RECONCILIATION_SPACING: Duration = Duration::from_millis(50);
+/// The time between the starts of two reconciliations. One brings all that is lacking, so the next is seldom needed.
+const RECONCILIATION_SPACING: Duration = Duration::from_millis(200);

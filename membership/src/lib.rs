@@ -20,6 +20,7 @@
 //!   have no connection to it; the others look for themselves first, which takes them a round trip or two.
 //! - **Healing** (`dialing`, `away`): whoever is down is dialled again, from a second to a minute apart, and up to ten
 //!   minutes apart once it is no longer shown. Whoever comes back is told of its death, and refutes it.
+//! - **Connections** (`mesh`): everybody to everybody in a small overlay, about 2K + 8 for each in a large one.
 //! - **Know thyself** (`ourselves`): a process that did not run voids the evidence that it was collecting, and tells
 //!   others how long it is known to stall.
 //!
@@ -71,6 +72,7 @@ mod investigation;
 mod member;
 mod membership;
 mod merging;
+mod mesh;
 mod message;
 mod news;
 mod observation;

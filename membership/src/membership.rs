@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::exchange::Exchange;
 use crate::investigation::{Held, Investigation};
 use crate::member::Member;
+use crate::mesh::Mesh;
 use crate::message::{Found, Message};
 use crate::news::News;
 use crate::ourselves::Refutation;
@@ -42,6 +43,12 @@ pub(crate) struct Link {
     pub(crate) missed: Option<Moment>,
     /// When we last told this peer, out of turn, what is believed of it.
     pub(crate) told: Option<Moment>,
+    /// When the connection opened.
+    pub(crate) opened: Option<Moment>,
+    /// Whether we dialled it.
+    pub(crate) dialled: bool,
+    /// When another protocol last asked for it.
+    pub(crate) wanted: Option<Moment>,
     /// When we last greeted it.
     pub(crate) greeted: Option<Moment>,
     /// Its view, as it said last.
@@ -65,6 +72,7 @@ pub struct Membership {
     /// Links that are connected.
     pub(crate) connections: usize,
     pub(crate) subjects: BTreeSet<NodeId>,
+    pub(crate) mesh: Mesh,
     pub(crate) spacing: Spacing,
     pub(crate) sequence: u64,
     pub(crate) loss: LossRate,
@@ -99,6 +107,7 @@ impl Membership {
             links: BTreeMap::new(),
             connections: 0,
             subjects: BTreeSet::new(),
+            mesh: Mesh::default(),
             spacing: Spacing::default(),
             sequence: 0,
             loss: LossRate::default(),
@@ -133,6 +142,7 @@ impl Membership {
             Input::Connected { peer } => self.on_connected(now, peer),
             Input::Disconnected { peer, reason } => self.on_disconnected(now, peer, reason),
             Input::DialFailed { peer, why } => self.on_dial_failed(now, peer, why),
+            Input::Wanted { peer } => self.on_wanted(now, peer),
             Input::Addresses(addresses) => self.on_addresses(now, addresses),
             Input::Seed { peer, addresses } => self.on_seed(now, peer, addresses),
             Input::Stalled { lasted } => self.on_stalled(now, lasted),
@@ -241,6 +251,7 @@ impl Membership {
             Message::Verify(verify) => self.on_verify(now, from, verify),
             Message::Finding(finding) => self.on_finding(now, from, finding),
             Message::News(updates) => self.learn(now, from, updates),
+            Message::View(updates) => self.learn_view(now, from, updates),
             Message::Want(ids) => self.on_want(from, &ids),
             Message::Hello(hello) => self.on_hello(now, from, hello),
             Message::Summary(summary) => self.on_summary(from, &summary),
@@ -284,6 +295,7 @@ impl Membership {
     fn settle(&mut self, now: Moment) {
         if self.view.take_moved() {
             self.choose_subjects(now);
+            self.fit_mesh(now);
         }
         self.check_held(now);
         self.schedule_push(now);

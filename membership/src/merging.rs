@@ -22,6 +22,9 @@ impl Membership {
         let mut wanted = Vec::new();
         for update in updates {
             let id = update.id();
+            if self.view.belief(&id) == Some(update.version()) {
+                self.news.heard(id);
+            }
             let wants = match update {
                 Update::Record(record) => {
                     self.learn_record(now, from, record);
@@ -36,6 +39,18 @@ impl Membership {
         }
         if !wanted.is_empty() {
             self.send(from, Lane::Gossip, Message::Want(wanted));
+        }
+    }
+
+    /// Merges the view that a newcomer is given. Its members are no news to anybody else.
+    pub(crate) fn learn_view(&mut self, now: Moment, from: NodeId, updates: Vec<Update>) {
+        let is_new = |update: &Update| self.view.get(&update.id()).is_none();
+        let new: Vec<NodeId> = updates.iter().filter(|update| is_new(update)).map(Update::id).collect();
+        self.learn(now, from, updates);
+        for id in new {
+            if self.view.get(&id).is_some_and(|entry| entry.version.state == State::Alive) {
+                self.news.forget(&id);
+            }
         }
     }
 

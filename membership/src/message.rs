@@ -32,6 +32,8 @@ pub enum Message {
     Summary(Summary),
     /// What I believe of the members in the parts that differ. Bulk lane.
     Parts(Parts),
+    /// A part of my whole view, for a newcomer: whatever of it is news is on its way already. Bulk lane.
+    View(Vec<Update>),
 }
 
 /// Why somebody is pinged.
@@ -209,6 +211,15 @@ impl Update {
         }
     }
 
+    /// What it says of that member.
+    pub fn version(&self) -> Version {
+        match self {
+            Update::Record(record) => record.version(),
+            Update::Brief(brief) => brief.version,
+            Update::Claim(claim) => claim.version(),
+        }
+    }
+
     /// About how many bytes it takes in a frame, rounded up.
     pub fn weight(&self) -> usize {
         match self {
@@ -237,6 +248,7 @@ impl Message {
             Message::Hello(_) => 4,
             Message::Summary(_) => 5,
             Message::Parts(_) => 6,
+            Message::View(_) => 7,
             Message::Verify(verify) => 64 + subject(&verify.subject),
             Message::Finding(finding) => 128 + subject(&finding.subject),
         }
@@ -250,7 +262,7 @@ impl Message {
             Message::Ack(ack) => PROBE_HEAD_BYTES + news(&ack.news),
             Message::Verify(_) => 1 + 32 + 9,
             Message::Finding(_) => 1 + 32 + 9 + 1,
-            Message::News(updates) => 4 + news(updates),
+            Message::News(updates) | Message::View(updates) => 4 + news(updates),
             Message::Want(ids) => 4 + 32 * ids.len(),
             Message::Hello(hello) => 1 + 19 + 1 + hello.record.weight(),
             Message::Summary(summary) => 6 + 9 * summary.parts.len(),
@@ -261,9 +273,10 @@ impl Message {
     /// Whether it holds no more than a frame may.
     pub(crate) fn is_within_bounds(&self) -> bool {
         match self {
-            Message::Ping(Ping { news, .. }) | Message::Ack(Ack { news, .. }) | Message::News(news) => {
-                news.len() <= UPDATES_PER_FRAME_MAX
-            }
+            Message::Ping(Ping { news, .. })
+            | Message::Ack(Ack { news, .. })
+            | Message::News(news)
+            | Message::View(news) => news.len() <= UPDATES_PER_FRAME_MAX,
             Message::Verify(_) | Message::Finding(_) | Message::Hello(_) => true,
             Message::Want(ids) => ids.len() <= UPDATES_PER_FRAME_MAX,
             Message::Summary(s) => s.bits <= PARTS_BITS_MAX && s.parts.len() == 1 << s.bits,

@@ -4,6 +4,10 @@
 //! log N, least-sent first. Here news is pushed besides, at once and to three random members, and again at each
 //! interval while it is hot: a change is known everywhere after a few round trips, not after a few periods.
 //! The queue holds ids only; what is sent is what is believed at that moment.
+//!
+//! News cools sooner where it is no news: whoever hears what it is itself spreading counts that as [`HEARD_SENDS`] sends
+//! (feedback with a counter: Demers and others, "Epidemic Algorithms for Replicated Database Maintenance", PODC
+//! 1987, section 1.4). When a thousand join at once, each news is sent a few times by each, not 2 log2(N) + 4 times.
 
 use crate::agenda::Task;
 use crate::membership::Membership;
@@ -17,6 +21,8 @@ use std::time::Duration;
 const FANOUT: usize = 3;
 /// A record goes out in full this many times; then as a pointer, which whoever lacks the record follows.
 const FULL_SENDS: u32 = 4;
+/// To be told what one spreads oneself weighs as much as to have told it so often.
+const HEARD_SENDS: u32 = 3;
 /// Bytes of one pushed frame: dozens of records when many join at once, and a slow link still takes it at once.
 const PUSH_BYTES_MAX: usize = 16 * 1024;
 
@@ -53,6 +59,13 @@ impl News {
         if let Some(sends) = sends {
             self.sends.insert(id, sends);
             self.least_sent.insert((sends, id));
+        }
+    }
+
+    /// Somebody told us what we spread ourselves.
+    pub(crate) fn heard(&mut self, id: NodeId) {
+        if let Some(sends) = self.sends.get(&id).copied() {
+            self.count(id, Some(sends.saturating_add(HEARD_SENDS)));
         }
     }
 

@@ -220,6 +220,7 @@ impl Membership {
         if self.advertised > self.config.profile.stall_floor() {
             self.advertise(now);
         }
+        self.close_unused(now);
         self.agenda.set(Task::Housekeeping, now + HOUSEKEEPING);
     }
 }

@@ -44,6 +44,12 @@ pub enum Input {
         /// How.
         why: DialFailure,
     },
+    /// Another protocol has something to say to that member. In an overlay that is too large for a full mesh, it is
+    /// dialled, and the connection is kept for a while.
+    Wanted {
+        /// Who.
+        peer: NodeId,
+    },
     /// Where we listen has changed.
     Addresses(Vec<Address>),
     /// Somebody to dial: from an invite, from discovery on this machine or network.
@@ -107,7 +113,7 @@ pub enum Output {
         /// Where, best first.
         addresses: Vec<Address>,
     },
-    /// Close all connections to a member: it is down or left.
+    /// Close all connections to a member: it is down or left, or the connection is of no use.
     Close {
         /// To whom.
         peer: NodeId,

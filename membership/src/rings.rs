@@ -132,6 +132,16 @@ impl Rings {
         }
         subjects
     }
+
+    /// Up to `count` members beside the subjects, one on each ring: the next that is in neither.
+    pub(crate) fn neighbours(&self, count: usize, subjects: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let mut neighbours = BTreeSet::new();
+        for ring in self.rings.iter().take(count) {
+            let is_new = |id: &NodeId| !subjects.contains(id) && !neighbours.contains(id);
+            neighbours.extend(ring.next.iter().map(|(_, id)| *id).find(is_new));
+        }
+        neighbours
+    }
 }
 
 #[cfg(test)]

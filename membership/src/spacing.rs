@@ -34,6 +34,11 @@ impl Spacing {
         turn.since(now)
     }
 
+    /// Whether that member pinged lately.
+    pub(crate) fn is_observer(&self, id: &NodeId) -> bool {
+        self.turns.contains_key(id)
+    }
+
     /// Those that pinged lately: our observers, as far as we can know them.
     pub(crate) fn observers(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.turns.keys().copied()

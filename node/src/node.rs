@@ -273,7 +273,7 @@ impl Node {
             }
             while let Some(output) = self.dht.poll_output() {
                 quiet = false;
-                self.dht_output(output);
+                self.dht_output(now, output);
             }
             if news.membership_changed {
                 self.tell_who_changed(now);
@@ -338,9 +338,12 @@ impl Node {
         Output::Send { to, lane, slot: wire::GOSSIP_SLOT, bytes }
     }
 
-    fn dht_output(&mut self, output: chinwag_dht::Output) {
+    fn dht_output(&mut self, now: Moment, output: chinwag_dht::Output) {
         use chinwag_dht::Output as From;
         self.outputs.push_back(match output {
+            From::Reach { peer } => {
+                return self.membership.handle(now, chinwag_membership::Input::Wanted { peer });
+            }
             From::Send { to, message } => send(to, Lane::Bulk, &Frame::Dht(message)),
             From::Persist { batch, changes } => Output::PersistRecords { batch, changes },
             From::Load { load, id } => Output::LoadBlob { load, id },

@@ -30,6 +30,7 @@ pub(crate) fn kind_of(lane: chinwag_base::Lane, bytes: &[u8]) -> Option<&'static
             Membership::Verify(_) => "verify",
             Membership::Finding(_) => "finding",
             Membership::News(_) => "news",
+            Membership::View(_) => "view",
             Membership::Want(_) => "want",
             Membership::Hello(_) => "hello",
             Membership::Summary(_) => "view-summary",
@@ -82,7 +83,7 @@ fn of_frame(world: &World, frame: &Frame) -> String {
                 };
                 format!("found {found} at {}", name(world, &finding.subject))
             }
-            Membership::News(updates) => {
+            Membership::News(updates) | Membership::View(updates) => {
                 let told: Vec<String> = updates.iter().map(|update| of_update(world, update)).collect();
                 format!("news {}", told.join(", "))
             }

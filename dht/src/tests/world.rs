@@ -187,6 +187,7 @@ impl World {
                 Output::Reply { request, reply } => {
                     assert!(self.replies.insert(request, (self.now, reply)).is_none(), "answered twice");
                 }
+                Output::Reach { .. } => {}
                 Output::Event(event) => self.events.push((to, event)),
             }
         }

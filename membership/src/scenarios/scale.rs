@@ -1,7 +1,7 @@
 //! More members than observers: crashes are known to all, joins complete, traffic stays small.
 
 use crate::harness::{Network, ms, s};
-use crate::{Event, Profile, State};
+use crate::{Event, Input, Profile, State};
 
 fn nobody_else_down(network: &Network, dead: usize) -> bool {
     (0..network.nodes.len())
@@ -99,6 +99,48 @@ fn a_crash_is_known_without_a_full_mesh() {
         let wrong = |n: usize| network.accusations(n).iter().any(|(_, _, e)| matches!(e, Event::Down { .. }));
         assert!((0..24).filter(|n| ![7, 9].contains(n)).all(|n| !wrong(n)));
     }
+}
+
+/// Each has its subjects, its observers and a few more, and nobody else for long; whom another protocol wants is
+/// connected while it is of use.
+#[test]
+fn in_a_large_overlay_connections_are_few() {
+    let mut network = Network::new(Profile::Lan, 4);
+    network.config.mesh_max = 32;
+    let mut network = network.grow(80, s(30));
+    let connections = |network: &Network| -> Vec<usize> {
+        network.nodes.iter().map(|n| n.membership.connected().count()).collect()
+    };
+    for _ in 0..4 {
+        let few = connections(&network);
+        assert!(few.iter().all(|count| (12..=40).contains(count)), "{few:?}");
+        // Verifiers connect too, for as long as it takes.
+        assert!(few.iter().sum::<usize>() <= 80 * 26, "2K + 8 on the average: {few:?}");
+        network.run(s(30));
+    }
+
+    let stranger = (1..80).find(|n| !network.nodes[0].membership.is_connected(&network.id(*n))).unwrap();
+    let peer = network.id(stranger);
+    let meets = |n: &Network| n.nodes[0].membership.is_connected(&peer);
+    network.input(0, Input::Wanted { peer });
+    assert!(network.run_until(s(2), meets) < s(1));
+    network.run(s(50));
+    assert!(meets(&network), "it was wanted a minute ago at most");
+    network.run(s(30));
+    assert!(!meets(&network));
+    assert!((0..80).all(|n| network.accusations(n).is_empty()), "an end that was meant accuses nobody");
+}
+
+/// The overlay shrinks until everybody can be connected to everybody again.
+#[test]
+fn a_mesh_is_full_again_when_few_are_left() {
+    let mut network = Network::new(Profile::Lan, 5);
+    network.config.mesh_max = 16;
+    let mut network = network.grow(24, s(30));
+    assert!(network.nodes.iter().all(|n| n.membership.connected().count() < 23));
+    (12..24).for_each(|n| network.input(n, Input::Leave));
+    network.run(s(30));
+    assert!((0..12).all(|n| network.nodes[n].membership.connected().count() >= 11));
 }
 
 #[test]
