@@ -87,6 +87,17 @@ fn manifests_follow_the_arrows() {
     }
 }
 
+/// `cargo run -- lab 3`, the README's first command, has to know which program is meant.
+#[test]
+fn one_package_says_which_program_is_run() {
+    let root = tree::manifest(&crate::root().join("Cargo.toml"));
+    let packages = [root].into_iter().chain(tree::members().into_iter().map(|member| member.manifest));
+    let chosen: Vec<_> = packages
+        .filter_map(|package| Some(package["package"].get("default-run")?.as_str()?.to_owned()))
+        .collect();
+    assert_eq!(chosen, ["chinwag"]);
+}
+
 #[test]
 fn sources_follow_the_arrows() {
     for member in tree::members() {
