@@ -233,6 +233,7 @@ impl Membership {
         }
         if found == Found::Life {
             self.sample_losses(now, subject);
+            self.links.entry(subject).or_default().vouched = Some(now);
             return self.alive_after_all(now, subject);
         }
         investigation.failures = investigation.failures.saturating_add(1);

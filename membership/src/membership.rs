@@ -35,6 +35,8 @@ use std::time::Duration;
 pub(crate) struct Link {
     pub(crate) connected: bool,
     pub(crate) heard: Option<Moment>,
+    /// When a verifier last said that this peer lives.
+    pub(crate) vouched: Option<Moment>,
     pub(crate) rtt: RoundTrip,
     pub(crate) arrivals: Arrivals,
     /// Pings without an ack: sequence and time, oldest first.

@@ -22,7 +22,9 @@ impl Membership {
         let mut wanted = Vec::new();
         for update in updates {
             let id = update.id();
-            if self.view.belief(&id) == Some(update.version()) {
+            let version = update.version();
+            // An accusation is spread with full force: who is late to hear of a death may work with the dead.
+            if version.state == State::Alive && self.view.belief(&id) == Some(version) {
                 self.news.heard(id);
             }
             let wants = match update {

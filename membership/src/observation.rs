@@ -162,10 +162,10 @@ impl Membership {
     pub(crate) fn on_missed(&mut self, now: Moment, peer: NodeId) {
         let rto = self.rto(&peer);
         let Some(link) = self.links.get(&peer) else { return };
-        let Some(&(_, first)) = link.unanswered.iter().find(|(_, sent)| link.heard.is_none_or(|h| h < *sent))
-        else {
-            return;
-        };
+        // `None` is before any time. What a verifier vouched for is not asked again: one question a turn, or a link that
+        // is cut one way would be investigated without end, until a verifier's own probe is late once.
+        let alive = link.heard.max(link.vouched);
+        let Some(&(_, first)) = link.unanswered.iter().find(|(_, sent)| alive < Some(*sent)) else { return };
         if now < first + rto {
             return self.agenda.set(Task::Missed(peer), first + rto);
         }

@@ -16,6 +16,23 @@ fn a_link_cut_one_way_accuses_nobody() {
 }
 
 #[test]
+fn who_is_vouched_for_is_asked_about_once_a_turn() {
+    // Node 1 is never answered by node 2, which all others hear.
+    for count in [3, 12] {
+        let mut network = Network::grown(Profile::Lan, 1, count, s(10));
+        let frames = |network: &mut Network| {
+            let before = network.frames;
+            network.run(s(120));
+            network.frames - before
+        };
+        let quiet = frames(&mut network);
+        network.cut.insert((1, 2));
+        let cut = frames(&mut network);
+        assert!(cut < quiet * 2, "{count}: {cut} frames where {quiet} are usual");
+    }
+}
+
+#[test]
 fn a_node_that_is_cut_off_convicts_nobody() {
     for seed in 0..5 {
         let mut network = Network::grown(Profile::Lan, seed, 6, s(10));
