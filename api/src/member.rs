@@ -2,7 +2,7 @@
 
 use crate::hex::Hex;
 use crate::status::generation;
-use chinwag_base::{Address, Generation, NodeId};
+use chinwag_base::{Address, Generation, NodeId, Tags};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -70,6 +70,15 @@ pub struct Member {
     pub digest: Option<Hex>,
     /// Where it listens.
     pub addresses: Vec<Address>,
+    /// What it says of itself.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub tags: Tags,
+    /// After how long without an answer a ping to it counts as lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rto_ms: Option<f64>,
+    /// How long it admits to stall on the average; it is given that much more time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_ms: Option<u64>,
     /// The names of those who suspect it.
     #[serde(default)]
     pub suspected_by: Vec<String>,

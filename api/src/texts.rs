@@ -96,13 +96,16 @@ fn members() {
         behind: Some(12),
         digest: None,
         addresses: vec![],
+        tags: [("role".to_owned(), "db".to_owned())].into(),
+        rto_ms: Some(21.5),
+        stall_ms: None,
         suspected_by: vec!["beta".into()],
         down_in_ms: Some(1800),
     };
     holds(
         &Members { members: vec![member] },
         &format!(
-            r#"{{"schema":"chinwag.members/1","members":[{{"name":"gamma","id":"{ID}","self":false,"state":"suspect","phi":5.1,"incarnation":3,"generation":"10","rtt_ms":0.5,"heard_ms":2900,"behind":12,"digest":null,"addresses":[],"suspected_by":["beta"],"down_in_ms":1800}}]}}"#
+            r#"{{"schema":"chinwag.members/1","members":[{{"name":"gamma","id":"{ID}","self":false,"state":"suspect","phi":5.1,"incarnation":3,"generation":"10","rtt_ms":0.5,"heard_ms":2900,"behind":12,"digest":null,"addresses":[],"tags":{{"role":"db"}},"rto_ms":21.5,"suspected_by":["beta"],"down_in_ms":1800}}]}}"#
         ),
     );
 }

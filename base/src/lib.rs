@@ -12,6 +12,7 @@ pub mod invite;
 pub mod key;
 pub mod limits;
 pub mod name;
+pub mod tag;
 pub mod time;
 
 pub use address::Address;
@@ -21,6 +22,7 @@ pub use identity::{Generation, Incarnation, Keypair, NodeId, OverlayId, ReplicaI
 pub use invite::{Invite, InviteError};
 pub use key::{Key, Value};
 pub use name::{Name, OverlayName};
+pub use tag::{Tag, TagError, Tags};
 pub use time::{Moment, WallTime};
 
 /// The lane that a frame travels on. Each lane is one long-lived substream per connection, so that a probe

@@ -141,6 +141,9 @@ fn member(name: &str, state: MemberState) -> Member {
         behind: None,
         digest: Some("9c1fa07e000000000000000000000000".parse().unwrap()),
         addresses: vec!["/ip4/127.0.0.1/tcp/7171".parse().unwrap()],
+        tags: chinwag_base::Tags::new(),
+        rto_ms: None,
+        stall_ms: None,
         suspected_by: vec![],
         down_in_ms: None,
     }
@@ -239,6 +242,41 @@ zoe\\u{1b}[31m  alive      –    1       –      –       –  9c1f a07e  127
         json.out
     );
     assert_eq!((json.out.lines().count(), json.err.as_str()), (1, ""));
+}
+
+#[tokio::test]
+async fn members_are_chosen_by_state_and_tag() {
+    let mut world = World::new();
+    let tags = |tags: &[(&str, &str)]| tags.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let members = Members {
+        members: vec![
+            Member { tags: tags(&[("role", "db"), ("zone", "a")]), ..member("beta", MemberState::Alive) },
+            Member {
+                tags: tags(&[("role", "db"), ("x", "\u{1b}[2J")]),
+                rto_ms: Some(21.0),
+                stall_ms: Some(300),
+                ..member("gamma", MemberState::Down)
+            },
+            member("delta", MemberState::Alive),
+        ],
+    };
+    world.daemon("beta", move |_| Says::yes(&members));
+    let out = "\
+NAME   STATE  φ  INC  RTT  HEARD  BEHIND  DIGEST     ADDRESS         TAGS
+gamma  down   –    1    –      –       –  9c1f a07e  127.0.0.1:7171  role=db x=\\u{1b}[2J
+";
+    assert_eq!(world.chinwag(&["members", "--tag", "role=db", "--state", "down"]).await, ran(0, out, ""));
+    let both = world.chinwag(&["members", "--tag", "role=db", "--tag", "zone=a", "--json"]).await;
+    assert!(both.out.contains("beta") && !both.out.contains("gamma"), "{}", both.out);
+    let none = world.chinwag(&["members", "--state", "suspect"]).await;
+    assert_eq!(none, ran(1, "", "no member is like that\n"));
+    let none = world.chinwag(&["members", "--state", "suspect", "--json"]).await;
+    assert_eq!(
+        (none.exit.as_str(), none.out.as_str()),
+        ("1", "{\"schema\":\"chinwag.members/1\",\"members\":[]}\n")
+    );
+    let more = world.chinwag(&["members", "--verbose", "--state", "down"]).await;
+    assert!(more.out.lines().nth(1).unwrap().contains("21 ms  300 ms  12D3"), "{}", more.out);
 }
 
 #[tokio::test]

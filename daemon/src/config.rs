@@ -6,7 +6,7 @@
 use crate::home;
 use chinwag_api::runtime::Runtime;
 use chinwag_api::{Failure, Kind};
-use chinwag_base::{Address, Invite, Name, OverlayName};
+use chinwag_base::{Address, Invite, Name, OverlayName, Tag, Tags};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::fmt;
@@ -44,6 +44,9 @@ pub struct DaemonArgs {
     /// With --join: bring the keys that this data directory holds along
     #[arg(long)]
     pub merge: bool,
+    /// Say this of this member, such as role=db; may be repeated [default: none]
+    #[arg(long, value_name = "NAME=VALUE", env = "CHINWAG_TAGS", value_delimiter = ',')]
+    pub tag: Vec<Tag>,
     /// Find members on the local network by multicast DNS [default: on]
     #[arg(long, value_enum, value_name = "WHETHER", env = "CHINWAG_MDNS")]
     pub mdns: Option<Switch>,
@@ -208,6 +211,8 @@ pub struct Config {
     pub invite_to: Option<PathBuf>,
     /// How fast failures are detected.
     pub profile: ProfileName,
+    /// What the member says of itself.
+    pub tags: Tags,
     /// Find members on the local network, and be found there. Nothing is sent without an overlay, nor by a daemon that
     /// listens on loopback only.
     pub mdns: bool,
@@ -231,6 +236,7 @@ impl Config {
             init: None,
             invite_to: None,
             profile: ProfileName::default(),
+            tags: Tags::new(),
             mdns: true,
             runtime_dir: None,
             leave_within: Duration::from_secs(2),
@@ -269,6 +275,7 @@ impl Config {
             init: args.init.clone(),
             invite_to: args.invite_to.clone(),
             profile: args.profile.or(file.profile).unwrap_or_default(),
+            tags: merge_tags(file.tags.unwrap_or_default(), &args.tag)?,
             mdns: !args.no_mdns && args.mdns.map_or(file.mdns.unwrap_or(true), |mdns| mdns == Switch::On),
             runtime_dir: Some(Runtime::of_user().path().to_owned()),
             ..Config::new(data, home::default_name())
@@ -279,6 +286,13 @@ impl Config {
         };
         Ok((config, logging))
     }
+}
+
+/// Those of the file, and in their place those of flags or environment, by name.
+fn merge_tags(mut tags: Tags, more: &[Tag]) -> Result<Tags, Failure> {
+    tags.extend(more.iter().map(|tag| (tag.name.clone(), tag.value.clone())));
+    chinwag_base::tag::check(&tags).map_err(|e| Failure::new(Kind::BadRequest, e.to_string()))?;
+    Ok(tags)
 }
 
 impl JoinBy {
@@ -321,13 +335,14 @@ pub(crate) struct File {
     listen: Option<Vec<Listen>>,
     open: Option<Vec<Open>>,
     profile: Option<ProfileName>,
+    tags: Option<Tags>,
     mdns: Option<bool>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
 
 /// The keys of `config.toml`, for suggestions. A test holds them against [`File`].
-const KEYS: [&str; 7] = ["name", "listen", "open", "profile", "mdns", "log", "log_format"];
+const KEYS: [&str; 8] = ["name", "listen", "open", "profile", "tags", "mdns", "log", "log_format"];
 
 impl File {
     fn read(path: &Path) -> Result<Option<Self>, Failure> {
@@ -399,7 +414,7 @@ mod tests {
         let error = parse("zzz = 1").unwrap_err();
         assert!(error.contains("settings are name, listen"), "{error}");
         for key in KEYS {
-            assert!(!parse(&format!("{key} = {{}}")).unwrap_err().contains("no setting"), "{key}");
+            assert!(!parse(&format!("{key} = {{ x = 1 }}")).unwrap_err().contains("no setting"), "{key}");
         }
     }
 
@@ -426,6 +441,23 @@ mod tests {
         assert!(mdns("mdns = false", Some(Switch::On), false));
         assert!(!mdns("mdns = true", Some(Switch::Off), false));
         assert!(!mdns("mdns = true", Some(Switch::On), true));
+    }
+
+    #[test]
+    fn tags_of_flags_take_the_place_of_those_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let tags = |text: &str, flags: &[&str]| {
+            std::fs::write(dir.path().join("config.toml"), text).unwrap();
+            let tag = flags.iter().map(|flag| flag.parse().unwrap()).collect();
+            let args = DaemonArgs { data: Some(dir.path().to_owned()), tag, ..DaemonArgs::default() };
+            Config::from_args(&args).map(|(config, _)| config.tags).map_err(|e| e.to_string())
+        };
+        let of = |pairs: &[(&str, &str)]| Ok(pairs.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect());
+        let file = "[tags]\nrole = 'db'\nrack = '2'";
+        assert_eq!(tags("", &[]), of(&[]));
+        assert_eq!(tags(file, &["role=web", "zone=a"]), of(&[("rack", "2"), ("role", "web"), ("zone", "a")]));
+        assert!(tags("[tags]\n'a b' = 'c'", &[]).unwrap_err().contains("a tag's name has"));
+        assert!(tags("[tags]\nrole = 3", &[]).unwrap_err().contains("expected a string"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::unattended;
 use chinwag_api::runtime::{Claim, Entry, Runtime};
 use chinwag_api::{Failure, Kind};
 use chinwag_base::limits::WATCH_QUEUE_MAX;
-use chinwag_base::{Address, Invite, Key, Moment, Name, NodeId, Value};
+use chinwag_base::{Address, Invite, Key, Moment, Name, NodeId, Tags, Value};
 use chinwag_crdt::{Op, Read};
 use chinwag_dht::{Ask, Content, Edit, Outcome, RecordKey};
 use chinwag_gossip::{Wait, Written};
@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     /// Where the engine listens. It lives on when one engine makes room for another.
     addresses: watch::Sender<Vec<Address>>,
     stop: watch::Sender<Option<Stopped>>,
+    /// What the member says of itself now; `config` has what it said at the start.
+    tags: Mutex<Tags>,
     /// What discovery sees of the local network.
     pub(crate) lan: Mutex<Lan>,
 }
@@ -94,6 +96,7 @@ impl Daemon {
             }
         };
         let shared = Arc::new(Shared {
+            tags: Mutex::new(config.tags.clone()),
             config,
             home,
             name,
@@ -236,6 +239,17 @@ impl Handle {
         http::members(&self.shared).await
     }
 
+    /// Says this of the member from now on, in place of what it said before.
+    ///
+    /// # Errors
+    /// If these are no tags, or the daemon is stopping.
+    pub async fn set_tags(&self, tags: Tags) -> Result<(), Failure> {
+        chinwag_base::tag::check(&tags).map_err(|e| Failure::new(Kind::BadRequest, e.to_string()))?;
+        let engine = self.shared.running().await?;
+        self.shared.tags.lock().expect(UNPOISONED).clone_from(&tags);
+        Ok(engine.say(tags)?)
+    }
+
     /// Everything that happens from now on.
     pub fn events(&self) -> broadcast::Receiver<Arc<Told>> {
         self.shared.listeners.subscribe()
@@ -341,7 +355,9 @@ impl Shared {
         }
         self.addresses.send_replace(Vec::new());
         let (listeners, addresses) = (self.listeners.clone(), self.addresses.clone());
-        match Engine::start(&self.home, &self.config, &self.name, seed, listeners, addresses).await {
+        let tags = self.tags.lock().expect(UNPOISONED).clone();
+        let config = Config { tags, ..self.config.clone() };
+        match Engine::start(&self.home, &config, &self.name, seed, listeners, addresses).await {
             Ok(engine) => {
                 *slot = Some(Arc::new(engine));
                 Ok(())

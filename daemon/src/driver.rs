@@ -11,7 +11,7 @@ use crate::records::{RecordStorage, RecordsStored};
 use crate::storage::{Storage, Stored};
 use chinwag_api::event::Level;
 use chinwag_base::limits::EXPIRY_TOLERANCE_MS;
-use chinwag_base::{Address, Lane, Moment, NodeId, WallTime};
+use chinwag_base::{Address, Lane, Moment, NodeId, Tags, WallTime};
 use chinwag_crdt::{Dot, Op};
 use chinwag_gossip::{RequestId, Wait, WriteError, Written};
 use chinwag_membership::Lost;
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Look(Look),
     /// Somebody to dial.
     Seed { peer: NodeId, addresses: Vec<Address> },
+    /// Say this of ourselves.
+    Tags(Tags),
     /// Tell people of something that happened outside the node.
     Tell(Row),
     /// Say goodbye and stop.
@@ -348,6 +350,7 @@ impl Driver {
             }
             Command::Look(look) => look(&self.node, &self.observer, now),
             Command::Seed { peer, addresses } => self.handle(now, Input::Seed { peer, addresses }, turn),
+            Command::Tags(tags) => self.handle(now, Input::Tags(tags), turn),
             Command::Tell(row) => self.observer.tell(clock::wall(), row, None),
             Command::Leave => self.leave(turn),
         }

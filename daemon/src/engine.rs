@@ -19,7 +19,7 @@ use chinwag_api::{Failure, Kind};
 use chinwag_base::address::Transport;
 use chinwag_base::invite::Secret;
 use chinwag_base::limits::API_QUEUE_MAX;
-use chinwag_base::{Address, Generation, Grant, Keypair, Moment, Name, NodeId, Role, WallTime};
+use chinwag_base::{Address, Generation, Grant, Keypair, Moment, Name, NodeId, Role, Tags, WallTime};
 use chinwag_crdt::{Dot, Op};
 use chinwag_gossip::{Wait, WriteError, Written};
 use chinwag_node::Node;
@@ -268,6 +268,11 @@ impl Engine {
         how.ok().flatten().unwrap_or_else(|| Stopped::Failed("its task ended without a word".into()))
     }
 
+    /// Says something else of this member from now on.
+    pub(crate) fn say(&self, tags: Tags) -> Result<(), Unanswered> {
+        self.command(Command::Tags(tags))
+    }
+
     fn command(&self, command: Command) -> Result<(), Unanswered> {
         self.commands.try_send(command).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => Unanswered::Busy,
@@ -308,7 +313,7 @@ fn node(
         name: name.clone(),
         generation,
         addresses: Vec::new(),
-        tags: std::collections::BTreeMap::new(),
+        tags: config.tags.clone(),
     };
     Node::new(
         chinwag_node::Config {

@@ -148,6 +148,12 @@ impl Observer {
                 .with("name", name.as_str())
                 .with("inc", incarnation.get())
                 .with("generation", generation.to_string()),
+            Membership::Tagged { name, tags, .. } => {
+                let tags: Vec<String> = tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                Row::new(Level::Info, "member.tagged")
+                    .with("name", name.as_str())
+                    .with("tags", tags.join(" "))
+            }
             Membership::Suspect { name, incarnation, by, phi, .. } => Row::new(Level::Info, "member.suspect")
                 .with("name", name.as_str())
                 .with("by", self.name(by))

@@ -118,7 +118,7 @@ async fn serve(args: &DaemonArgs, config: Config, logging: Logging) -> Result<()
         stopped = daemon.stopped() => stopped,
         _ = stop.recv() => Ok(()),
         () = attend(&daemon) => Ok(()),
-        () = hang_ups(&mut hangup, &mut reload, &log, is_on_terminal) => Ok(()),
+        () = hang_ups(&mut hangup, &mut reload, &log, &daemon, is_on_terminal) => Ok(()),
     };
     service::stopping();
     // A second signal means now.
@@ -151,10 +151,16 @@ async fn attend(daemon: &Handle) {
 }
 
 /// Reads the configuration again at each HUP; on a terminal it returns at the first.
-async fn hang_ups(hangup: &mut Signal, reload: &mut Reload, log: &log::Guard, is_on_terminal: bool) {
+async fn hang_ups(
+    hangup: &mut Signal,
+    reload: &mut Reload,
+    log: &log::Guard,
+    daemon: &Handle,
+    is_on_terminal: bool,
+) {
     while hangup.recv().await.is_some() && !is_on_terminal {
         service::reloading();
-        reload.again(log);
+        reload.again(log, daemon).await;
         service::ready();
     }
 }

@@ -1,9 +1,10 @@
-//! SIGHUP: the configuration is read again. The log filter changes at once; whatever else has changed is named, and
-//! waits for a restart.
+//! SIGHUP: the configuration is read again. The log filter and the tags change at once; whatever else has changed is
+//! named, and waits for a restart.
 //!
 //! A daemon on a terminal is another case: there HUP says that the terminal is gone, and the daemon leaves with it.
 
 use crate::config::{Config, DaemonArgs, Logging};
+use crate::daemon::Handle;
 use crate::log;
 use chinwag_api::Failure;
 
@@ -24,8 +25,8 @@ impl Reload {
 
     /// Reads the configuration again and tells in the log what came of it. A configuration that is wrong changes
     /// nothing.
-    pub(crate) fn again(&mut self, log: &log::Guard) {
-        match self.try_again(log) {
+    pub(crate) async fn again(&mut self, log: &log::Guard, daemon: &Handle) {
+        match self.try_again(log, daemon).await {
             Ok(waiting) => {
                 tracing::info!(target: "chinwag", event = "config.reloaded", log = self.filter);
                 if !waiting.is_empty() {
@@ -40,11 +41,15 @@ impl Reload {
         }
     }
 
-    fn try_again(&mut self, log: &log::Guard) -> Result<Vec<&'static str>, Failure> {
+    async fn try_again(&mut self, log: &log::Guard, daemon: &Handle) -> Result<Vec<&'static str>, Failure> {
         let (config, logging) = Config::from_args(&self.args)?;
         if logging.filter != self.filter {
             log.refilter(&logging.filter)?;
             self.filter.clone_from(&logging.filter);
+        }
+        if config.tags != self.config.tags {
+            daemon.set_tags(config.tags.clone()).await?;
+            self.config.tags.clone_from(&config.tags);
         }
         Ok(waiting(&self.config, &config, self.logging.format != logging.format))
     }

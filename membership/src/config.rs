@@ -3,10 +3,9 @@
 use crate::pool::RecordPool;
 use crate::record::Record;
 use chinwag_base::{
-    Address, Generation, Grant, Keypair, Name, OverlayId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN,
+    Address, Generation, Grant, Keypair, Name, OverlayId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Tags,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How fast the failure detector runs, and how much stalling it forgives at least.
@@ -114,7 +113,7 @@ pub struct Identity {
     /// Where we listen, as far as it is known. [`crate::Input::Addresses`] changes it.
     pub addresses: Vec<Address>,
     /// Short words for people and tools.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
 }
 
 /// What an earlier process life left on disk.

@@ -1,7 +1,7 @@
 //! What happened, for people: the single source of logs, metrics, `watch` and the checkers of simulations.
 
 use crate::record::RecordError;
-use chinwag_base::{Digest, Generation, Incarnation, Name, NodeId};
+use chinwag_base::{Digest, Generation, Incarnation, Name, NodeId, Tags};
 
 /// Something that happened to the membership, as this node sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,15 @@ pub enum Event {
         generation: Generation,
         /// Its incarnation.
         incarnation: Incarnation,
+    },
+    /// A member that is here says something else of itself than before.
+    Tagged {
+        /// Who.
+        id: NodeId,
+        /// Its name.
+        name: Name,
+        /// Its tags.
+        tags: Tags,
     },
     /// A member does not answer, and somebody else could not reach it either.
     Suspect {

@@ -1,8 +1,7 @@
 //! A member as it is shown.
 
 use crate::version::State;
-use chinwag_base::{Address, Generation, Incarnation, Name, NodeId, Role};
-use std::collections::BTreeMap;
+use chinwag_base::{Address, Generation, Incarnation, Name, NodeId, Role, Tags};
 use std::time::Duration;
 
 /// What this node believes of one member, at one moment.
@@ -32,8 +31,10 @@ pub struct Member {
     pub heard: Option<Duration>,
     /// Where it listens.
     pub addresses: Vec<Address>,
+    /// After how long without an answer a ping to it counts as lost.
+    pub rto: Duration,
     /// Its tags.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// What its grant allows.
     pub role: Role,
     /// Who accuses it: ourselves and the one whose claim we believed.

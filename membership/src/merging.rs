@@ -114,12 +114,15 @@ impl Membership {
         let was_alive = known.is_some_and(|e| {
             e.is_present() && e.version.state == State::Alive && e.version.generation == version.generation
         });
+        let tags = &record.statement().tags;
+        let is_tagged = known.is_some_and(|entry| entry.record.statement().tags != *tags)
+            || known.is_none() && !tags.is_empty();
         let had_namesake = self.view.namesake(&id).is_some() && known.is_some();
         let namesake = self.view.put(record.clone(), None, now);
         self.news.mark(id);
         self.exchange.satisfied(&id);
         self.close_investigation(id);
-        let name = record.statement().name.clone();
+        let (name, tags) = (record.statement().name.clone(), tags.clone());
         // A goodbye too: after a restart it must not be taken for a member that is lost.
         self.keep_page(now, record);
         if version.state == State::Left {
@@ -131,6 +134,9 @@ impl Membership {
             let (generation, incarnation) = (version.generation, version.incarnation);
             self.event(Event::Alive { id, name: name.clone(), generation, incarnation });
             self.plan_first_dial(now, id);
+        }
+        if is_tagged {
+            self.event(Event::Tagged { id, name: name.clone(), tags });
         }
         if let Some(second) = namesake
             && !had_namesake

@@ -10,7 +10,7 @@ use crate::record::{Record, Standing};
 use crate::rumour::{self, OnSelf};
 use crate::version::Version;
 use chinwag_base::limits::ADDRESSES_MAX;
-use chinwag_base::{Address, Incarnation, Lane, Moment, NodeId};
+use chinwag_base::{Address, Incarnation, Lane, Moment, NodeId, Tags};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +102,15 @@ impl Membership {
         addresses.truncate(ADDRESSES_MAX);
         if addresses != self.me.addresses && self.standing == Standing::Alive {
             self.me.addresses = addresses;
+            self.sign_anew(now);
+        }
+    }
+
+    /// Tags that would not be believed are not spread; whoever takes them from people checks them first.
+    pub(crate) fn on_tags(&mut self, now: Moment, tags: Tags) {
+        if tags != self.me.tags && self.standing == Standing::Alive && chinwag_base::tag::check(&tags).is_ok()
+        {
+            self.me.tags = tags;
             self.sign_anew(now);
         }
     }

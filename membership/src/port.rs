@@ -3,7 +3,7 @@
 use crate::event::Event;
 use crate::message::Message;
 use crate::record::Record;
-use chinwag_base::{Address, Lane, NodeId};
+use chinwag_base::{Address, Lane, NodeId, Tags};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub enum Input {
     },
     /// Where we listen has changed.
     Addresses(Vec<Address>),
+    /// What we say of ourselves has changed.
+    Tags(Tags),
     /// Somebody to dial: from an invite, from discovery on this machine or network.
     Seed {
         /// Who.

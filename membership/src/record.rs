@@ -9,10 +9,9 @@ use crate::version::{State, Version};
 use chinwag_base::limits::{ADDRESSES_MAX, TAG_BYTES_MAX, TAGS_MAX};
 use chinwag_base::{
     Address, Generation, Grant, GrantError, Incarnation, Keypair, Name, NodeId, OverlayId, PROTOCOL_VERSION,
-    PROTOCOL_VERSION_MIN, Role, Signature,
+    PROTOCOL_VERSION_MIN, Role, Signature, Tags,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Incarnations above this are refused. At one a millisecond a process would need nine thousand years.
@@ -45,7 +44,7 @@ pub struct Statement {
     /// Where it listens.
     pub addresses: Vec<Address>,
     /// Short words for people and tools.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// The mean length of the stalls that it admits to, in milliseconds; others give it that much more time.
     pub stall_mean_ms: u32,
     /// The oldest and the newest wire protocol that it speaks.

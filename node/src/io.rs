@@ -1,7 +1,7 @@
 //! What can happen to a node, and all that a node can do.
 
 use crate::event::Event;
-use chinwag_base::{Address, Lane, Moment, NodeId, WallTime};
+use chinwag_base::{Address, Lane, Moment, NodeId, Tags, WallTime};
 use chinwag_crdt::{Dot, Entry, Op};
 use chinwag_gossip::{BatchId, RequestId, Wait, WriteError, Written};
 use chinwag_membership::{DialFailure, Lost, Record};
@@ -76,6 +76,8 @@ pub enum Input {
     },
     /// Where we listen has changed.
     Addresses(Vec<Address>),
+    /// What we say of ourselves has changed.
+    Tags(Tags),
     /// Somebody to dial, from an invite or from discovery.
     Seed {
         /// Who.

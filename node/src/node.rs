@@ -119,6 +119,7 @@ impl Node {
             Input::Addresses(addresses) => {
                 self.membership.handle(now, chinwag_membership::Input::Addresses(addresses));
             }
+            Input::Tags(tags) => self.membership.handle(now, chinwag_membership::Input::Tags(tags)),
             Input::Seed { peer, addresses } => {
                 self.membership.handle(now, chinwag_membership::Input::Seed { peer, addresses });
             }

@@ -140,6 +140,7 @@ pub(crate) fn of_event(world: &World, host: Host, event: &Event) -> Option<Strin
                 let how = if *unverified { ", by silence alone" } else { "" };
                 format!("{} is down, by {}, phi {phi:.1}{how}", name(world, id), name(world, by))
             }
+            M::Tagged { id, tags, .. } => format!("{} says of itself {tags:?}", name(world, id)),
             M::Left { id, .. } => format!("{} has left", name(world, id)),
             M::Reaped { id, .. } => format!("forgets {}", name(world, id)),
             M::SelfRefuted { incarnation } => format!("says that it is alive, incarnation {incarnation}"),

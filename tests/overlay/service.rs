@@ -176,6 +176,37 @@ async fn hup_changes_the_log_and_names_what_needs_a_restart() {
 }
 
 #[tokio::test]
+async fn tags_are_seen_by_all_and_change_with_hup() {
+    let ground = Ground::new();
+    let invite = ground.path().join("invite");
+    let file = ground.data("alpha").join("config.toml");
+    std::fs::create_dir(ground.data("alpha")).unwrap();
+    std::fs::write(&file, "[tags]\nrole = \"web\"\n").unwrap();
+    let any = ["--listen", "127.0.0.1:0"];
+    let founds = ["--init", "home", "--invite-to", invite.to_str().unwrap(), "--tag", "zone=a"];
+    let alpha = Service::start(&ground, "alpha", &[&any[..], &founds].concat(), &[]);
+    let from = format!("@{}", invite.display());
+    let beta = Service::start(&ground, "beta", &[&any[..], &["--join", &from]].concat(), &[]);
+    let sees = async |expected: &[(&str, &str)]| {
+        let expected = expected.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        eventually("beta sees alpha's tags", async || {
+            let members = beta.client().ok_or("not there yet")?.members().await.map_err(|e| e.to_string())?;
+            let alpha = members.members.iter().find(|m| m.name == "alpha").ok_or("no alpha")?;
+            so(alpha.tags == expected, || format!("{:?}", alpha.tags))
+        })
+        .await;
+    };
+    sees(&[("role", "web"), ("zone", "a")]).await;
+    std::fs::write(&file, "[tags]\nrole = \"db\"\n").unwrap();
+    alpha.signal(Signal::HUP);
+    sees(&[("role", "db"), ("zone", "a")]).await;
+    beta.logs("member.tagged name=alpha tags=\"role=db zone=a\"").await;
+    assert!(!alpha.log().contains("needs_restart"), "{}", alpha.log());
+    alpha.stop().await;
+    beta.stop().await;
+}
+
+#[tokio::test]
 async fn daemons_that_start_together_form_an_overlay_and_find_each_other_again() {
     let ground = Ground::new();
     let invite = ground.path().join("invite");

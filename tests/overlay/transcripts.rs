@@ -185,7 +185,7 @@ async fn three_members_in_text() {
         alpha   alive [..] 127.0.0.1:[..]
         gamma   alive [..] 127.0.0.1:[..]
         $ chinwag -n beta --json members
-        {"schema":"chinwag.members/1","members":[{"name":"beta",[..]},{"name":"alpha",[..],"self":false,"state":"alive","phi":[..],"incarnation":[..],"generation":"[..]","rtt_ms":[..],"heard_ms":[..],"behind":[..],"digest":"[..]","addresses":["/ip4/127.0.0.1/tcp/[..]","/ip4/127.0.0.1/udp/[..]/quic-v1"],"suspected_by":[],"down_in_ms":null},{"name":"gamma",[..]}]}
+        {"schema":"chinwag.members/1","members":[{"name":"beta",[..]},{"name":"alpha",[..],"self":false,"state":"alive","phi":[..],"incarnation":[..],"generation":"[..]","rtt_ms":[..],"heard_ms":[..],"behind":[..],"digest":"[..]","addresses":["/ip4/127.0.0.1/tcp/[..]","/ip4/127.0.0.1/udp/[..]/quic-v1"],"rto_ms":[..],"stall_ms":[..],"suspected_by":[],"down_in_ms":null},{"name":"gamma",[..]}]}
         $ chinwag -n alpha invite
         chinwag join cw1home-[..]
         ! Good for one use within 10m00s, as member. Type this on the other machine:

@@ -214,6 +214,9 @@ fn list_members(node: &Node, observer: &Observer, now: Moment) -> Vec<Member> {
                     standing.and_then(|s| s.digest).map(Into::into)
                 },
                 addresses: m.addresses,
+                tags: m.tags,
+                rto_ms: observed.then_some(m.rto.as_secs_f64() * 1_000.0),
+                stall_ms: (!is_self).then_some(m.stall_mean.as_millis() as u64),
                 suspected_by: m.suspected_by.iter().map(|id| observer.name(id)).collect(),
                 down_in_ms: m.down_in.map(|d| d.as_millis() as u64),
             }

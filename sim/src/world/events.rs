@@ -30,6 +30,7 @@ impl World {
             E::Alive { id, generation, incarnation, .. } => {
                 self.believed(host, id, State::Alive, Some(generation), Some(incarnation), false);
             }
+            E::Tagged { .. } => self.count("tags_changed"),
             E::Suspect { id, incarnation, .. } => {
                 self.count("suspicions");
                 self.believed(host, id, State::Suspect, None, Some(incarnation), false);
