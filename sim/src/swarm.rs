@@ -122,6 +122,8 @@ pub fn draw(seed: u64, wishes: &Wishes) -> Plan {
 
 /// When faults and clients begin, in milliseconds.
 const BEGIN_MS: u64 = 5_000;
+/// After this time all know of a stall.
+const ADMITTED_MS: u64 = 12_000;
 const NOT_EMPTY: &str = "an element, because the list is not empty";
 
 /// A host that forgets its generations *and* whose clock is behind the one that made the last of them begins a process
@@ -190,8 +192,11 @@ impl Fate<'_> {
                 Kind::PowerCuts => self.down(at, lasts, Action::PowerCut { host }, host, None),
                 Kind::Damage => self.damage(at, lasts, host),
                 Kind::Pauses => {
-                    self.push(at, Action::Pause { host });
-                    self.push(at + lasts, Action::Resume { host });
+                    // And once more, when all know that it does that.
+                    for at in [at, at + lasts + ADMITTED_MS] {
+                        self.push(at, Action::Pause { host });
+                        self.push(at + lasts, Action::Resume { host });
+                    }
                 }
                 Kind::OneWayCuts => {
                     let (from, to) = (host, self.any_host());

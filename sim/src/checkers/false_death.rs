@@ -4,14 +4,14 @@
 //! has it in full: a member that nobody can reach is no different from a dead one. So what is excused is what the
 //! observer cannot tell from a death:
 //!
-//! - some cut is open, or was until a moment ago, between any two hosts: rumours go round by third parties;
+//! - the member was cut off from two hosts or more, or, for a belief by silence alone, from the observer;
 //! - the observer or the member is paused, or was, or its process began or ended, a moment ago: the death is then
-//!   that of the process before.
+//!   that of the process before. But a stall that the member had admitted before is forgiven.
 //!
 //! "A moment" is [`Patience::aftermath`](super::Patience::aftermath). Suspicions are no wrong: they are questions.
 
 use super::Checker;
-use super::faults::Faults;
+use super::excuses::Excuses;
 use crate::observation::{Fact, Observation};
 use chinwag_membership::State;
 use std::time::Duration;
@@ -19,8 +19,7 @@ use std::time::Duration;
 /// Compares beliefs in deaths with who runs.
 #[derive(Debug)]
 pub struct FalseDeath {
-    aftermath: Duration,
-    faults: Faults,
+    excuses: Excuses,
     deaths: u64,
     excused: u64,
     unexcused: u64,
@@ -30,8 +29,8 @@ pub struct FalseDeath {
 impl FalseDeath {
     /// With so much time after a fault in which it excuses.
     pub fn new(aftermath: Duration) -> Self {
-        let faults = Faults::default();
-        FalseDeath { aftermath, faults, deaths: 0, excused: 0, unexcused: 0, suspicions: 0 }
+        let excuses = Excuses::new(aftermath);
+        FalseDeath { excuses, deaths: 0, excused: 0, unexcused: 0, suspicions: 0 }
     }
 
     /// How often somebody who ran was held for down, by an observer and with a fault that excuses it.
@@ -56,9 +55,9 @@ impl Checker for FalseDeath {
     }
 
     fn observe(&mut self, observation: &Observation, wrong: &mut Vec<String>) {
-        self.faults.observe(observation);
-        let Fact::Believed { host, about, state, .. } = observation.fact else { return };
-        let runs = self.faults.runs(about);
+        self.excuses.observe(observation);
+        let Fact::Believed { host, about, state, unverified, .. } = observation.fact else { return };
+        let runs = self.excuses.faults.runs(about);
         match state {
             State::Suspect => self.suspicions += u64::from(runs),
             State::Down => {
@@ -66,9 +65,7 @@ impl Checker for FalseDeath {
                 if !runs {
                     return;
                 }
-                let (now, aftermath) = (observation.at, self.aftermath);
-                let is_excused = self.faults.is_cut(now, aftermath)
-                    || [host, about].iter().any(|&it| self.faults.is_disturbed(it, now, aftermath));
+                let is_excused = self.excuses.excuse(observation.at, host, about, unverified);
                 if is_excused {
                     self.excused += 1;
                 } else {
@@ -84,6 +81,7 @@ impl Checker for FalseDeath {
         vec![
             ("beliefs in a death", self.deaths),
             ("deaths of running members, excused", self.excused),
+            ("pauses that must be forgiven", self.excuses.forgivable()),
             ("suspicions of running members", self.suspicions),
         ]
     }
@@ -127,11 +125,16 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_anywhere_excuses_until_its_aftermath_is_over() {
-        let cut = |ms| vec![(600, cut(1, 2)), (9000, mended(1, 2)), (ms, down())];
-        assert_eq!(wrong(cut(9500)), 0);
-        assert_eq!(wrong(cut(9501)), 1);
-        assert_eq!(wrong(vec![(600, super::super::history::cut(1, 2)), (9000, down())]), 0);
+    fn cuts_to_two_hosts_excuse_until_their_aftermath_is_over() {
+        let cuts = |ms| {
+            let history =
+                vec![(600, cut(1, 2)), (600, cut(0, 1)), (9000, mended(1, 2)), (9000, mended(0, 1))];
+            wrong(history.into_iter().chain([(ms, down())]).collect())
+        };
+        assert_eq!(cuts(8000), 0);
+        assert_eq!(cuts(9500), 0);
+        assert_eq!(cuts(9501), 1);
+        assert_eq!(wrong(vec![(600, cut(1, 2)), (9000, down())]), 1, "all but one can reach it");
     }
 
     #[test]

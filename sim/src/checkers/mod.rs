@@ -4,6 +4,7 @@
 //! is wrong, and the mutants of `sim/tests` are cores with one rule broken, each of which some checker must catch.
 
 mod bits;
+mod excuses;
 mod faults;
 mod ledger;
 mod reads;

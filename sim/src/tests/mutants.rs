@@ -5,10 +5,13 @@ use crate::plan::{Action, DiskPlan, NetworkPlan, Plan, Step, Transport, WaitFor,
 use crate::run::{run, run_in};
 use crate::sabotage::Saboteur;
 use crate::world::World;
-use chinwag_base::{Generation, Lane};
+use crate::world::machine::keypair;
+use chinwag_base::{Generation, Lane, NodeId};
 use chinwag_crdt::{Dot, Dots, Entry, Op};
 use chinwag_gossip::Message as Gossip;
-use chinwag_membership::{Event as Membership, Found, Message};
+use chinwag_membership::{
+    Event as Membership, Finding, Found, Message, Profile, Record, Statement, Update, Verify,
+};
 use chinwag_node::wire::{self, Frame};
 use chinwag_node::{Answer, Config, Event, Input, Output, Recovered};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +45,7 @@ fn busy(seed: u64) -> Plan {
     Plan {
         seed,
         hosts: 6,
-        profile: chinwag_membership::Profile::Fast,
+        profile: Profile::Fast,
         heal_ms: 32_000,
         calm_ms: 2_000,
         network: NetworkPlan { latency_us: (1_000, 20_000), ..NetworkPlan::default() },
@@ -366,6 +369,133 @@ fn crash(seed: u64) -> Plan {
 #[test]
 fn a_crash_that_nobody_believes_is_noticed() {
     killed_by("crash-known", &[crash(1), crash(2)], || NobodyDies);
+}
+
+/// Convicts on its own word: whoever is asked says at once that it found nobody.
+#[derive(Default)]
+struct ConvictsAlone {
+    asked: BTreeMap<Host, Vec<(NodeId, Verify)>>,
+}
+
+impl Saboteur for ConvictsAlone {
+    fn input(&mut self, host: Host, input: Input) -> Option<Input> {
+        if let Input::Frame { from, lane: lane @ Lane::Probe, bytes } = &input
+            && let Ok(Frame::Membership(Message::Verify(verify))) = wire::decode(*lane, bytes)
+        {
+            self.asked.entry(host).or_default().push((*from, verify));
+        }
+        Some(input)
+    }
+
+    fn output(&mut self, host: Host, output: Output) -> Vec<Output> {
+        let found = Found::Silent;
+        let answer = |(to, Verify { subject, nonce })| {
+            let frame = Frame::Membership(Message::Finding(Finding { subject, nonce, found }));
+            Output::Send { to, lane: Lane::Probe, slot: frame.slot(), bytes: wire::encode(&frame) }
+        };
+        let asked = self.asked.remove(&host).unwrap_or_default();
+        asked.into_iter().map(answer).chain([output]).collect()
+    }
+}
+
+/// Two that cannot reach each other, and whom all others can reach.
+fn feud(seed: u64) -> Plan {
+    let mut plan = calm(seed, 0.0);
+    let (one, other) = (Host(1), Host(2));
+    for (from, to) in [(one, other), (other, one)] {
+        plan.steps.push(Step { at_ms: 10_000, action: Action::Cut { from, to } });
+        plan.steps.push(Step { at_ms: 28_000, action: Action::Mend { from, to } });
+    }
+    plan
+}
+
+#[test]
+fn a_verdict_without_nacks_is_noticed() {
+    killed_by("false-death", &[feud(1), feud(2)], ConvictsAlone::default);
+}
+
+/// Admits no stall, whatever it measures: what it says of itself is the usual.
+struct HidesItsStalls;
+
+impl Saboteur for HidesItsStalls {
+    fn output(&mut self, host: Host, mut output: Output) -> Vec<Output> {
+        if let Output::Send { lane, bytes, .. } = &mut output
+            && let Ok(Frame::Membership(mut message)) = wire::decode(*lane, bytes)
+        {
+            let told = match &mut message {
+                Message::Ping(ping) => &mut ping.news,
+                Message::Ack(ack) => &mut ack.news,
+                Message::News(news) | Message::View(news) => news,
+                _ => return vec![output],
+            };
+            let key = keypair(host);
+            for update in told {
+                if let Update::Record(record) = update
+                    && record.id() == key.id()
+                {
+                    let usual = Profile::Fast.stall_floor().as_millis() as u32;
+                    let statement = Statement { stall_mean_ms: usual, ..record.statement().clone() };
+                    *record = Arc::new(Record::sign_statement(&key, record.grant().clone(), statement));
+                }
+            }
+            *bytes = wire::encode(&Frame::Membership(message));
+        }
+        vec![output]
+    }
+}
+
+/// The same member stalls twice.
+fn stalls(seed: u64) -> Plan {
+    let mut plan = calm(seed, 0.0);
+    let host = Host(2);
+    for at_ms in [10_000, 45_000] {
+        plan.steps.push(Step { at_ms, action: Action::Pause { host } });
+        plan.steps.push(Step { at_ms: at_ms + 6_000, action: Action::Resume { host } });
+    }
+    plan.heal_ms = 60_000;
+    plan
+}
+
+#[test]
+fn a_member_that_ignores_its_own_stalls_is_noticed() {
+    killed_by("false-death", &[stalls(1), stalls(2)], || HidesItsStalls);
+}
+
+/// Dials nobody whom it holds for down.
+#[derive(Default)]
+struct NeverRedials {
+    down: BTreeSet<(Host, NodeId)>,
+}
+
+impl Saboteur for NeverRedials {
+    fn output(&mut self, host: Host, output: Output) -> Vec<Output> {
+        match &output {
+            Output::Event(Event::Membership(Membership::Down { id, .. })) => {
+                self.down.insert((host, *id));
+            }
+            Output::Event(Event::Membership(Membership::Alive { id, .. })) => {
+                self.down.remove(&(host, *id));
+            }
+            Output::Dial { peer, .. } if self.down.contains(&(host, *peer)) => return Vec::new(),
+            _ => {}
+        }
+        vec![output]
+    }
+}
+
+/// Two halves that hold each other for dead when they are joined again.
+fn parted(seed: u64) -> Plan {
+    let mut plan = calm(seed, 0.0);
+    let side = vec![Host(0), Host(1), Host(2)];
+    plan.steps.push(Step { at_ms: 10_000, action: Action::Partition { side } });
+    plan.steps.push(Step { at_ms: 55_000, action: Action::MendAll });
+    plan.heal_ms = 60_000;
+    plan
+}
+
+#[test]
+fn whoever_never_redials_the_down_is_noticed() {
+    killed_by("convergence", &[parted(1), parted(2)], NeverRedials::default);
 }
 
 /// Pads what it pushes beyond what a frame may have.

@@ -79,6 +79,13 @@ pub(crate) fn root() -> Keypair {
     Keypair::from_secret([255; 32])
 }
 
+/// The key of a host, in all its process lives.
+pub(crate) fn keypair(host: Host) -> Keypair {
+    let mut secret = [7; 32];
+    secret[..4].copy_from_slice(&host.0.to_le_bytes());
+    Keypair::from_secret(secret)
+}
+
 /// The simulated overlay.
 pub(crate) fn overlay() -> OverlayId {
     OverlayId::of_root(&root().id())
@@ -86,9 +93,7 @@ pub(crate) fn overlay() -> OverlayId {
 
 impl Machine {
     pub(crate) fn new(host: Host, root: &Keypair, booted: Duration) -> Self {
-        let mut secret = [7; 32];
-        secret[..4].copy_from_slice(&host.0.to_le_bytes());
-        let keypair = Keypair::from_secret(secret);
+        let keypair = keypair(host);
         let never = WallTime::from_unix_ms(1 << 45);
         let grant = Grant::by_root(root, keypair.id(), Role::Member, never);
         let octets = (host.0 + 1).to_be_bytes();

@@ -11,7 +11,7 @@ mod events;
 mod faults;
 mod finish;
 mod links;
-mod machine;
+pub(crate) mod machine;
 mod network;
 mod queue;
 
