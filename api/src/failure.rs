@@ -52,6 +52,8 @@ pub enum Kind {
     NoSuchKey,
     /// The set has no such element.
     NoSuchElement,
+    /// No member has this name or id.
+    NoSuchMember,
     /// The write is durable here, but not on as many members as were waited for.
     WaitNotMet,
     /// A check that was asked for found behaviour that must not be.
@@ -121,9 +123,10 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind but `Unknown`, which is never sent.
-    pub const ALL: [Kind; 33] = [
+    pub const ALL: [Kind; 34] = [
         Kind::NoSuchKey,
         Kind::NoSuchElement,
+        Kind::NoSuchMember,
         Kind::WaitNotMet,
         Kind::CheckFailed,
         Kind::BadRequest,
@@ -160,7 +163,7 @@ impl Kind {
     /// The one table: exit code and HTTP status of each kind.
     const fn row(self) -> (Exit, u16) {
         match self {
-            Kind::NoSuchKey | Kind::NoSuchElement => (Exit::No, 404),
+            Kind::NoSuchKey | Kind::NoSuchElement | Kind::NoSuchMember => (Exit::No, 404),
             Kind::WaitNotMet | Kind::CheckFailed => (Exit::No, 409),
             Kind::BadRequest | Kind::Ambiguous | Kind::InviteMistyped => (Exit::Usage, 400),
             Kind::NotFound => (Exit::Usage, 404),

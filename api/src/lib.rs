@@ -18,6 +18,7 @@
 //! | `GET /v1/version` | [`Version`] |
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/members` | [`Members`] |
+//! | `GET /v1/explain/NAME`, the name or the id of a member | [`Explained`] |
 //! | `GET /v1/cells/KEY?siblings&after=TOKEN` | [`Cell`] |
 //! | `GET /v1/keys?pattern=&limit=&after=` | [`Keys`] |
 //! | `POST /v1/write` [`WriteRequest`] | [`WriteReply`] |
@@ -43,6 +44,7 @@ pub mod client;
 pub mod dht;
 pub mod doctor;
 pub mod event;
+pub mod explain;
 pub mod failure;
 pub mod glob;
 pub mod hex;
@@ -67,6 +69,7 @@ pub use dht::{
 };
 pub use doctor::{Doctor, Finding, Verdict};
 pub use event::{Change, NodeEvent, Ready, Reset, WatchQuery, Watched, What};
+pub use explain::{Clue, ClueKind, Explained};
 pub use failure::{Exit, Failure, Kind};
 pub use glob::Pattern;
 pub use hex::Hex;

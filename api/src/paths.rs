@@ -9,6 +9,8 @@ pub const VERSION: &str = "/v1/version";
 pub const STATUS: &str = "/v1/status";
 /// `GET`: [`Members`](crate::Members).
 pub const MEMBERS: &str = "/v1/members";
+/// `GET`, followed by a slash and the escaped name or id of a member: [`Explained`](crate::Explained).
+pub const EXPLAIN: &str = "/v1/explain";
 /// `GET`, followed by a slash and the escaped key: [`Cell`](crate::Cell).
 pub const CELLS: &str = "/v1/cells";
 /// `GET`: [`Keys`](crate::Keys).

@@ -82,7 +82,31 @@ fn status_and_version() {
 
 #[test]
 fn members() {
-    let member = Member {
+    let member = suspect();
+    let json = format!(
+        r#"{{"name":"gamma","id":"{ID}","self":false,"state":"suspect","phi":5.1,"incarnation":3,"generation":"10","rtt_ms":0.5,"heard_ms":2900,"behind":12,"digest":null,"addresses":[],"tags":{{"role":"db"}},"rto_ms":21.5,"suspected_by":["beta"],"down_in_ms":1800}}"#
+    );
+    let members = format!(r#"{{"schema":"chinwag.members/1","members":[{json}]}}"#);
+    holds(&Members { members: vec![member.clone()] }, &members);
+    let clue = |times, what| Clue { first_ms: 900, last_ms: 20, times, what };
+    let evidence = vec![
+        clue(9, ClueKind::Found { by: "beta".into(), found: "silent".into() }),
+        clue(1, ClueKind::Accused { state: MemberState::Suspect, by: "beta".into(), phi: 1.5 }),
+        clue(1, ClueKind::Voided),
+    ];
+    holds(
+        &Explained { member, phi_down: 8.0, evidence },
+        &format!(
+            r#"{{"schema":"chinwag.explain/1","member":{json},"phi_down":8.0,"evidence":[{{"first_ms":900,"last_ms":20,"times":9,"what":"found","by":"beta","found":"silent"}},{{"first_ms":900,"last_ms":20,"times":1,"what":"accused","state":"suspect","by":"beta","phi":1.5}},{{"first_ms":900,"last_ms":20,"times":1,"what":"voided"}}]}}"#
+        ),
+    );
+    let later: Clue =
+        serde_json::from_str(r#"{"first_ms":1,"last_ms":1,"times":1,"what":"dreamt","of":2}"#).unwrap();
+    assert_eq!(later.what, ClueKind::Unknown);
+}
+
+fn suspect() -> Member {
+    Member {
         name: "gamma".into(),
         id: id(),
         is_self: false,
@@ -101,13 +125,7 @@ fn members() {
         stall_ms: None,
         suspected_by: vec!["beta".into()],
         down_in_ms: Some(1800),
-    };
-    holds(
-        &Members { members: vec![member] },
-        &format!(
-            r#"{{"schema":"chinwag.members/1","members":[{{"name":"gamma","id":"{ID}","self":false,"state":"suspect","phi":5.1,"incarnation":3,"generation":"10","rtt_ms":0.5,"heard_ms":2900,"behind":12,"digest":null,"addresses":[],"tags":{{"role":"db"}},"rto_ms":21.5,"suspected_by":["beta"],"down_in_ms":1800}}]}}"#
-        ),
-    );
+    }
 }
 
 #[test]

@@ -66,6 +66,10 @@ pub const OVERLAY_NAME_BYTES_MAX: usize = 24;
 pub const ADDRESS_BYTES_MAX: usize = 160;
 /// Addresses that a member advertises: two transports on a handful of interfaces.
 pub const ADDRESSES_MAX: usize = 16;
+/// Members about whom evidence is kept for `explain`: more than are in doubt at a time.
+pub const CASES_MAX: usize = 256;
+/// Evidence kept about one of them: the rounds before a verdict, and what came after it.
+pub const EVIDENCE_PER_CASE_MAX: usize = 48;
 /// Tags on a member (name and value are each a short word).
 pub const TAGS_MAX: usize = 16;
 /// Bytes of one tag's name or value.

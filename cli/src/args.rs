@@ -1,10 +1,10 @@
 //! The command line.
 
 use crate::commands::{
-    add::AddArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs, doctor::DoctorArgs, get::GetArgs,
-    incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs, keys::KeysArgs, lab::LabArgs,
-    leave::LeaveArgs, man::ManArgs, members::MembersArgs, rm::RmArgs, set::SetArgs, status::StatusArgs,
-    up::UpArgs, version::VersionArgs, watch::WatchArgs,
+    add::AddArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs, doctor::DoctorArgs,
+    explain::ExplainArgs, get::GetArgs, incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs,
+    keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, man::ManArgs, members::MembersArgs, rm::RmArgs,
+    set::SetArgs, status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
 };
 use crate::complete;
 use crate::output::Color;
@@ -61,6 +61,7 @@ pub(crate) enum Command {
     Leave(LeaveArgs),
     Status(StatusArgs),
     Members(MembersArgs),
+    Explain(ExplainArgs),
     Doctor(DoctorArgs),
     Set(SetArgs),
     Get(GetArgs),
@@ -80,7 +81,7 @@ pub(crate) enum Command {
 /// The groups of the help. A test holds them against [`Command`].
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["up", "lab", "init", "invite", "join", "leave"]),
-    ("Look", &["status", "members", "doctor"]),
+    ("Look", &["status", "members", "explain", "doctor"]),
     ("State", &["set", "get", "del", "incr", "add", "rm", "keys", "watch"]),
     ("DHT", &["dht"]),
     ("Tools", &["completions", "version"]),

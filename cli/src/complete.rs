@@ -41,10 +41,6 @@ pub(crate) fn keys() -> ArgValueCompleter {
 }
 
 /// Completes the name of a member, whether it is alive or not.
-#[allow(
-    dead_code,
-    reason = "for the commands that name a member; those so far name a daemon of this machine"
-)]
 pub(crate) fn members() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| offer(typed, members_of(Runtime::of_user(), typed_words())))
 }

@@ -280,6 +280,48 @@ gamma  down   –    1    –      –       –  9c1f a07e  127.0.0.1:7171  rol
 }
 
 #[tokio::test]
+async fn a_verdict_is_explained() {
+    let mut world = World::new();
+    let clue = |first_ms, last_ms, times, what| Clue { first_ms, last_ms, times, what };
+    let found = |by: &str, found: &str| ClueKind::Found { by: by.into(), found: found.into() };
+    let accused = |state, phi| ClueKind::Accused { state, by: "beta".into(), phi };
+    let explained = Explained {
+        member: Member {
+            phi: Some(5.1),
+            suspected_by: vec!["beta".into()],
+            down_in_ms: Some(1800),
+            ..member("gamma", MemberState::Suspect)
+        },
+        phi_down: 8.0,
+        evidence: vec![
+            clue(6_300, 2_100, 4, ClueKind::Unanswered { rto_ms: 120.0 }),
+            clue(6_200, 6_200, 1, ClueKind::Asked { members: vec!["beta".into(), "de\u{1b}lta".into()] }),
+            clue(6_100, 1_200, 3, found("beta", "silent")),
+            clue(6_000, 6_000, 1, found("delta", "refused")),
+            clue(5_000, 5_000, 1, accused(MemberState::Suspect, 1.2)),
+            clue(900, 900, 1, accused(MemberState::Down, 8.0)),
+            clue(20, 20, 1, ClueKind::Alive { incarnation: 4 }),
+        ],
+    };
+    world.daemon("beta", move |request| {
+        assert_eq!(request.path, "/v1/explain/gam%20ma");
+        Says::yes(&explained)
+    });
+    let out = "\
+gamma is suspected by beta; down in 1.8 s unless it answers. φ is 5.1, at 8 it is down.
+           AGO  WHAT
+6.3 s to 2.1 s  did not answer a ping within 120 ms, 4 times
+         6.2 s  beta and de\\u{1b}lta were asked to ping it
+6.1 s to 1.2 s  beta had no answer from it, 3 times
+         6.0 s  delta found that nothing listens at its address
+         5.0 s  suspected by beta (φ 1.2)
+        900 ms  held for down by beta (φ 8.0)
+         20 ms  said that it is alive (incarnation 4)
+";
+    assert_eq!(world.chinwag(&["explain", "gam ma"]).await.out, out);
+}
+
+#[tokio::test]
 async fn a_missing_key_suggests_the_nearest() {
     let mut world = World::new();
     world.daemon("alpha", |asked| match asked.path.as_str() {

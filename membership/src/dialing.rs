@@ -7,6 +7,7 @@
 
 use crate::Event;
 use crate::agenda::Task;
+use crate::evidence::Evidence;
 use crate::membership::Membership;
 use crate::message::{Found, Purpose};
 use crate::port::{DialFailure, Lost, Output};
@@ -187,6 +188,7 @@ impl Membership {
         if reason == Lost::Local || !self.view.is_present(&peer) {
             return self.plan_redial(now, peer);
         }
+        self.cases.note(now, peer, Evidence::Broken);
         if let Some(held) = self.held.remove(&peer) {
             return self.accuse(now, peer, State::Down, held.by, held.phi);
         }
@@ -215,6 +217,9 @@ impl Membership {
         let wait = self.random(wait.mul_f64(0.75), wait.mul_f64(1.25));
         if self.is_awaited(&peer) {
             self.dialer.plan(peer, Plan { due: now + wait, failures: failures + 1 });
+        }
+        if self.investigations.contains_key(&peer) || self.view.is_present(&peer) {
+            self.cases.note(now, peer, Evidence::NotReached(why.clone()));
         }
         // Our own limits and missing routes say nothing of the peer; whoever denies us is alive.
         let found = match why {

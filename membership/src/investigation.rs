@@ -15,6 +15,7 @@
 
 use crate::agenda::Task;
 use crate::estimate;
+use crate::evidence::Evidence;
 use crate::membership::Membership;
 use crate::message::{Claim, Finding, Found, Message, Purpose, Verdict, Verify};
 use crate::version::{State, Version};
@@ -127,6 +128,7 @@ impl Membership {
         }
         // What we hold is passed on, for if every hop looked first, the truth would travel slowly.
         if self.held.insert(subject, held).is_none() {
+            self.cases.note(now, subject, Evidence::Told { by: held.by, phi: held.phi });
             self.news.mark(subject);
         }
         self.judge(now, subject);
@@ -156,6 +158,7 @@ impl Membership {
     pub(crate) fn void_investigations(&mut self, now: Moment) {
         for (subject, investigation) in &mut self.investigations {
             *investigation = Investigation::new(now);
+            self.cases.note(now, *subject, Evidence::Voided);
             self.agenda.clear(Task::Judge(*subject));
             self.agenda.set(Task::Round(*subject), now);
         }
@@ -173,7 +176,7 @@ impl Membership {
         let interval = investigation.interval;
         self.agenda.set(Task::Round(subject), now + interval);
         self.probe_for_round(now, subject);
-        self.ask_verifiers(subject);
+        self.ask_verifiers(now, subject);
         self.judge(now, subject);
     }
 
@@ -187,7 +190,7 @@ impl Membership {
         }
     }
 
-    fn ask_verifiers(&mut self, subject: NodeId) {
+    fn ask_verifiers(&mut self, now: Moment, subject: NodeId) {
         let mut fresh = Vec::new();
         let mut others = Vec::new();
         let Some(investigation) = self.investigations.get(&subject) else { return };
@@ -210,6 +213,9 @@ impl Membership {
             investigation.rounds.remove(0);
         }
         investigation.rounds.push((nonce, chosen.iter().copied().collect()));
+        if !chosen.is_empty() {
+            self.cases.note(now, subject, Evidence::Asked(chosen.clone()));
+        }
         for verifier in chosen {
             self.send(verifier, Lane::Probe, Message::Verify(Verify { subject, nonce }));
         }
@@ -231,6 +237,8 @@ impl Membership {
         if !owed.is_some_and(|(_, owing)| owing.remove(&from)) {
             return; // Of an older investigation, or answered before, or never asked.
         }
+        self.cases.note(now, subject, Evidence::Found { by: from, found });
+        let Some(investigation) = self.investigations.get_mut(&subject) else { return };
         if found == Found::Life {
             self.sample_losses(now, subject);
             self.links.entry(subject).or_default().vouched = Some(now);
@@ -304,7 +312,7 @@ impl Membership {
             return self.accuse(now, subject, State::Down, by, phi);
         }
         if silent >= limit {
-            return self.give_up(now, subject, phi);
+            return self.give_up(now, subject, silent, phi);
         }
         self.schedule_judgement(now, subject, limit);
     }
@@ -324,10 +332,11 @@ impl Membership {
     }
 
     /// Silence alone decides: a belief of our own, told to nobody.
-    fn give_up(&mut self, now: Moment, subject: NodeId, phi: f64) {
+    fn give_up(&mut self, now: Moment, subject: NodeId, silent: Duration, phi: f64) {
         let Some(entry) = self.view.get(&subject) else { return };
         let (name, incarnation) = (entry.record.statement().name.clone(), entry.version.incarnation);
         self.view.set_unverified(&subject, Some(Unverified::Silent), now);
+        self.cases.note(now, subject, Evidence::GivenUp { silent });
         let by = self.id;
         self.emit(Output::Event(Event::Down { id: subject, name, incarnation, by, phi, unverified: true }));
         self.lose(now, subject);

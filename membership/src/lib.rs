@@ -67,6 +67,7 @@ mod config;
 mod dialing;
 mod estimate;
 mod event;
+mod evidence;
 mod exchange;
 mod investigation;
 mod member;
@@ -89,6 +90,7 @@ mod view;
 
 pub use config::{Config, Identity, Profile, Recovered};
 pub use event::Event;
+pub use evidence::{Evidence, Noted};
 pub use member::Member;
 pub use membership::Membership;
 pub use message::{

@@ -10,6 +10,7 @@ use crate::config::{Config, Identity, Recovered};
 use crate::dialing::Dialer;
 use crate::estimate::{Arrivals, LossRate, RoundTrip, Stalls};
 use crate::event::Event;
+use crate::evidence::{Cases, Evidence, Noted};
 use crate::exchange::Exchange;
 use crate::investigation::{Held, Investigation};
 use crate::member::Member;
@@ -89,6 +90,7 @@ pub struct Membership {
     pub(crate) dialer: Dialer,
     pub(crate) book: Book,
     pub(crate) refutation: Refutation,
+    pub(crate) cases: Cases,
 }
 
 impl Membership {
@@ -124,6 +126,7 @@ impl Membership {
             dialer: Dialer::default(),
             book: Book::default(),
             refutation: Refutation::default(),
+            cases: Cases::default(),
         };
         this.sign_own_record(now);
         for record in recovered.members {
@@ -215,6 +218,11 @@ impl Membership {
         self.view.digest()
     }
 
+    /// What counted for and against a member of late, oldest first.
+    pub fn evidence(&self, id: &NodeId) -> impl Iterator<Item = &Noted> {
+        self.cases.of(id)
+    }
+
     /// The phi of a verdict.
     pub fn phi_down(&self) -> f64 {
         self.config.phi_down
@@ -266,6 +274,9 @@ impl Membership {
     pub(crate) fn sign_of_life(&mut self, now: Moment, peer: NodeId) {
         self.notice_common_silence(now);
         self.heard_anybody = now;
+        if self.investigations.contains_key(&peer) {
+            self.cases.note(now, peer, Evidence::Answered);
+        }
         if let Some(link) = self.links.get_mut(&peer) {
             link.heard = Some(now);
             link.arrivals.sample(now);
@@ -290,6 +301,7 @@ impl Membership {
         }
         if self.view.set_unverified(&id, None, now) {
             self.news.mark(id);
+            self.cases.note(now, id, Evidence::Answered);
             self.show_alive(id);
         }
     }

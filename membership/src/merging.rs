@@ -5,6 +5,7 @@
 //! here is what follows from them.
 
 use crate::Event;
+use crate::evidence::Evidence;
 use crate::investigation::Held;
 use crate::membership::Membership;
 use crate::message::{Brief, Claim, Found, Message, Update};
@@ -127,11 +128,13 @@ impl Membership {
         self.keep_page(now, record);
         if version.state == State::Left {
             self.dialer.drop_plan(&id);
+            self.cases.note(now, id, Evidence::Left);
             return self.event(Event::Left { id, name });
         }
         self.answer_verifications(id, Found::Life);
         if !was_alive {
             let (generation, incarnation) = (version.generation, version.incarnation);
+            self.cases.note(now, id, Evidence::Alive(incarnation));
             self.event(Event::Alive { id, name: name.clone(), generation, incarnation });
             self.plan_first_dial(now, id);
         }
@@ -214,6 +217,7 @@ impl Membership {
         let (name, incarnation) = (entry.record.statement().name.clone(), entry.version.incarnation);
         let was_lost = entry.is_lost();
         self.view.accuse(&id, state, by, phi, now);
+        self.cases.note(now, id, Evidence::Accused { state, by, phi });
         self.news.mark(id);
         if state == State::Suspect {
             return self.event(Event::Suspect { id, name, incarnation, by, phi });
@@ -240,6 +244,7 @@ impl Membership {
     /// One whom we only remembered is alive in somebody's view.
     fn vouch(&mut self, now: Moment, id: NodeId) {
         if self.view.set_unverified(&id, None, now) {
+            self.cases.note(now, id, Evidence::Vouched);
             self.show_alive(id);
             self.plan_first_dial(now, id);
         }

@@ -1,6 +1,7 @@
 //! Observing: pings in turn, acks, and the miss that opens an investigation.
 
 use crate::agenda::Task;
+use crate::evidence::Evidence;
 use crate::membership::Membership;
 use crate::message::{Ack, Message, PROBE_HEAD_BYTES, Ping, Purpose, Update};
 use crate::version::{State, Version};
@@ -171,6 +172,9 @@ impl Membership {
         }
         if let Some(link) = self.links.get_mut(&peer) {
             link.missed = Some(now);
+        }
+        if self.subjects.contains(&peer) || self.investigations.contains_key(&peer) {
+            self.cases.note(now, peer, Evidence::Unanswered { rto });
         }
         self.count_own_failure(now, peer);
         if self.subjects.contains(&peer) {

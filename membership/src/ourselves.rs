@@ -211,6 +211,7 @@ impl Membership {
     pub(crate) fn keep_house(&mut self, now: Moment) {
         for (id, name) in self.view.reap(now, self.config.retention) {
             self.news.forget(&id);
+            self.cases.forget(&id);
             if !self.is_connected(&id) {
                 self.links.remove(&id);
             }

@@ -53,6 +53,15 @@ async fn a_killed_member_is_missed_by_everyone_and_returns_with_all_that_it_ackn
         let seen = daemon.sees("gamma").await.unwrap();
         assert_eq!((seen.state, seen.unverified), (MemberState::Down, false), "{seen:?}");
     }
+    for name in ["alpha", "beta"] {
+        let told = ground.type_in(&format!("-n {name} explain gamma")).await.exits(0);
+        assert!(told.out.starts_with("gamma is down, heard "), "{told:?}");
+        for words in ["the connection broke", "suspected by", "held for down by"] {
+            assert!(told.out.contains(words), "{words} is missing from {told:?}");
+        }
+    }
+    let told = ground.type_in("-n alpha explain nobody").await.exits(1);
+    assert!(told.err.contains("no member is called nobody"), "{told:?}");
     // The others go on.
     alpha.write(vec![set("meanwhile", "yes")]).await.unwrap();
 

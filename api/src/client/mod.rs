@@ -15,6 +15,7 @@ pub use stream::{Events, Heard, Stream, Watch};
 
 use crate::cell::{Cell, CellQuery, Keys, KeysQuery};
 use crate::doctor::Doctor;
+use crate::explain::Explained;
 use crate::failure::{Failure, Kind};
 use crate::member::Members;
 use crate::overlay::{
@@ -88,6 +89,14 @@ impl Client {
     /// The daemon's, or why it could not be asked.
     pub async fn members(&self) -> Result<Members, Failure> {
         self.get(paths::MEMBERS, self.timeout).await
+    }
+
+    /// Why a member, by its name or id, is held for what it is.
+    ///
+    /// # Errors
+    /// `no_such_member`, or why the daemon could not be asked.
+    pub async fn explain(&self, member: &str) -> Result<Explained, Failure> {
+        self.get(&format!("{}/{}", paths::EXPLAIN, paths::escape(member)), self.timeout).await
     }
 
     /// What a key holds.

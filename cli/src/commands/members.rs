@@ -130,7 +130,7 @@ impl MembersArgs {
 }
 
 /// What the table has no room for.
-fn note(member: &Member) -> Option<String> {
+pub(super) fn note(member: &Member) -> Option<String> {
     let name = printable(&member.name);
     match member.state {
         MemberState::Suspect => {

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod del;
 pub(crate) mod dht;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod incr;
 pub(crate) mod init;
@@ -80,6 +81,7 @@ pub(crate) async fn dispatch(command: Command, context: &mut Context) -> Result<
         Command::Leave(args) => args.run(context).await,
         Command::Status(args) => args.run(context).await,
         Command::Members(args) => args.run(context).await,
+        Command::Explain(args) => args.run(context).await,
         Command::Doctor(args) => args.run(context).await,
         Command::Set(args) => args.run(context).await,
         Command::Get(args) => args.run(context).await,

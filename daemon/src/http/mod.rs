@@ -4,6 +4,7 @@
 
 mod dht;
 mod doctor;
+mod members;
 mod overlay;
 pub(crate) mod read;
 mod stream;
@@ -48,7 +49,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
     let router = Router::new()
         .route(paths::VERSION, get(read::version))
         .route(paths::STATUS, get(read::status))
-        .route(paths::MEMBERS, get(read::members))
+        .route(paths::MEMBERS, get(members::members))
+        .route(&format!("{}/{{*name}}", paths::EXPLAIN), get(members::explain))
         .route(&format!("{}/{{*key}}", paths::CELLS), get(read::cell))
         .route(paths::KEYS, get(read::keys))
         .route(paths::WRITE, post(write::write))

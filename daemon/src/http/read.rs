@@ -1,4 +1,4 @@
-//! Looking: version, status, members, cells, keys.
+//! Looking: version, status, cells, keys.
 
 use super::{Answered, Daemon, Reply, parse_query};
 use crate::clock;
@@ -13,8 +13,7 @@ use axum::response::{IntoResponse, Response};
 use chinwag_api::cell::KEYS_PAGE_MAX;
 use chinwag_api::{
     Bytes, Cell, CellKind, CellQuery, Content, Count, Counts, DhtStatus, Failure, Gossip, Health, InStep,
-    KeyRow, Keys, KeysQuery, Kind, Member, MemberState, Members, Overlay, Pattern, Phi, Problem, Sibling,
-    Status, Token, Version,
+    KeyRow, Keys, KeysQuery, Kind, Overlay, Pattern, Phi, Problem, Sibling, Status, Token, Version,
 };
 use chinwag_base::limits::STAGED_ENTRIES_MAX;
 use chinwag_base::{Key, Moment, NodeId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
@@ -153,7 +152,7 @@ fn dht_status(node: &Node) -> DhtStatus {
 }
 
 /// What is known of each peer's state.
-fn standings(node: &Node) -> BTreeMap<NodeId, PeerView> {
+pub(super) fn standings(node: &Node) -> BTreeMap<NodeId, PeerView> {
     node.gossip().peers().map(|view| (view.peer, view)).collect()
 }
 
@@ -174,56 +173,6 @@ pub(super) async fn health(State(daemon): Daemon) -> Response {
     let ok = problems.is_empty();
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Reply(Health { ok, problems })).into_response()
-}
-
-pub(super) async fn members(State(daemon): Daemon) -> Answered<Members> {
-    let members = daemon.running().await?.look(list_members).await?;
-    Ok(Reply(Members { members }))
-}
-
-fn list_members(node: &Node, observer: &Observer, now: Moment) -> Vec<Member> {
-    let me = node.membership().me();
-    let standings = standings(node);
-    let mut members: Vec<Member> = node
-        .membership()
-        .members(now)
-        .map(|m| {
-            let is_self = m.id == me;
-            let standing = standings.get(&m.id);
-            let observed = !is_self && m.observed && m.state.is_present();
-            Member {
-                name: m.name.to_string(),
-                id: m.id,
-                is_self,
-                state: match m.state {
-                    Standing::Alive => MemberState::Alive,
-                    Standing::Suspect => MemberState::Suspect,
-                    Standing::Down => MemberState::Down,
-                    Standing::Left => MemberState::Left,
-                },
-                unverified: m.unverified,
-                phi: observed.then_some(m.phi),
-                incarnation: m.incarnation.get(),
-                generation: m.generation,
-                rtt_ms: m.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
-                heard_ms: m.heard.map(|heard| heard.as_millis() as u64),
-                behind: if is_self { Some(0) } else { standing.and_then(|s| s.behind) },
-                digest: if is_self {
-                    Some(node.gossip().replica().digest().into())
-                } else {
-                    standing.and_then(|s| s.digest).map(Into::into)
-                },
-                addresses: m.addresses,
-                tags: m.tags,
-                rto_ms: observed.then_some(m.rto.as_secs_f64() * 1_000.0),
-                stall_ms: (!is_self).then_some(m.stall_mean.as_millis() as u64),
-                suspected_by: m.suspected_by.iter().map(|id| observer.name(id)).collect(),
-                down_in_ms: m.down_in.map(|d| d.as_millis() as u64),
-            }
-        })
-        .collect();
-    members.sort_by(|a, b| (!a.is_self, &a.name, a.id).cmp(&(!b.is_self, &b.name, b.id)));
-    members
 }
 
 pub(super) async fn cell(

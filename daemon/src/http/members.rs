@@ -1,0 +1,140 @@
+//! Members, and why each is held for what it is.
+
+use super::read::standings;
+use super::{Answered, Daemon, Reply};
+use crate::observe::Observer;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use chinwag_api::{Clue, ClueKind, Explained, Failure, Kind, Member, MemberState, Members};
+use chinwag_base::Moment;
+use chinwag_gossip::PeerView;
+use chinwag_membership::{DialFailure, Evidence, Found, Noted, State as Standing};
+use chinwag_node::Node;
+
+pub(super) async fn members(State(daemon): Daemon) -> Answered<Members> {
+    let members = daemon.running().await?.look(list_members).await?;
+    Ok(Reply(Members { members }))
+}
+
+fn list_members(node: &Node, observer: &Observer, now: Moment) -> Vec<Member> {
+    let standings = standings(node);
+    let shown = |m: chinwag_membership::Member| {
+        let standing = standings.get(&m.id);
+        member(node, observer, standing, m)
+    };
+    let mut members: Vec<Member> = node.membership().members(now).map(shown).collect();
+    members.sort_by(|a, b| (!a.is_self, &a.name, a.id).cmp(&(!b.is_self, &b.name, b.id)));
+    members
+}
+
+fn member(
+    node: &Node,
+    observer: &Observer,
+    standing: Option<&PeerView>,
+    m: chinwag_membership::Member,
+) -> Member {
+    let is_self = m.id == node.membership().me();
+    let observed = !is_self && m.observed && m.state.is_present();
+    Member {
+        name: m.name.to_string(),
+        id: m.id,
+        is_self,
+        state: state(m.state),
+        unverified: m.unverified,
+        phi: observed.then_some(m.phi),
+        incarnation: m.incarnation.get(),
+        generation: m.generation,
+        rtt_ms: m.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
+        heard_ms: m.heard.map(|heard| heard.as_millis() as u64),
+        behind: if is_self { Some(0) } else { standing.and_then(|s| s.behind) },
+        digest: if is_self {
+            Some(node.gossip().replica().digest().into())
+        } else {
+            standing.and_then(|s| s.digest).map(Into::into)
+        },
+        addresses: m.addresses,
+        tags: m.tags,
+        rto_ms: observed.then_some(m.rto.as_secs_f64() * 1_000.0),
+        stall_ms: (!is_self).then_some(m.stall_mean.as_millis() as u64),
+        suspected_by: m.suspected_by.iter().map(|id| observer.name(id)).collect(),
+        down_in_ms: m.down_in.map(|d| d.as_millis() as u64),
+    }
+}
+
+const fn state(state: Standing) -> MemberState {
+    match state {
+        Standing::Alive => MemberState::Alive,
+        Standing::Suspect => MemberState::Suspect,
+        Standing::Down => MemberState::Down,
+        Standing::Left => MemberState::Left,
+    }
+}
+
+pub(super) async fn explain(
+    State(daemon): Daemon,
+    name: Result<Path<String>, PathRejection>,
+) -> Answered<Explained> {
+    let Path(name) = name
+        .map_err(|e| Failure::new(Kind::BadRequest, "the path is not understood").because(e.body_text()))?;
+    let look = move |node: &Node, observer: &Observer, now: Moment| {
+        let mut meant: Vec<Member> = list_members(node, observer, now);
+        meant.retain(|member| member.name == name || member.id.to_string() == name);
+        match meant.len() {
+            0 => {
+                Err(Failure::new(Kind::NoSuchMember, format!("no member is called {}", name.escape_debug()))
+                    .hint("chinwag members"))
+            }
+            1 => Ok(explained(node, observer, now, meant.remove(0))),
+            n => {
+                let ids: Vec<String> = meant.iter().map(|member| member.id.to_string()).collect();
+                Err(Failure::new(Kind::BadRequest, format!("{n} members are called {name}"))
+                    .because(format!("say which by its id: {}", ids.join(", "))))
+            }
+        }
+    };
+    Ok(Reply(daemon.running().await?.look(look).await??))
+}
+
+fn explained(node: &Node, observer: &Observer, now: Moment, member: Member) -> Explained {
+    let membership = node.membership();
+    let evidence = membership.evidence(&member.id).map(|noted| clue(observer, now, noted)).collect();
+    Explained { phi_down: membership.phi_down(), evidence, member }
+}
+
+fn clue(observer: &Observer, now: Moment, noted: &Noted) -> Clue {
+    let ago = |moment: Moment| now.since(moment).as_millis() as u64;
+    let what = match &noted.evidence {
+        Evidence::Unanswered { rto } => ClueKind::Unanswered { rto_ms: rto.as_secs_f64() * 1_000.0 },
+        Evidence::Broken => ClueKind::Broken,
+        Evidence::NotReached(why) => ClueKind::NotReached {
+            why: match why {
+                DialFailure::Refused => "refused",
+                DialFailure::TimedOut => "timed_out",
+                DialFailure::Denied(_) => "denied",
+                DialFailure::Other => "other",
+            }
+            .to_owned(),
+        },
+        Evidence::Asked(ids) => ClueKind::Asked { members: ids.iter().map(|id| observer.name(id)).collect() },
+        Evidence::Found { by, found } => ClueKind::Found {
+            by: observer.name(by),
+            found: match found {
+                Found::Life => "life",
+                Found::Silent => "silent",
+                Found::Refused => "refused",
+            }
+            .to_owned(),
+        },
+        Evidence::Told { by, phi } => ClueKind::Told { by: observer.name(by), phi: *phi },
+        Evidence::Accused { state: of, by, phi } => {
+            ClueKind::Accused { state: state(*of), by: observer.name(by), phi: *phi }
+        }
+        Evidence::GivenUp { silent } => ClueKind::GivenUp { silent_ms: silent.as_millis() as u64 },
+        Evidence::Voided => ClueKind::Voided,
+        Evidence::Answered => ClueKind::Answered,
+        Evidence::Alive(incarnation) => ClueKind::Alive { incarnation: incarnation.get() },
+        Evidence::Vouched => ClueKind::Vouched,
+        Evidence::Left => ClueKind::Left,
+    };
+    Clue { first_ms: ago(noted.first), last_ms: ago(noted.last), times: noted.times, what }
+}
