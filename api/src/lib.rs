@@ -35,6 +35,7 @@
 //! | `POST /v1/dht/blobs?expires_ms=&quorum=&timeout_ms=`, the blob as its body | [`DhtBlob`] |
 //! | `GET /v1/dht/blobs/HASH?timeout_ms=` | the blob, as `application/octet-stream` |
 //! | `GET /v1/dht/records?prefix=&limit=&after=` | [`DhtRecords`] |
+//! | `GET /metrics` | OpenMetrics text |
 //! | `GET /healthz`, `GET /readyz` | 200 or 503, with [`Health`] |
 
 pub mod bytes;

@@ -11,6 +11,9 @@ use std::fmt;
 pub struct Members {
     /// Every member, dead ones too.
     pub members: Vec<Member>,
+    /// The part of this daemon's pings to live members that comes to nothing, as measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_loss: Option<f64>,
 }
 
 /// A member's state.

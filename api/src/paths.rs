@@ -48,6 +48,9 @@ pub const HEALTHZ: &str = "/healthz";
 /// `GET`: [`Health`](crate::Health).
 pub const READYZ: &str = "/readyz";
 
+/// `GET`: OpenMetrics text.
+pub const METRICS: &str = "/metrics";
+
 /// The path of a key's cell. The key's slashes are escaped too, so that the key is one segment.
 pub fn cell(key: &str) -> String {
     format!("{CELLS}/{}", escape(key))

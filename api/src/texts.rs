@@ -86,8 +86,8 @@ fn members() {
     let json = format!(
         r#"{{"name":"gamma","id":"{ID}","self":false,"state":"suspect","phi":5.1,"incarnation":3,"generation":"10","rtt_ms":0.5,"heard_ms":2900,"behind":12,"digest":null,"addresses":[],"tags":{{"role":"db"}},"rto_ms":21.5,"suspected_by":["beta"],"down_in_ms":1800}}"#
     );
-    let members = format!(r#"{{"schema":"chinwag.members/1","members":[{json}]}}"#);
-    holds(&Members { members: vec![member.clone()] }, &members);
+    let members = format!(r#"{{"schema":"chinwag.members/1","members":[{json}],"probe_loss":0.01}}"#);
+    holds(&Members { members: vec![member.clone()], probe_loss: Some(0.01) }, &members);
     let clue = |times, what| Clue { first_ms: 900, last_ms: 20, times, what };
     let evidence = vec![
         clue(9, ClueKind::Found { by: "beta".into(), found: "silent".into() }),

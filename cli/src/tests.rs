@@ -225,6 +225,7 @@ async fn members_are_sorted_and_cannot_steer_the_terminal() {
             member("zoe\u{1b}[31m", MemberState::Alive),
             member("beta", MemberState::Alive),
         ],
+        probe_loss: None,
     };
     world.daemon("beta", move |_| Says::yes(&members));
     let out = "\
@@ -259,6 +260,7 @@ async fn members_are_chosen_by_state_and_tag() {
             },
             member("delta", MemberState::Alive),
         ],
+        probe_loss: Some(0.02),
     };
     world.daemon("beta", move |_| Says::yes(&members));
     let out = "\
@@ -273,10 +275,11 @@ gamma  down   –    1    –      –       –  9c1f a07e  127.0.0.1:7171  rol
     let none = world.chinwag(&["members", "--state", "suspect", "--json"]).await;
     assert_eq!(
         (none.exit.as_str(), none.out.as_str()),
-        ("1", "{\"schema\":\"chinwag.members/1\",\"members\":[]}\n")
+        ("1", "{\"schema\":\"chinwag.members/1\",\"members\":[],\"probe_loss\":0.02}\n")
     );
     let more = world.chinwag(&["members", "--verbose", "--state", "down"]).await;
     assert!(more.out.lines().nth(1).unwrap().contains("21 ms  300 ms  12D3"), "{}", more.out);
+    assert_eq!(more.err, "Of this daemon's pings to live members 2.0 % fail.\n");
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ pub(crate) struct Observer {
     listeners: broadcast::Sender<Arc<Told>>,
     /// Warnings of each name, since when and how many: a peer must not choose how long the log is.
     warnings: BTreeMap<&'static str, Warnings>,
+    /// How often each event has happened, told or not.
+    counts: BTreeMap<&'static str, u64>,
 }
 
 /// Warnings of one name within the present second.
@@ -45,7 +47,12 @@ const WARNINGS_PER_SECOND: u64 = 5;
 
 impl Observer {
     pub(crate) fn new(me: NodeId, name: Name, listeners: broadcast::Sender<Arc<Told>>) -> Self {
-        Observer { names: BTreeMap::from([(me, name)]), listeners, warnings: BTreeMap::new() }
+        Observer {
+            names: BTreeMap::from([(me, name)]),
+            listeners,
+            warnings: BTreeMap::new(),
+            counts: BTreeMap::new(),
+        }
     }
 
     /// Learns a name from the address book.
@@ -56,6 +63,11 @@ impl Observer {
     /// What people call a node; a short form of its id if it has never said its name here.
     pub(crate) fn name(&self, id: &NodeId) -> String {
         self.names.get(id).map_or_else(|| id.short(), Name::to_string)
+    }
+
+    /// How often each event has happened since the start.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counts.iter().map(|(event, count)| (*event, *count))
     }
 
     /// Tells of an event of the node.
@@ -73,6 +85,7 @@ impl Observer {
 
     /// Tells of something outside the node: the network, the disk.
     pub(crate) fn tell(&mut self, at: WallTime, row: Row, change: Option<Change>) {
+        *self.counts.entry(row.event).or_default() += 1;
         let Some(row) = self.within_reason(at, row) else { return };
         log(&row);
         let Row { level, event, fields } = row;

@@ -223,6 +223,16 @@ impl Membership {
         self.cases.of(id)
     }
 
+    /// The measured probability that a ping of ours to a live peer fails, both ways together.
+    pub fn loss(&self) -> f64 {
+        self.loss.get()
+    }
+
+    /// The mean stall that we admit, so that others give us that much more time.
+    pub fn stall_mean(&self) -> Duration {
+        self.advertised
+    }
+
     /// The phi of a verdict.
     pub fn phi_down(&self) -> f64 {
         self.config.phi_down

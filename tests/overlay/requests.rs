@@ -1,6 +1,6 @@
 //! Commands that cannot be done, and requests that no client of ours would send.
 
-use crate::harness::{Ground, PATIENCE, eventually, incr, set};
+use crate::harness::{Ground, PATIENCE, eventually, incr, set, so};
 use chinwag_api::{Count, Watched, What};
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -231,4 +231,57 @@ async fn the_api_refuses_nonsense_in_its_own_words() {
     assert!(status.healthy && status.digest == digest, "{status:?}");
     drop(idle);
     assert!(ask(socket, &get("/healthz")).starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn metrics_are_what_prometheus_reads() {
+    let ground = Ground::new();
+    let [alpha, _beta, mut gamma] = ground.overlay(["alpha", "beta", "gamma"]).await;
+    alpha.write_everywhere(vec![set("k", "v")]).await;
+    let text = || {
+        let reply = ask(alpha.client.socket(), &get("/metrics"));
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("application/openmetrics-text"), "{head}");
+        body.to_owned()
+    };
+    let value = |text: &str, series: &str| -> Option<f64> {
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    };
+    let seen = text();
+    assert!(seen.ends_with("# EOF\n"), "{seen}");
+    let mut described = None;
+    for line in seen.lines().filter(|line| *line != "# EOF") {
+        if let Some(rest) = line.strip_prefix("# TYPE ").or_else(|| line.strip_prefix("# HELP ")) {
+            described = rest.split(' ').next();
+        } else if !line.starts_with("# UNIT ") {
+            let (series, number) = line.rsplit_once(' ').unwrap();
+            assert!(number.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
+            assert!(series.starts_with(described.unwrap()), "{line} stands under {described:?}");
+        }
+    }
+    for (series, expected) in [
+        ("chinwag_members{state=\"alive\"}", 3.0),
+        ("chinwag_members{state=\"down\"}", 0.0),
+        ("chinwag_connections", 2.0),
+        ("chinwag_keys", 1.0),
+        ("chinwag_storage_healthy", 1.0),
+        ("chinwag_events_total{event=\"member.alive\"}", 2.0),
+        ("chinwag_member_stall_seconds{member=\"beta\"}", 0.3),
+    ] {
+        assert_eq!(value(&seen, series), Some(expected), "{series} in {seen}");
+    }
+    for series in ["member_phi", "member_timeout_seconds", "member_round_trip_seconds"] {
+        for name in ["beta", "gamma"] {
+            let series = format!("chinwag_{series}{{member=\"{name}\"}}");
+            assert!(value(&seen, &series).is_some(), "{series} in {seen}");
+        }
+    }
+    assert!(value(&seen, "chinwag_received_bytes_total").is_some_and(|bytes| bytes > 0.0), "{seen}");
+    gamma.kill_9();
+    eventually("gamma is down in the metrics", async || {
+        let seen = text();
+        so(value(&seen, "chinwag_members{state=\"down\"}") == Some(1.0), || seen.clone())
+    })
+    .await;
+    assert_eq!(value(&text(), "chinwag_member_phi{member=\"gamma\"}"), None, "nobody observes the dead");
 }

@@ -94,6 +94,11 @@ impl MembersArgs {
         for note in members.members.iter().filter_map(note) {
             context.out.say(&note)?;
         }
+        if let Some(loss) = members.probe_loss.filter(|_| self.verbose) {
+            context
+                .out
+                .say(&format!("Of this daemon's pings to live members {:.1} % fail.", loss * 100.0))?;
+        }
         Ok(exit)
     }
 

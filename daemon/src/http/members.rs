@@ -12,8 +12,11 @@ use chinwag_membership::{DialFailure, Evidence, Found, Noted, State as Standing}
 use chinwag_node::Node;
 
 pub(super) async fn members(State(daemon): Daemon) -> Answered<Members> {
-    let members = daemon.running().await?.look(list_members).await?;
-    Ok(Reply(Members { members }))
+    let look = |node: &Node, observer: &Observer, now: Moment| Members {
+        members: list_members(node, observer, now),
+        probe_loss: Some(node.membership().loss()),
+    };
+    Ok(Reply(daemon.running().await?.look(look).await?))
 }
 
 fn list_members(node: &Node, observer: &Observer, now: Moment) -> Vec<Member> {
@@ -55,7 +58,7 @@ fn member(
         addresses: m.addresses,
         tags: m.tags,
         rto_ms: observed.then_some(m.rto.as_secs_f64() * 1_000.0),
-        stall_ms: (!is_self).then_some(m.stall_mean.as_millis() as u64),
+        stall_ms: Some(m.stall_mean.as_millis() as u64),
         suspected_by: m.suspected_by.iter().map(|id| observer.name(id)).collect(),
         down_in_ms: m.down_in.map(|d| d.as_millis() as u64),
     }

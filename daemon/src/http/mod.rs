@@ -5,6 +5,7 @@
 mod dht;
 mod doctor;
 mod members;
+mod metrics;
 mod overlay;
 pub(crate) mod read;
 mod stream;
@@ -70,6 +71,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
         .route(paths::DHT_RECORDS, get(dht::records))
         .route(paths::HEALTHZ, get(read::health))
         .route(paths::READYZ, get(read::health))
+        .route(paths::METRICS, get(metrics::metrics))
         .fallback(nothing_here)
         .method_not_allowed_fallback(nothing_here)
         .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))

@@ -83,9 +83,9 @@ pub(super) struct Seen {
     phi_highest: Option<Phi>,
     pub(super) keys: u64,
     digest: chinwag_base::Digest,
-    in_step: InStep,
-    queue: u64,
-    dht: DhtStatus,
+    pub(super) in_step: InStep,
+    pub(super) queue: u64,
+    pub(super) dht: DhtStatus,
     /// Members whose silence would be a verdict if anybody else could be asked.
     silent: Vec<Problem>,
 }

@@ -1,0 +1,138 @@
+//! Metrics, as Prometheus and its kin read them (OpenMetrics 1.0). Each is taken when it is asked for, from what the
+//! node holds anyway; none costs anything in between. Labels are names of members, states and events, never keys.
+
+use super::read::{Seen, standings};
+use super::{Daemon, Refused};
+use crate::clock;
+use crate::gauges::Gauges;
+use crate::observe::Observer;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use chinwag_api::{Failure, Kind};
+use chinwag_base::Moment;
+use chinwag_node::Node;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// What OpenMetrics text is called on the wire.
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(super) async fn metrics(State(daemon): Daemon) -> Result<Response, Refused> {
+    let engine = daemon.running().await?;
+    let gauges = engine.gauges();
+    let uptime = clock::now().since(daemon.started);
+    let look = move |node: &Node, observer: &Observer, now: Moment| {
+        let mut registry = Registry::with_prefix("chinwag");
+        of_process(&mut registry, uptime);
+        of_members(&mut registry, node, observer, now);
+        of_state(&mut registry, node, now, &gauges);
+        of_events(&mut registry, observer);
+        let mut text = String::new();
+        encode(&mut text, &registry).map(|()| text)
+    };
+    let text =
+        engine.look(look).await?.map_err(|_| Failure::new(Kind::Internal, "the metrics do not encode"))?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+/// A value for each of some labels of one name.
+type Labelled = Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>;
+
+fn of_process(registry: &mut Registry, uptime: Duration) {
+    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("build", "The daemon's version", build);
+    let help = "Since the daemon was started";
+    registry.register_with_unit("uptime", help, Unit::Seconds, ConstGauge::new(uptime.as_secs_f64()));
+}
+
+fn of_members(registry: &mut Registry, node: &Node, observer: &Observer, now: Moment) {
+    let membership = node.membership();
+    let [states, phi, rtt, rto, stall, behind] = std::array::from_fn(|_| Labelled::default());
+    for state in ["alive", "suspect", "down", "left"] {
+        drop(states.get_or_create(&[("state", state.to_owned())]));
+    }
+    let standings = standings(node);
+    for member in membership.members(now) {
+        states.get_or_create(&[("state", member.state.to_string())]).inc();
+        let label = [("member", observer.name(&member.id))];
+        if let Some(operations) = standings.get(&member.id).and_then(|standing| standing.behind) {
+            behind.get_or_create(&label).set(operations as f64);
+        }
+        // The others are observed by somebody else.
+        if member.id == membership.me() || !member.observed || !member.state.is_present() {
+            continue;
+        }
+        phi.get_or_create(&label).set(member.phi);
+        rto.get_or_create(&label).set(member.rto.as_secs_f64());
+        stall.get_or_create(&label).set(member.stall_mean.as_secs_f64());
+        if let Some(round_trip) = member.rtt {
+            rtt.get_or_create(&label).set(round_trip.as_secs_f64());
+        }
+    }
+    registry.register("members", "Members by what is believed of them", states);
+    registry.register("member_phi", "How suspicious each observed member's silence is; down at 8", phi);
+    let seconds = Unit::Seconds;
+    let help = "The smoothed round trip to each observed member";
+    registry.register_with_unit("member_round_trip", help, seconds.clone(), rtt);
+    let help = "After how long without an answer a ping to it counts as lost";
+    registry.register_with_unit("member_timeout", help, seconds.clone(), rto);
+    let help = "How long each observed member admits to stall on the average";
+    registry.register_with_unit("member_stall", help, seconds.clone(), stall);
+    registry.register("member_behind_entries", "Entries that each connected member lacks", behind);
+    let loss = ConstGauge::new(membership.loss());
+    registry.register_with_unit(
+        "probe_loss",
+        "The part of this daemon's pings that fails",
+        Unit::Ratios,
+        loss,
+    );
+    let own = ConstGauge::new(membership.stall_mean().as_secs_f64());
+    registry.register_with_unit("stall", "How long this daemon admits to stall on the average", seconds, own);
+    let connections = ConstGauge::new(membership.connected().count() as i64);
+    registry.register("connections", "Members that are connected", connections);
+}
+
+fn of_state(registry: &mut Registry, node: &Node, now: Moment, gauges: &Gauges) {
+    let seen = Seen::look(node, now);
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
+    };
+    gauge("keys", "Keys of the replicated state", seen.keys);
+    gauge("queue_entries", "Writes and received entries that wait for the disk", seen.queue);
+    gauge("members_in_step", "Connected members that hold the same state", seen.in_step.peers);
+    gauge("dht_records", "Records of the DHT that are here", seen.dht.records);
+    gauge("dht_handing_off_records", "Records that other owners are yet to get", seen.dht.handing_off);
+    gauge("storage_healthy", "1 if the disk takes writes, else 0", u64::from(gauges.storage_fault.is_none()));
+    gauge(
+        "records_healthy",
+        "1 if the disk takes records, else 0",
+        u64::from(gauges.records_fault.is_none()),
+    );
+    let bytes = ConstGauge::new(i64::try_from(seen.dht.bytes).unwrap_or(i64::MAX));
+    registry.register_with_unit("dht", "Bytes of the records that are here", Unit::Bytes, bytes);
+    registry.register(
+        "gossip_rounds",
+        "Anti-entropy exchanges that have ended",
+        ConstCounter::new(gauges.rounds),
+    );
+    let mut bytes = |name: &str, help: &str, value: u64| {
+        registry.register_with_unit(name, help, Unit::Bytes, ConstCounter::new(value));
+    };
+    bytes("received", "What members have sent", gauges.in_bytes);
+    bytes("sent", "What was sent to members", gauges.out_bytes);
+}
+
+fn of_events(registry: &mut Registry, observer: &Observer) {
+    let events = Family::<[(&str, &str); 1], Counter>::default();
+    for (event, count) in observer.counts() {
+        events.get_or_create(&[("event", event)]).inc_by(count);
+    }
+    registry.register("events", "Events by name, as the log and the API have them", events);
+}
