@@ -70,6 +70,12 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const CASES_MAX: usize = 256;
 /// Evidence kept about one of them: the rounds before a verdict, and what came after it.
 pub const EVIDENCE_PER_CASE_MAX: usize = 48;
+/// Events that wait for the `on-member` command. A larger crowd that comes at once is told in part.
+pub const HOOK_QUEUE_MAX: usize = 256;
+/// Milliseconds between the starts of two `on-member` commands: no storm of events becomes a storm of processes.
+pub const HOOK_SPACING_MS: u64 = 20;
+/// Milliseconds after which an `on-member` command is killed, with all that it has started.
+pub const HOOK_TIMEOUT_MS: u64 = 10_000;
 /// Tags on a member (name and value are each a short word).
 pub const TAGS_MAX: usize = 16;
 /// Bytes of one tag's name or value.

@@ -47,6 +47,9 @@ pub struct DaemonArgs {
     /// Say this of this member, such as role=db; may be repeated [default: none]
     #[arg(long, value_name = "NAME=VALUE", env = "CHINWAG_TAGS", value_delimiter = ',')]
     pub tag: Vec<Tag>,
+    /// Run this command when a member comes, is suspected, goes or changes [default: none]
+    #[arg(long, value_name = "COMMAND", env = "CHINWAG_ON_MEMBER")]
+    pub on_member: Option<String>,
     /// Find members on the local network by multicast DNS [default: on]
     #[arg(long, value_enum, value_name = "WHETHER", env = "CHINWAG_MDNS")]
     pub mdns: Option<Switch>,
@@ -213,6 +216,8 @@ pub struct Config {
     pub profile: ProfileName,
     /// What the member says of itself.
     pub tags: Tags,
+    /// What the shell runs for each event of a member.
+    pub on_member: Option<String>,
     /// Find members on the local network, and be found there. Nothing is sent without an overlay, nor by a daemon that
     /// listens on loopback only.
     pub mdns: bool,
@@ -237,6 +242,7 @@ impl Config {
             invite_to: None,
             profile: ProfileName::default(),
             tags: Tags::new(),
+            on_member: None,
             mdns: true,
             runtime_dir: None,
             leave_within: Duration::from_secs(2),
@@ -276,6 +282,7 @@ impl Config {
             invite_to: args.invite_to.clone(),
             profile: args.profile.or(file.profile).unwrap_or_default(),
             tags: merge_tags(file.tags.unwrap_or_default(), &args.tag)?,
+            on_member: args.on_member.clone().or(file.on_member),
             mdns: !args.no_mdns && args.mdns.map_or(file.mdns.unwrap_or(true), |mdns| mdns == Switch::On),
             runtime_dir: Some(Runtime::of_user().path().to_owned()),
             ..Config::new(data, home::default_name())
@@ -336,13 +343,15 @@ pub(crate) struct File {
     open: Option<Vec<Open>>,
     profile: Option<ProfileName>,
     tags: Option<Tags>,
+    on_member: Option<String>,
     mdns: Option<bool>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
 
 /// The keys of `config.toml`, for suggestions. A test holds them against [`File`].
-const KEYS: [&str; 8] = ["name", "listen", "open", "profile", "tags", "mdns", "log", "log_format"];
+const KEYS: [&str; 9] =
+    ["name", "listen", "open", "profile", "tags", "on_member", "mdns", "log", "log_format"];
 
 impl File {
     fn read(path: &Path) -> Result<Option<Self>, Failure> {

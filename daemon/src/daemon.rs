@@ -6,6 +6,7 @@ use crate::discovery::{self, Lan};
 use crate::driver::{Stopped, UNPOISONED};
 use crate::engine::{Engine, Unanswered};
 use crate::home::{Home, Papers};
+use crate::hook;
 use crate::http;
 use crate::join::enter;
 use crate::observe::Told;
@@ -75,6 +76,8 @@ impl Daemon {
             config.runtime_dir.as_ref().map(|dir| Runtime::at(dir).claim(&config.name)).transpose()?;
         let name = claim.as_ref().map_or_else(|| config.name.clone(), |c| c.name().clone());
         let (listeners, _) = broadcast::channel(WATCH_QUEUE_MAX);
+        // Before anything can happen.
+        let hook = config.on_member.clone().map(|command| (command, listeners.subscribe()));
         let (stop, _) = watch::channel(None);
         let (addresses, _) = watch::channel(Vec::new());
         if let Some(path) = &config.invite_to {
@@ -110,7 +113,11 @@ impl Daemon {
             stop,
             lan: Mutex::default(),
         });
-        Ok(Handle { tasks: tasks(&shared, socket), shared })
+        let mut tasks = tasks(&shared, socket);
+        if let Some((command, events)) = hook {
+            tasks.push(tokio::spawn(hook::run(command, shared.name.to_string(), events)));
+        }
+        Ok(Handle { tasks, shared })
     }
 }
 

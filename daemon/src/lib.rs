@@ -32,6 +32,7 @@ mod engine;
 pub mod fuzzing;
 mod gauges;
 pub mod home;
+mod hook;
 mod http;
 mod join;
 mod kad;

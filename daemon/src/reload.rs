@@ -67,6 +67,9 @@ fn waiting(running: &Config, read: &Config, log_format: bool) -> Vec<&'static st
     if running.profile != read.profile {
         waiting.push("profile");
     }
+    if running.on_member != read.on_member {
+        waiting.push("on_member");
+    }
     if running.mdns != read.mdns {
         waiting.push("mdns");
     }
@@ -78,6 +81,7 @@ fn waiting(running: &Config, read: &Config, log_format: bool) -> Vec<&'static st
         name: running.name.clone(),
         listen: running.listen.clone(),
         profile: running.profile,
+        on_member: running.on_member.clone(),
         mdns: running.mdns,
         ..read.clone()
     };

@@ -207,6 +207,39 @@ async fn tags_are_seen_by_all_and_change_with_hup() {
 }
 
 #[tokio::test]
+async fn a_command_is_run_for_each_event_of_a_member() {
+    let ground = Ground::new();
+    let (invite, told) = (ground.path().join("invite"), ground.path().join("told"));
+    let any = ["--listen", "127.0.0.1:0"];
+    let line = format!(
+        "echo $CHINWAG_NAME $CHINWAG_MEMBER $CHINWAG_EVENT >> {}; test $CHINWAG_EVENT != member.left",
+        told.display()
+    );
+    let founds = ["--init", "home", "--invite-to", invite.to_str().unwrap(), "--on-member", &line];
+    let alpha = Service::start(&ground, "alpha", &[&any[..], &founds].concat(), &[]);
+    let from = format!("@{}", invite.display());
+    let joins = [&any[..], &["--join", &from]].concat();
+    let mut beta = Service::start(&ground, "beta", &joins, &[]);
+    let says = async |lines: &str| {
+        eventually(&format!("the command is told {lines:?}"), async || {
+            let told = std::fs::read_to_string(&told).map_err(|e| e.to_string())?;
+            so(told.starts_with(lines), || told.clone())
+        })
+        .await;
+    };
+    says("alpha beta member.alive\n").await;
+    beta.signal(Signal::KILL);
+    beta.ended().await;
+    let beta = Service::start(&ground, "beta", &joins, &[]);
+    says("alpha beta member.alive\nalpha beta member.alive\n").await;
+    beta.stop().await;
+    alpha.logs("hook.failed of=member.left why=\"exit status: 1\"").await;
+    let all = std::fs::read_to_string(&told).unwrap();
+    assert!(all.ends_with("alpha beta member.left\n"), "{all}");
+    alpha.stop().await;
+}
+
+#[tokio::test]
 async fn daemons_that_start_together_form_an_overlay_and_find_each_other_again() {
     let ground = Ground::new();
     let invite = ground.path().join("invite");
