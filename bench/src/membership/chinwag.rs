@@ -3,10 +3,12 @@
 
 mod connection;
 mod identity;
+mod replay;
 
 pub use self::identity::Identities;
 
 use self::connection::{End, Held};
+use self::replay::Recording;
 use super::ledger::{Belief, Ledger};
 use super::network::Network;
 use super::options::{Delivery, Setting};
@@ -45,6 +47,9 @@ pub struct Chinwag {
     measures: bool,
     /// Room for what a member wants done.
     outputs: Vec<Output>,
+    /// Members of whom everything that they are told is kept.
+    watched: Vec<usize>,
+    recordings: BTreeMap<usize, Recording>,
 }
 
 struct Node {
@@ -113,6 +118,8 @@ impl Chinwag {
             traffic: Traffic::default(),
             measures: false,
             outputs: Vec::new(),
+            watched: Vec::new(),
+            recordings: BTreeMap::new(),
         }
     }
 
@@ -135,6 +142,9 @@ impl Chinwag {
         while let Some(input) = next.pop() {
             if self.nodes[n].machine != Machine::Runs {
                 return;
+            }
+            if let Some(recording) = self.recordings.get_mut(&n) {
+                recording.add(self.now, &input);
             }
             let membership = &mut self.nodes[n].membership;
             let is_timed = self.measures && matches!(input, Input::Message { .. });
@@ -267,6 +277,9 @@ impl Overlay for Chinwag {
         let n = self.nodes.len();
         let me = self.identities.identity(n);
         let seed = self.network.rng().random();
+        if self.watched.contains(&n) {
+            self.recordings.insert(n, Recording::new(n, seed, self.now));
+        }
         let membership = Membership::new(self.config.clone(), me, Recovered::default(), seed, self.now);
         self.nodes.push(Node {
             membership,
@@ -375,8 +388,17 @@ impl Overlay for Chinwag {
         &self.ledger
     }
 
+    fn watch(&mut self, members: &[usize]) {
+        self.watched = members.to_vec();
+    }
+
+    fn alone_ns(&self) -> Vec<u32> {
+        self.recordings.values().flat_map(|recording| self.replay(recording)).collect()
+    }
+
     fn measure(&mut self) {
         self.measures = true;
+        self.recordings.values_mut().for_each(Recording::measure);
         self.traffic = Traffic::default();
     }
 

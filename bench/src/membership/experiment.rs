@@ -1,6 +1,6 @@
 //! What is done to an overlay, and what is read off.
 
-use super::figures::{Run, Spread};
+use super::figures::Run;
 use super::ledger::{Belief, FalseDeath, Ledger};
 use super::options::{Part, Setting, Stall};
 use super::{Overlay, Suspicions};
@@ -26,6 +26,9 @@ const HEAL_MAX: Duration = Duration::from_secs(60);
 const ILL: f64 = 0.05;
 /// How long a member that stalls runs in between, in milliseconds.
 const WELL_MS: std::ops::RangeInclusive<u64> = 5_000..=15_000;
+
+/// So many members are timed alone as well.
+const ALONE: usize = 8;
 
 /// What is done.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +80,10 @@ pub fn run(
     let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 1);
     if let Experiment::Join { limit } = experiment {
         return join(setting.nodes, limit, overlay);
+    }
+    if let Experiment::Steady { .. } = experiment {
+        let every = setting.nodes.div_ceil(ALONE);
+        overlay.watch(&(0..setting.nodes).step_by(every).collect::<Vec<_>>());
     }
     let is_grown = grow(setting.nodes, settle, &mut rng, overlay);
     if !is_grown {
@@ -212,14 +219,17 @@ fn steady(nodes: usize, lasts: Duration, overlay: &mut dyn Overlay) -> Run {
     let node_seconds = lasts.as_secs_f64() * nodes as f64;
     let traffic = overlay.traffic();
     let handled = traffic.handled.max(1) as f64;
+    let alone = overlay.alone_ns();
+    // Some systems encode and decode as they handle, and cannot be asked to do one without the other.
+    let handles_alone = !traffic.handle_ns.is_empty();
     Run {
         spreads: vec![
             ("bytes_per_node_second", Some(traffic.bytes as f64 / node_seconds)),
             ("messages_per_node_second", Some(traffic.messages as f64 / node_seconds)),
+            ("handle_alone_ns", mean_without_interruptions(&alone).filter(|_| handles_alone)),
+            ("handle_with_codec_alone_ns", mean_without_interruptions(&alone).filter(|_| !handles_alone)),
             ("handle_ns", mean_without_interruptions(&traffic.handle_ns)),
-            ("handle_median_ns", median(&traffic.handle_ns)),
             ("handle_with_codec_ns", mean_without_interruptions(&traffic.with_codec_ns)),
-            ("handle_with_codec_median_ns", median(&traffic.with_codec_ns)),
             ("run_cpu_ns_per_message", Some(cpu.as_nanos() as f64 / handled)),
         ],
         sums: vec![
@@ -236,10 +246,6 @@ fn mean_without_interruptions(times: &[u32]) -> Option<f64> {
     times.truncate(times.len() - times.len() / 1_000);
     let sum: u64 = times.iter().map(|ns| u64::from(*ns)).sum();
     (!times.is_empty()).then(|| sum as f64 / times.len() as f64)
-}
-
-fn median(times: &[u32]) -> Option<f64> {
-    Spread::of(times.iter().copied().map(f64::from).collect()).map(|spread| spread.median)
 }
 
 /// One member's stalls: when each began, and how long it lasted.

@@ -11,7 +11,7 @@ use super::ledger::{Belief, Ledger};
 use super::network::Network;
 use super::options::Setting;
 use super::queue::Queue;
-use super::{Overlay, Suspicions, Traffic};
+use super::{Overlay, PASSES, Suspicions, Traffic};
 use ::foca::{
     Config, Foca, Identity, NoCustomBroadcast, Notification, PeriodicParams, PostcardCodec, Runtime, Timer,
 };
@@ -20,6 +20,7 @@ use chinwag_membership::Profile;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -97,8 +98,10 @@ impl Runtime<Id> for Outcome {
     }
 }
 
+type Member = Foca<Id, PostcardCodec, ChaCha8Rng, NoCustomBroadcast>;
+
 struct Node {
-    foca: Foca<Id, PostcardCodec, ChaCha8Rng, NoCustomBroadcast>,
+    foca: Member,
     machine: Machine,
     inbox: Vec<Vec<u8>>,
     /// Timers that came due while it was stopped.
@@ -112,10 +115,19 @@ enum Machine {
     Gone,
 }
 
+#[derive(Clone)]
 enum Happening {
     Data(Vec<u8>),
     Timer(Timer<Id>),
     Announce,
+}
+
+/// Everything that one member was told, so that a new one can be told it again.
+struct Recording {
+    seed: u64,
+    told: Vec<Happening>,
+    /// What came before is not timed.
+    measured_from: usize,
 }
 
 /// An overlay of foca's members.
@@ -128,6 +140,9 @@ pub struct FocaOverlay {
     ledger: Ledger,
     traffic: Traffic,
     measures: bool,
+    /// Members of whom everything that they are told is kept.
+    watched: Vec<usize>,
+    recordings: BTreeMap<usize, Recording>,
 }
 
 /// What foca is told for so many members.
@@ -166,10 +181,38 @@ impl FocaOverlay {
             ledger: Ledger::new(setting.nodes),
             traffic: Traffic::default(),
             measures: false,
+            watched: Vec::new(),
+            recordings: BTreeMap::new(),
         }
     }
 
+    fn member(&self, n: usize, seed: u64) -> Member {
+        Foca::new(Id::new(n), self.config.clone(), ChaCha8Rng::seed_from_u64(seed), PostcardCodec)
+    }
+
+    fn pass(&self, n: usize, recording: &Recording) -> Vec<u32> {
+        let (mut foca, mut times) = (self.member(n, recording.seed), Vec::new());
+        for (which, happening) in recording.told.iter().enumerate() {
+            let mut outcome = Outcome::default();
+            let begun = Instant::now();
+            // Errors are of packets that are refused, as they were before.
+            let _ = match happening {
+                Happening::Data(bytes) => foca.handle_data(bytes, &mut outcome),
+                Happening::Timer(timer) => foca.handle_timer(timer.clone(), &mut outcome),
+                Happening::Announce if foca.num_members() == 0 => foca.announce(Id::new(0), &mut outcome),
+                Happening::Announce => Ok(()),
+            };
+            if which >= recording.measured_from && matches!(happening, Happening::Data(_)) {
+                times.push(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(u32::MAX));
+            }
+        }
+        times
+    }
+
     fn handle(&mut self, n: usize, happening: Happening) {
+        if let Some(recording) = self.recordings.get_mut(&n) {
+            recording.told.push(happening.clone());
+        }
         let node = &mut self.nodes[n];
         let mut outcome = Outcome::default();
         let is_message = matches!(happening, Happening::Data(_));
@@ -219,8 +262,11 @@ impl FocaOverlay {
 impl Overlay for FocaOverlay {
     fn start(&mut self) {
         let n = self.nodes.len();
-        let rng = ChaCha8Rng::seed_from_u64(self.network.rng().random());
-        let foca = Foca::new(Id::new(n), self.config.clone(), rng, PostcardCodec);
+        let seed = self.network.rng().random();
+        if self.watched.contains(&n) {
+            self.recordings.insert(n, Recording { seed, told: Vec::new(), measured_from: 0 });
+        }
+        let foca = self.member(n, seed);
         self.nodes.push(Node { foca, machine: Machine::Runs, inbox: Vec::new(), late: Vec::new() });
         if n > 0 {
             self.handle(n, Happening::Announce);
@@ -289,8 +335,20 @@ impl Overlay for FocaOverlay {
         &self.ledger
     }
 
+    fn watch(&mut self, members: &[usize]) {
+        self.watched = members.to_vec();
+    }
+
+    fn alone_ns(&self) -> Vec<u32> {
+        let passes = |(n, recording): (&usize, &Recording)| -> Vec<u32> {
+            (0..PASSES).flat_map(|_| self.pass(*n, recording)).collect()
+        };
+        self.recordings.iter().flat_map(passes).collect()
+    }
+
     fn measure(&mut self) {
         self.measures = true;
+        self.recordings.values_mut().for_each(|recording| recording.measured_from = recording.told.len());
         self.traffic = Traffic::default();
     }
 

@@ -70,7 +70,7 @@ pub fn goals(experiment: Experiment, setting: &Setting, figures: &Figures) -> Ve
             if setting.profile == Profile::Lan && setting.loss == 0.0 {
                 goals.push(at_most("bytes_per_node_second", Of::Median, 60.0));
             }
-            goals.push(at_most("handle_ns", Of::Median, 500.0));
+            goals.push(at_most("handle_alone_ns", Of::Median, 500.0));
             goals
         }
         Experiment::Stalls { .. } => vec![

@@ -20,6 +20,9 @@ pub mod summary;
 use self::ledger::Ledger;
 use std::time::Duration;
 
+/// How often what was told to one member is told to it again, to time it alone.
+const PASSES: usize = 5;
+
 /// An overlay of one system, member by member, on a network of its own.
 pub trait Overlay {
     /// Starts the next member. The first is the one that all others join through.
@@ -54,6 +57,15 @@ pub trait Overlay {
 
     /// What is believed, up to now.
     fn ledger(&self) -> &Ledger;
+
+    /// Before anybody starts: keep everything that these members are told.
+    fn watch(&mut self, _members: &[usize]) {}
+
+    /// How long each message took that those members were told since [`Overlay::measure`], in nanoseconds, each member
+    /// with its memory to itself. Nothing where a system cannot be told the same again.
+    fn alone_ns(&self) -> Vec<u32> {
+        Vec::new()
+    }
 
     /// From here on, bytes are counted, and the time that messages take.
     fn measure(&mut self);
