@@ -16,7 +16,9 @@ use super::options::{Delivery, Setting};
 use super::queue::Queue;
 use super::{Overlay, Suspicions, Traffic};
 use chinwag_base::{Lane, Moment, NodeId};
-use chinwag_membership::{Config, DialFailure, Event, Input, Lost, Membership, Message, Output, Recovered};
+use chinwag_membership::{
+    Config, DialFailure, Event, Input, Lost, Membership, Message, Output, RecordPool, Recovered,
+};
 use rand::RngExt as _;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -100,8 +102,9 @@ enum Arrival {
 impl Chinwag {
     /// Nobody yet.
     pub fn new(setting: &Setting, identities: Rc<Identities>, seed: u64) -> Self {
-        let config =
-            Config { profile: setting.profile, pool: identities.pool(), ..Config::new(identities.overlay()) };
+        // Of this run alone: members say other things of themselves in others, at the same version.
+        let pool = RecordPool::shared();
+        let config = Config { profile: setting.profile, pool, ..Config::new(identities.overlay()) };
         Chinwag {
             now: EPOCH,
             index: identities.index(setting.nodes),

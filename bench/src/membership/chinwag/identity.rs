@@ -1,8 +1,7 @@
-//! Who the members are. Keys, grants and verified records are made once for all runs of a process: they say nothing
-//! about time, and signatures are not what is measured.
+//! Who the members are. Keys and grants are made once for all runs of a process: they say nothing about time.
 
 use chinwag_base::{Generation, Grant, Keypair, NodeId, OverlayId, Role, WallTime};
-use chinwag_membership::{Identity, RecordPool};
+use chinwag_membership::Identity;
 use std::collections::{BTreeMap, HashMap};
 
 /// When the grants end, in milliseconds since 1970: after any run.
@@ -13,7 +12,6 @@ const GRANT_END_MS: u64 = 1 << 42;
 pub struct Identities {
     overlay: OverlayId,
     all: Vec<Identity>,
-    pool: RecordPool,
 }
 
 impl Identities {
@@ -39,21 +37,12 @@ impl Identities {
                 keypair,
             }
         };
-        Identities {
-            overlay: OverlayId::of_root(&root.id()),
-            all: (0..count).map(identity).collect(),
-            pool: RecordPool::shared(),
-        }
+        Identities { overlay: OverlayId::of_root(&root.id()), all: (0..count).map(identity).collect() }
     }
 
     /// The overlay that they are of.
     pub fn overlay(&self) -> OverlayId {
         self.overlay
-    }
-
-    /// What has been verified of their records.
-    pub fn pool(&self) -> RecordPool {
-        self.pool.clone()
     }
 
     /// One of them.
