@@ -98,8 +98,9 @@ pub fn run(
     }
 }
 
+/// Whether all know all. Where packets are lost, somebody is suspected at any time.
 fn is_full(nodes: usize, ledger: &Ledger) -> bool {
-    ledger.alive_pairs() == nodes * (nodes - 1)
+    ledger.present_pairs() == nodes * (nodes - 1)
 }
 
 /// Runs until something holds; whether it does.
@@ -121,7 +122,7 @@ fn grow(nodes: usize, settle: Duration, rng: &mut ChaCha8Rng, overlay: &mut dyn 
     }
     run_until(overlay, GROW_MAX, |ledger| is_full(nodes, ledger)) && {
         overlay.run(settle + Duration::from_millis(rng.random_range(0..JITTER_MS)));
-        // Somebody may be suspected wrongly just now, where packets are lost.
+        // Somebody may be taken for dead just now.
         run_until(overlay, GROW_MAX, |ledger| is_full(nodes, ledger))
     }
 }
@@ -217,12 +218,13 @@ fn steady(nodes: usize, lasts: Duration, overlay: &mut dyn Overlay) -> Run {
     overlay.run(lasts);
     let cpu = cost::cpu() - cpu;
     let node_seconds = lasts.as_secs_f64() * nodes as f64;
+    let suspicions = overlay.ledger().false_suspicions().iter().filter(|at| **at > begun).count();
     let traffic = overlay.traffic();
     let handled = traffic.handled.max(1) as f64;
     let alone = overlay.alone_ns();
     // Some systems encode and decode as they handle, and cannot be asked to do one without the other.
     let handles_alone = !traffic.handle_ns.is_empty();
-    Run {
+    let mut run = Run {
         spreads: vec![
             ("bytes_per_node_second", Some(traffic.bytes as f64 / node_seconds)),
             ("messages_per_node_second", Some(traffic.messages as f64 / node_seconds)),
@@ -236,7 +238,11 @@ fn steady(nodes: usize, lasts: Duration, overlay: &mut dyn Overlay) -> Run {
             ("false_deaths", false_deaths_since(overlay.ledger(), begun).count() as f64),
             ("node_seconds", node_seconds),
         ],
+    };
+    if overlay.suspicions() == Suspicions::All {
+        run.sums.push(("false_suspicions", suspicions as f64));
     }
+    run
 }
 
 /// The mean of all but the slowest thousandth, in which the kernel let somebody else run.

@@ -16,6 +16,16 @@ pub enum Belief {
     Down,
 }
 
+impl Belief {
+    fn is_present(self) -> bool {
+        matches!(self, Belief::Alive | Belief::Suspect)
+    }
+
+    fn is_accusation(self) -> bool {
+        matches!(self, Belief::Suspect | Belief::Down)
+    }
+}
+
 /// Somebody said of somebody that it may be gone, or is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Accusation {
@@ -46,12 +56,15 @@ pub struct Ledger {
     dead: Vec<bool>,
     /// How many that run believe each to be down.
     down_by: Vec<usize>,
+    /// How many that run believe each to be suspect or down.
+    accused_by: Vec<usize>,
     alive_pairs: usize,
-    began: Option<Duration>,
+    present_pairs: usize,
     ninety_nine_percent: Option<Duration>,
     complete: Option<Duration>,
     accusations: Vec<Accusation>,
     false_deaths: Vec<FalseDeath>,
+    false_suspicions: Vec<Duration>,
 }
 
 impl Ledger {
@@ -62,12 +75,14 @@ impl Ledger {
             beliefs: vec![Belief::Unknown; members * members],
             dead: vec![false; members],
             down_by: vec![0; members],
+            accused_by: vec![0; members],
             alive_pairs: 0,
-            began: None,
+            present_pairs: 0,
             ninety_nine_percent: None,
             complete: None,
             accusations: Vec::new(),
             false_deaths: Vec::new(),
+            false_suspicions: Vec::new(),
         }
     }
 
@@ -83,12 +98,15 @@ impl Ledger {
             return;
         }
         self.beliefs[by * self.members + of] = belief;
-        self.began.get_or_insert(at);
-        self.alive_pairs -= usize::from(before == Belief::Alive);
+        self.withdraw(of, before);
         self.alive_pairs += usize::from(belief == Belief::Alive);
-        self.down_by[of] -= usize::from(before == Belief::Down);
-        if matches!(belief, Belief::Suspect | Belief::Down) {
+        self.present_pairs += usize::from(belief.is_present());
+        if belief.is_accusation() {
             self.accusations.push(Accusation { at, by, of, belief });
+            self.accused_by[of] += 1;
+            if self.accused_by[of] == 1 && !self.dead[of] {
+                self.false_suspicions.push(at);
+            }
         }
         if belief == Belief::Down {
             self.down_by[of] += 1;
@@ -105,6 +123,14 @@ impl Ledger {
         }
     }
 
+    /// What was believed of a member is not believed any more.
+    fn withdraw(&mut self, of: usize, belief: Belief) {
+        self.alive_pairs -= usize::from(belief == Belief::Alive);
+        self.present_pairs -= usize::from(belief.is_present());
+        self.accused_by[of] -= usize::from(belief.is_accusation());
+        self.down_by[of] -= usize::from(belief == Belief::Down);
+    }
+
     /// Somebody began to doubt, which does not change what it shows.
     pub fn doubt(&mut self, at: Duration, by: usize, of: usize) {
         self.accusations.push(Accusation { at, by, of, belief: Belief::Suspect });
@@ -116,8 +142,7 @@ impl Ledger {
             return;
         }
         for of in 0..self.members {
-            self.down_by[of] -= usize::from(self.belief(member, of) == Belief::Down);
-            self.alive_pairs -= usize::from(self.belief(member, of) == Belief::Alive);
+            self.withdraw(of, self.belief(member, of));
             self.beliefs[member * self.members + of] = Belief::Unknown;
         }
     }
@@ -152,6 +177,11 @@ impl Ledger {
         self.alive_pairs
     }
 
+    /// How many pairs know each other and do not believe each other to be gone.
+    pub fn present_pairs(&self) -> usize {
+        self.present_pairs
+    }
+
     /// When 99 % of all views' entries were there for the first time.
     pub fn ninety_nine_percent(&self) -> Option<Duration> {
         self.ninety_nine_percent
@@ -165,6 +195,11 @@ impl Ledger {
     /// Everything that was said against somebody, in order.
     pub fn accusations(&self) -> &[Accusation] {
         &self.accusations
+    }
+
+    /// When a member that runs was accused by somebody, and had not been so by anybody just before.
+    pub fn false_suspicions(&self) -> &[Duration] {
+        &self.false_suspicions
     }
 
     /// Every time that a member was believed to be gone and was not.
@@ -193,6 +228,9 @@ mod tests {
         assert!(ledger.is_complete() && ledger.complete() == Some(AT));
         ledger.note(AT, 0, 1, Belief::Suspect);
         assert_eq!((ledger.is_complete(), ledger.wrong()), (false, 1));
+        assert_eq!((ledger.alive_pairs(), ledger.present_pairs()), (5, 6));
+        ledger.note(AT, 2, 1, Belief::Suspect);
+        assert_eq!(ledger.false_suspicions(), [AT], "one suspicion that two believe");
     }
 
     #[test]
