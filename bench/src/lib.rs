@@ -9,6 +9,7 @@
 //! - [`wire`]: a network with a delay, made of the kernel's own TCP.
 //! - [`kad`], [`ours`], [`hung`]: the two systems of `dht`, and members of either that hang.
 //! - [`processes`]: real daemons as processes, for `idle` and `cli`.
+//! - [`membership`]: overlays of three systems in virtual time, on one network.
 //! - [`machine`], [`report`]: what is printed.
 
 pub mod cost;
@@ -18,6 +19,7 @@ pub mod kad;
 pub mod latency;
 pub mod load;
 pub mod machine;
+pub mod membership;
 pub mod ours;
 pub mod ping;
 pub mod processes;
