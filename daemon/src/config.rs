@@ -282,7 +282,7 @@ impl Config {
             invite_to: args.invite_to.clone(),
             profile: args.profile.or(file.profile).unwrap_or_default(),
             tags: merge_tags(file.tags.unwrap_or_default(), &args.tag)?,
-            on_member: args.on_member.clone().or(file.on_member),
+            on_member: args.on_member.clone().or(file.on_member).filter(|command| !command.trim().is_empty()),
             mdns: !args.no_mdns && args.mdns.map_or(file.mdns.unwrap_or(true), |mdns| mdns == Switch::On),
             runtime_dir: Some(Runtime::of_user().path().to_owned()),
             ..Config::new(data, home::default_name())

@@ -252,9 +252,9 @@ impl Handle {
     /// If these are no tags, or the daemon is stopping.
     pub async fn set_tags(&self, tags: Tags) -> Result<(), Failure> {
         chinwag_base::tag::check(&tags).map_err(|e| Failure::new(Kind::BadRequest, e.to_string()))?;
-        let engine = self.shared.running().await?;
+        // An engine that is being exchanged takes them from here.
         self.shared.tags.lock().expect(UNPOISONED).clone_from(&tags);
-        Ok(engine.say(tags)?)
+        Ok(self.shared.running().await?.say(tags)?)
     }
 
     /// Everything that happens from now on.

@@ -2,8 +2,8 @@
 //!
 //! It is told what happened in its environment (`CHINWAG_EVENT`, `CHINWAG_MEMBER`, and `CHINWAG_NAME`, which makes a
 //! `chinwag` that it runs ask this daemon) and, as the API's JSON, on standard input. One runs at a time, in the order of what
-//! happened. What comes faster than it can be told waits, and what finds no room is dropped and counted: the
-//! daemon never waits for a command.
+//! happened. What comes faster than it can be told waits, and what finds no room is dropped, as the log
+//! tells: the daemon never waits for a command.
 
 use crate::observe::Told;
 use chinwag_api::NodeEvent;
@@ -29,6 +29,11 @@ const EVENTS: [&str; 7] = [
     "member.reaped",
     "member.name_conflict",
 ];
+/// Drops are told at most so often.
+const DROPS_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Of the daemon's own settings, those that are no business of a command: secrets, and the service manager's ear.
+const NOT_INHERITED: [&str; 5] =
+    ["CHINWAG_JOIN", "CHINWAG_INIT", "CHINWAG_INVITE_TO", "CHINWAG_ON_MEMBER", "NOTIFY_SOCKET"];
 /// Of what a command says on standard error, so much is kept for the log.
 const SAID_BYTES_MAX: u64 = 512;
 /// How long we listen on once the command has ended: a child of its own may hold its standard error open.
@@ -38,6 +43,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 pub(crate) async fn run(command: String, name: String, mut events: broadcast::Receiver<Arc<Told>>) {
     let (queue, waiting) = mpsc::channel(HOOK_QUEUE_MAX);
     let listen = async move {
+        let (mut unsaid, mut said): (u64, Option<Instant>) = (0, None);
         loop {
             let dropped = match events.recv().await {
                 Ok(told) if EVENTS.contains(&told.event.event.as_str()) => {
@@ -48,8 +54,10 @@ pub(crate) async fn run(command: String, name: String, mut events: broadcast::Re
                 Err(RecvError::Lagged(missed)) => missed,
                 Err(RecvError::Closed) => return,
             };
-            if dropped > 0 {
-                tracing::warn!(target: "chinwag", event = "hook.dropped", dropped);
+            unsaid += dropped;
+            if unsaid > 0 && said.is_none_or(|said| said.elapsed() >= DROPS_TOLD_EVERY) {
+                tracing::warn!(target: "chinwag", event = "hook.dropped", dropped = unsaid);
+                (unsaid, said) = (0, Some(Instant::now()));
             }
         }
     };
@@ -70,7 +78,11 @@ async fn work(command: String, name: String, mut waiting: mpsc::Receiver<Arc<Tol
 /// Runs the command for one event.
 async fn once(command: &str, name: &str, event: &NodeEvent, within: Duration) -> Result<(), String> {
     let about = event.fields.get("name").and_then(|name| name.as_str()).unwrap_or_default();
-    let mut child = Command::new("/bin/sh")
+    let mut shell = Command::new("/bin/sh");
+    for name in NOT_INHERITED {
+        shell.env_remove(name);
+    }
+    let mut child = shell
         .args(["-c", command])
         .env("CHINWAG_EVENT", &event.event)
         .env("CHINWAG_MEMBER", about)
@@ -78,20 +90,38 @@ async fn once(command: &str, name: &str, event: &NodeEvent, within: Duration) ->
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // A group of its own, so that all that it has started ends with it.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| format!("it cannot be started: {e}"))?;
-    let group = child.id();
+    let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
     match timeout(within, converse(&mut child, &(to_json(event) + "\n"))).await {
-        Ok(ended) => ended,
+        Ok(ended) => {
+            group.let_be();
+            ended
+        }
         Err(_) => {
-            if let Some(group) = group.and_then(|id| Pid::from_raw(id as i32)) {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
+            drop(group);
             let _ = child.wait().await;
             Err(format!("it was ended, because it ran for more than {} s", within.as_secs_f64()))
+        }
+    }
+}
+
+/// The command and all that it has started, which is killed with it: when its time is over, and when the daemon stops.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// It has ended by itself, and what it left behind is its own affair.
+    fn let_be(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
@@ -190,6 +220,25 @@ mod tests {
         let command = format!("sleep 1000 & echo $! > {}; wait", file.display());
         let why = ran(&command, 500).await.unwrap_err();
         assert!(why.starts_with("it was ended, because it ran for more than 0.5 s"), "{why}");
+        gone(&file).await;
+    }
+
+    #[tokio::test]
+    async fn a_command_ends_with_the_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let command = format!("sleep 1000 & echo $! > {}; wait", file.display());
+        let hook = tokio::spawn(async move { ran(&command, 100_000).await });
+        while std::fs::read_to_string(&file).map_or(true, |pid| !pid.ends_with('\n')) {
+            sleep(Duration::from_millis(10)).await;
+        }
+        hook.abort();
+        assert!(hook.await.is_err());
+        gone(&file).await;
+    }
+
+    /// Waits until the process whose id is in this file is dead.
+    async fn gone(file: &std::path::Path) {
         let pid = std::fs::read_to_string(file).unwrap();
         let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
         for _ in 0..100 {
@@ -199,7 +248,7 @@ mod tests {
             }
             sleep(Duration::from_millis(50)).await;
         }
-        panic!("its child lives: {:?}", stat());
+        panic!("it lives: {:?}", stat());
     }
 
     #[tokio::test]

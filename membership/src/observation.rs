@@ -98,8 +98,13 @@ impl Membership {
         let mut room = PROBE_FRAME_BYTES_MAX - PROBE_HEAD_BYTES;
         if refuted {
             let own = Update::Record(self.record().clone());
-            room = room.saturating_sub(own.weight());
-            news.push(own);
+            if own.weight() <= room {
+                room -= own.weight();
+                news.push(own);
+            } else {
+                // Many tags: too large for the ack, which must come all the same.
+                self.send(from, Lane::Gossip, Message::News(vec![own]));
+            }
         }
         news.extend(self.pick_news(from, room));
         let digest = self.view.digest();

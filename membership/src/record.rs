@@ -6,7 +6,8 @@
 
 use crate::config::{Config, Identity};
 use crate::version::{State, Version};
-use chinwag_base::limits::{ADDRESSES_MAX, TAG_BYTES_MAX, TAGS_MAX};
+use chinwag_base::limits::ADDRESSES_MAX;
+use chinwag_base::tag;
 use chinwag_base::{
     Address, Generation, Grant, GrantError, Incarnation, Keypair, Name, NodeId, OverlayId, PROTOCOL_VERSION,
     PROTOCOL_VERSION_MIN, Role, Signature, Tags,
@@ -107,9 +108,12 @@ pub enum RecordError {
     /// Its incarnation is too far above the known one.
     #[error("the incarnation jumps too far")]
     Jump,
-    /// More addresses or tags than a member may have, or too long ones.
+    /// More addresses than a member may have.
     #[error("the record is too large")]
     TooLarge,
+    /// Too many tags, too long ones, or words that a tag may not be.
+    #[error("the record has tags that no member may have")]
+    Tags,
     /// It speaks no wire protocol that is spoken here.
     #[error("no common protocol version")]
     Protocol,
@@ -169,12 +173,10 @@ impl Record {
         if s.overlay != overlay {
             return Err(RecordError::Foreign);
         }
-        if s.addresses.len() > ADDRESSES_MAX
-            || s.tags.len() > TAGS_MAX
-            || s.tags.iter().any(|(tag, value)| tag.len().max(value.len()) > TAG_BYTES_MAX)
-        {
+        if s.addresses.len() > ADDRESSES_MAX {
             return Err(RecordError::TooLarge);
         }
+        tag::check(&s.tags).map_err(|_| RecordError::Tags)?;
         if s.protocols.0 > PROTOCOL_VERSION || s.protocols.1 < PROTOCOL_VERSION_MIN {
             return Err(RecordError::Protocol);
         }

@@ -122,7 +122,7 @@ pub fn draw(seed: u64, wishes: &Wishes) -> Plan {
 
 /// When faults and clients begin, in milliseconds.
 const BEGIN_MS: u64 = 5_000;
-/// After this time all know of a stall.
+/// After this time all know of a stall; the `wan` profile takes twice as long.
 const ADMITTED_MS: u64 = 12_000;
 const NOT_EMPTY: &str = "an element, because the list is not empty";
 
@@ -193,7 +193,9 @@ impl Fate<'_> {
                 Kind::Damage => self.damage(at, lasts, host),
                 Kind::Pauses => {
                     // And once more, when all know that it does that.
-                    for at in [at, at + lasts + ADMITTED_MS] {
+                    let admitted_ms =
+                        if self.plan.profile == Profile::Wan { 2 * ADMITTED_MS } else { ADMITTED_MS };
+                    for at in [at, at + lasts + admitted_ms] {
                         self.push(at, Action::Pause { host });
                         self.push(at + lasts, Action::Resume { host });
                     }

@@ -3,6 +3,7 @@ use crate::text::{self, Side};
 use crate::{End, complete, output::Tone};
 use chinwag_api::{Clue, ClueKind, Exit, Explained, Member, MemberState};
 use chinwag_base::key::printable;
+use clap::builder::NonEmptyStringValueParser;
 
 /// Show why a member is held for alive, suspect or down
 ///
@@ -11,7 +12,7 @@ use chinwag_base::key::printable;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
     /// The name or the id of a member
-    #[arg(value_name = "MEMBER", add = complete::members())]
+    #[arg(value_name = "MEMBER", add = complete::members(), value_parser = NonEmptyStringValueParser::new())]
     member: String,
 }
 

@@ -18,6 +18,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -59,9 +60,16 @@ fn of_members(registry: &mut Registry, node: &Node, observer: &Observer, now: Mo
         drop(states.get_or_create(&[("state", state.to_owned())]));
     }
     let standings = standings(node);
+    let mut names: BTreeMap<String, u32> = BTreeMap::new();
+    for member in membership.members(now) {
+        *names.entry(observer.name(&member.id)).or_default() += 1;
+    }
     for member in membership.members(now) {
         states.get_or_create(&[("state", member.state.to_string())]).inc();
-        let label = [("member", observer.name(&member.id))];
+        let name = observer.name(&member.id);
+        // Names may be taken twice; a series may not.
+        let is_alone = names.get(&name).is_none_or(|members| *members < 2);
+        let label = [("member", if is_alone { name } else { format!("{name} ({})", member.id) })];
         if let Some(operations) = standings.get(&member.id).and_then(|standing| standing.behind) {
             behind.get_or_create(&label).set(operations as f64);
         }
@@ -77,7 +85,8 @@ fn of_members(registry: &mut Registry, node: &Node, observer: &Observer, now: Mo
         }
     }
     registry.register("members", "Members by what is believed of them", states);
-    registry.register("member_phi", "How suspicious each observed member's silence is; down at 8", phi);
+    let help = format!("How suspicious each observed member's silence is; down at {}", membership.phi_down());
+    registry.register("member_phi", help, phi);
     let seconds = Unit::Seconds;
     let help = "The smoothed round trip to each observed member";
     registry.register_with_unit("member_round_trip", help, seconds.clone(), rtt);

@@ -33,6 +33,21 @@ fn who_is_vouched_for_is_asked_about_once_a_turn() {
 }
 
 #[test]
+fn a_record_that_fits_no_ack_refutes_all_the_same() {
+    let mut network = Network::grown(Profile::Lan, 1, 5, s(10));
+    let word = "w".repeat(60);
+    let tags = (10..26).map(|n| (format!("{n}{word}"), word.clone())).collect();
+    network.input(1, Input::Tags(tags));
+    network.run(s(2));
+    network.pause(1);
+    network.run_until(s(5), |n| n.state(0, 1) == Some(State::Suspect));
+    network.resume(1);
+    network.run(s(2));
+    assert!(network.is_complete(), "{}", network.describe());
+    assert_eq!(network.belief(0, 1).unwrap().tags.len(), 16);
+}
+
+#[test]
 fn a_node_that_is_cut_off_convicts_nobody() {
     for seed in 0..5 {
         let mut network = Network::grown(Profile::Lan, seed, 6, s(10));

@@ -224,6 +224,20 @@ fn estimated_weights_bound_what_is_encoded() {
 }
 
 #[test]
+fn a_record_with_what_is_no_tag_is_refused() {
+    let signed = |tags: &[(&str, &str)]| {
+        let honest = record(1, 1, 1);
+        let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let statement = Statement { tags, ..honest.statement().clone() };
+        Record::sign_statement(&keypair(1), honest.grant().clone(), statement).verify(overlay())
+    };
+    assert_eq!(signed(&[("role", "db")]), Ok(()));
+    for tag in [("x", "1 role=db"), ("a b", "c"), ("", "c"), ("x", "\u{1b}[2J"), ("x", &"w".repeat(65))] {
+        assert_eq!(signed(&[tag]), Err(RecordError::Tags), "{tag:?}");
+    }
+}
+
+#[test]
 fn a_record_of_a_common_member_fits_a_probe_frame_twice() {
     assert!(2 * record(1, 1 << 60, 5).weight() < 1_000, "{}", record(1, 1 << 60, 5).weight());
 }

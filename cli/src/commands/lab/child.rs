@@ -19,8 +19,17 @@ pub(super) const END_TIMEOUT: Duration = Duration::from_secs(3);
 /// Log lines that wait to be shown; what a daemon logs beyond waits in its pipe.
 const LOG_LINES_MAX: usize = 4_096;
 /// Settings of the user's own daemon that a lab's daemons must not take for theirs.
-const NOT_INHERITED: [&str; 6] =
-    ["CHINWAG_NAME", "CHINWAG_DATA", "CHINWAG_CONFIG", "CHINWAG_JOIN", "CHINWAG_INIT", "CHINWAG_INVITE_TO"];
+const NOT_INHERITED: [&str; 9] = [
+    "CHINWAG_NAME",
+    "CHINWAG_DATA",
+    "CHINWAG_CONFIG",
+    "CHINWAG_JOIN",
+    "CHINWAG_INIT",
+    "CHINWAG_INVITE_TO",
+    "CHINWAG_OPEN",
+    "CHINWAG_TAGS",
+    "CHINWAG_ON_MEMBER",
+];
 
 /// A daemon.
 pub(super) struct Child {
