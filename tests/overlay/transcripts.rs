@@ -134,7 +134,7 @@ async fn a_lone_daemon_in_json() {
         ? 4
 
         $ chinwag --json members
-        {"schema":"chinwag.members/1","members":[{"name":"alpha","id":"12D3KooW[..]","self":true,"state":"alive","phi":null,"incarnation":1,"generation":"[..]","rtt_ms":null,"heard_ms":null,"behind":0,"digest":"[..]","addresses":[],"suspected_by":[],"down_in_ms":null}]}
+        {"schema":"chinwag.members/1","members":[{"name":"alpha","id":"12D3KooW[..]","self":true,"state":"alive","phi":null,"incarnation":1,"generation":"[..]","rtt_ms":null,"heard_ms":null,"behind":0,"digest":"[..]","addresses":[],"stall_ms":300,"suspected_by":[],"down_in_ms":null}],"probe_loss":[..]}
         $ chinwag --json status
         {"schema":"chinwag.status/1","name":"alpha","id":"12D3KooW[..]","generation":"[..]","overlay":null,"role":null,"pid":[..],"version":"0.1.0","protocol":1,"uptime_ms":[..],"healthy":true,"problems":[],"members":{"alive":1,"suspect":0,"down":0,"left":0},"phi_highest":null,"keys":2,"digest":"[..]","in_step":{"peers":0,"of":0},"gossip":{"queue":0,"queue_max":8192,"rounds_per_s":[..],"in_bytes_per_s":[..],"out_bytes_per_s":[..]},"addresses":[],"socket":"[..]/run/alpha.sock","data":"[..]/alpha"}
         $ chinwag --json invite
@@ -185,7 +185,7 @@ async fn three_members_in_text() {
         alpha   alive [..] 127.0.0.1:[..]
         gamma   alive [..] 127.0.0.1:[..]
         $ chinwag -n beta --json members
-        {"schema":"chinwag.members/1","members":[{"name":"beta",[..]},{"name":"alpha",[..],"self":false,"state":"alive","phi":[..],"incarnation":[..],"generation":"[..]","rtt_ms":[..],"heard_ms":[..],"behind":[..],"digest":"[..]","addresses":["/ip4/127.0.0.1/tcp/[..]","/ip4/127.0.0.1/udp/[..]/quic-v1"],"rto_ms":[..],"stall_ms":[..],"suspected_by":[],"down_in_ms":null},{"name":"gamma",[..]}]}
+        {"schema":"chinwag.members/1","members":[{"name":"beta",[..]},{"name":"alpha",[..],"self":false,"state":"alive","phi":[..],"incarnation":[..],"generation":"[..]","rtt_ms":[..],"heard_ms":[..],"behind":[..],"digest":"[..]","addresses":["/ip4/127.0.0.1/tcp/[..]","/ip4/127.0.0.1/udp/[..]/quic-v1"],"rto_ms":[..],"stall_ms":[..],"suspected_by":[],"down_in_ms":null},{"name":"gamma",[..]}],"probe_loss":[..]}
         $ chinwag -n alpha invite
         chinwag join cw1home-[..]
         ! Good for one use within 10m00s, as member. Type this on the other machine:
