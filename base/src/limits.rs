@@ -101,6 +101,8 @@ pub const ADMISSIONS_MAX: usize = 32;
 pub const ADMISSION_LINGER_MS: u64 = 1_000;
 /// Established connections in all; members beyond it are reached through others.
 pub const CONNECTIONS_MAX: usize = 512;
+/// Those of them that others may open: some are kept for members that we ourselves want.
+pub const CONNECTIONS_INBOUND_MAX: usize = CONNECTIONS_MAX - CONNECTIONS_MAX / 8;
 /// Established connections per peer: two dialled at the same moment, until one is chosen.
 pub const CONNECTIONS_PER_PEER_MAX: usize = 3;
 /// Gossip frames that wait for a slow peer; the oldest is dropped.

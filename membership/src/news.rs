@@ -8,6 +8,7 @@
 //! News cools sooner where it is no news: whoever hears what it is itself spreading counts that as [`HEARD_SENDS`] sends
 //! (feedback with a counter: Demers and others, "Epidemic Algorithms for Replicated Database Maintenance", PODC
 //! 1987, section 1.4). When a thousand join at once, each news is sent a few times by each, not 2 log2(N) + 4 times.
+//! News of a suspicion or a death does not cool by it: whoever hears of that late works with the dead meanwhile.
 
 use crate::agenda::Task;
 use crate::membership::Membership;

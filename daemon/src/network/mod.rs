@@ -45,7 +45,7 @@ pub(crate) use task::check_free;
 
 use crate::kad::Records;
 use admission::{Admission, RefusalReason};
-use chinwag_base::limits::{CONNECTIONS_MAX, KAD_WALKS_MAX};
+use chinwag_base::limits::{CONNECTIONS_INBOUND_MAX, KAD_WALKS_MAX};
 use chinwag_base::{Address, Grant, Keypair, Lane, NodeId, Role};
 use connection::{Peer, lock};
 use door::Shared;
@@ -86,8 +86,6 @@ const STREAMS_MAX: usize = 14 + 2 * (KAD_WALKS_MAX + 1);
 const ADMISSION_MS_SURE: u64 = 1_000;
 /// Dials that wait for the swarm's task.
 const COMMANDS_MAX: usize = 1_024;
-/// Some connections are kept for those that we ourselves want.
-const CONNECTIONS_INBOUND_MAX: usize = CONNECTIONS_MAX - CONNECTIONS_MAX / 8;
 
 /// What [`start`] needs to know.
 pub struct NetworkConfig {

@@ -4,7 +4,8 @@
 //! has it in full: a member that nobody can reach is no different from a dead one. So what is excused is what the
 //! observer cannot tell from a death:
 //!
-//! - the member was cut off from two hosts or more, or, for a belief by silence alone, from the observer;
+//! - the member was cut off from two hosts or more, or, for a belief by silence alone, from the observer; or it was
+//!   disturbed while others were cut off from each other, so that the news of it comes late;
 //! - the observer or the member is paused, or was, or its process began or ended, a moment ago: the death is then
 //!   that of the process before. But a stall that the member had admitted before is forgiven.
 //!

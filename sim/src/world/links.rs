@@ -10,7 +10,7 @@ use super::machine::{Link, Run};
 use super::queue::{ConnectionId, Happening, Life};
 use crate::observation::{Host, Stop};
 use crate::plan::Transport;
-use chinwag_base::limits::CONNECTIONS_MAX;
+use chinwag_base::limits::CONNECTIONS_INBOUND_MAX;
 use chinwag_base::{Lane, NodeId};
 use chinwag_membership::{DialFailure, Lost};
 use chinwag_node::{Input, Node};
@@ -21,8 +21,6 @@ const DIAL_MAX: Duration = Duration::from_secs(5);
 /// When a dial that nobody answered is tried again, after the try before.
 const DIAL_AGAIN: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-/// Connections from others that the transport takes.
-const CONNECTIONS_INBOUND_MAX: usize = CONNECTIONS_MAX - CONNECTIONS_MAX / 8;
 /// How long a QUIC connection lasts over which nothing passes.
 const QUIC_IDLE: Duration = Duration::from_secs(8);
 /// The same over TCP, where the kernel goes on sending for long.
