@@ -21,7 +21,24 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Clock {
     /// Shared until one of its holders changes it: of a thousand peers in step, each is known to hold this very clock.
-    tracks: Arc<BTreeMap<ReplicaId, Track>>,
+    tracks: Arc<Tracks>,
+}
+
+/// Replicas, ascending, each with at least one covered dot. A vector, because clocks are compared and copied whole all
+/// the time, while a replica is new once in its life.
+type Tracks = Vec<(ReplicaId, Track)>;
+
+fn find(tracks: &Tracks, replica: ReplicaId) -> Result<usize, usize> {
+    tracks.binary_search_by(|(other, _)| other.cmp(&replica))
+}
+
+/// The track of a replica, a new and empty one if there is none: whoever asks covers something there.
+fn track_mut(tracks: &mut Tracks, replica: ReplicaId) -> &mut Track {
+    let at = find(tracks, replica).unwrap_or_else(|at| {
+        tracks.insert(at, (replica, Track::default()));
+        at
+    });
+    &mut tracks[at].1
 }
 
 impl Clock {
@@ -30,9 +47,13 @@ impl Clock {
         Clock::default()
     }
 
+    fn track(&self, replica: ReplicaId) -> Option<&Track> {
+        find(&self.tracks, replica).ok().map(|at| &self.tracks[at].1)
+    }
+
     /// Whether the entry with this dot has been applied.
     pub fn covers(&self, dot: Dot) -> bool {
-        self.tracks.get(&dot.replica).is_some_and(|track| track.covers(dot.counter))
+        self.track(dot.replica).is_some_and(|track| track.covers(dot.counter))
     }
 
     /// Covers a dot. Says whether it is new; counter 0 names no write and never is.
@@ -40,8 +61,7 @@ impl Clock {
         if dot.counter == 0 || self.covers(dot) {
             return false;
         }
-        let tracks = Arc::make_mut(&mut self.tracks);
-        tracks.entry(dot.replica).or_default().insert(dot.counter, dot.counter);
+        track_mut(Arc::make_mut(&mut self.tracks), dot.replica).insert(dot.counter, dot.counter);
         true
     }
 
@@ -51,9 +71,12 @@ impl Clock {
             self.tracks = other.tracks.clone();
             return;
         }
+        if Arc::ptr_eq(&self.tracks, &other.tracks) {
+            return;
+        }
         for (replica, theirs) in &*other.tracks {
-            if !self.tracks.get(replica).is_some_and(|ours| ours.has_all_of(theirs)) {
-                let track = Arc::make_mut(&mut self.tracks).entry(*replica).or_default();
+            if !self.track(*replica).is_some_and(|ours| ours.has_all_of(theirs)) {
+                let track = track_mut(Arc::make_mut(&mut self.tracks), *replica);
                 theirs.ranges().for_each(|(start, end)| track.insert(start, end));
             }
         }
@@ -61,12 +84,12 @@ impl Clock {
 
     /// The counter up to which all of a replica's dots are covered; 0 if not even the first is.
     pub fn base(&self, replica: ReplicaId) -> u64 {
-        self.tracks.get(&replica).map_or(0, |track| track.base)
+        self.track(replica).map_or(0, |track| track.base)
     }
 
     /// The highest counter of a replica that is covered; 0 if none is.
     pub fn last(&self, replica: ReplicaId) -> u64 {
-        self.tracks.get(&replica).map_or(0, Track::last)
+        self.track(replica).map_or(0, Track::last)
     }
 
     /// The dots that are covered here and not there, as ranges of counters, ascending.
@@ -75,10 +98,12 @@ impl Clock {
         other: &'a Clock,
     ) -> impl Iterator<Item = (ReplicaId, RangeInclusive<u64>)> + 'a {
         // Side by side: overlays in which many write compare clocks all the time.
+        let is_same = Arc::ptr_eq(&self.tracks, &other.tracks);
+        let tracks: &Tracks = if is_same { const { &Vec::new() } } else { &self.tracks };
         let mut others = other.tracks.iter().peekable();
-        self.tracks.iter().flat_map(move |(&replica, ours)| {
-            while others.next_if(|(their_replica, _)| **their_replica < replica).is_some() {}
-            let theirs = others.next_if(|(their_replica, _)| **their_replica == replica);
+        tracks.iter().flat_map(move |&(replica, ref ours)| {
+            while others.next_if(|(their_replica, _)| *their_replica < replica).is_some() {}
+            let theirs = others.next_if(|(their_replica, _)| *their_replica == replica);
             let missing = match theirs.map(|(_, theirs)| theirs) {
                 Some(theirs) if ours.is_same(theirs) => Vec::new(),
                 Some(theirs) => ours.minus(theirs),
@@ -101,31 +126,29 @@ impl Clock {
     /// A canonical digest: clocks that cover the same dots have the same one, however they came by them.
     pub fn digest(&self) -> Digest {
         let mut sum = Digest::EMPTY;
-        for &replica in self.tracks.keys() {
-            sum += self.term(replica);
+        for (replica, track) in &*self.tracks {
+            sum += track.term(*replica);
         }
         sum
     }
 
     /// What one replica contributes to [`Clock::digest`].
     pub(crate) fn term(&self, replica: ReplicaId) -> Digest {
-        let Some(track) = self.tracks.get(&replica) else { return Digest::EMPTY };
-        let mut item = Item::default().replica(replica).number(track.base);
-        for (&start, &end) in &track.islands {
-            item = item.number(start).number(end);
-        }
-        item.digest("chinwag clock")
+        self.track(replica).map_or(Digest::EMPTY, |track| track.term(replica))
     }
 
     /// The part of this clock that speaks of these replicas.
     pub fn only(&self, replicas: impl IntoIterator<Item = ReplicaId>) -> Clock {
-        let kept = replicas.into_iter().filter_map(|r| self.tracks.get(&r).map(|track| (r, track.clone())));
-        Clock { tracks: Arc::new(kept.collect()) }
+        let kept = replicas.into_iter().filter_map(|r| self.track(r).map(|track| (r, track.clone())));
+        let mut tracks: Tracks = kept.collect();
+        tracks.sort_unstable_by_key(|(replica, _)| *replica);
+        tracks.dedup_by_key(|(replica, _)| *replica);
+        Clock { tracks: Arc::new(tracks) }
     }
 
     /// The replicas of which at least one dot is covered, ascending.
     pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.tracks.keys().copied()
+        self.tracks.iter().map(|(replica, _)| *replica)
     }
 
     /// Whether nothing is covered.
@@ -136,34 +159,34 @@ impl Clock {
     /// Covers what `other` covers of one replica, but keeps at most `gaps_max` gaps of it: what is above those is left
     /// out. Says whether all of it is covered now.
     pub fn merge_replica(&mut self, other: &Clock, replica: ReplicaId, gaps_max: usize) -> bool {
-        let Some(theirs) = other.tracks.get(&replica) else { return true };
-        if let Some(ours) = self.tracks.get(&replica)
+        let Some(theirs) = other.track(replica) else { return true };
+        if let Some(ours) = self.track(replica)
             && ours.islands.len() <= gaps_max
             && ours.has_all_of(theirs)
         {
             return true;
         }
         let tracks = Arc::make_mut(&mut self.tracks);
-        let track = tracks.entry(replica).or_default();
+        let track = track_mut(tracks, replica);
         theirs.ranges().for_each(|(start, end)| track.insert(start, end));
         let is_whole = track.islands.len() <= gaps_max;
         while track.islands.len() > gaps_max {
             track.islands.pop_last();
         }
         if track.last() == 0 {
-            tracks.remove(&replica);
+            tracks.retain(|(other, _)| *other != replica);
         }
         is_whole
     }
 
     /// How many ranges of one replica's uncovered dots lie below covered ones.
     pub fn gaps_of(&self, replica: ReplicaId) -> usize {
-        self.tracks.get(&replica).map_or(0, |track| track.islands.len())
+        self.track(replica).map_or(0, |track| track.islands.len())
     }
 
     /// How many ranges of uncovered dots lie below covered ones.
     pub fn gaps(&self) -> usize {
-        self.tracks.values().map(|track| track.islands.len()).sum()
+        self.tracks.iter().map(|(_, track)| track.islands.len()).sum()
     }
 }
 
@@ -180,6 +203,15 @@ impl Track {
     /// Whether it is plain, without a look at each range, that all of `other` is covered.
     fn has_all_of(&self, other: &Track) -> bool {
         self.base >= other.last() || self == other
+    }
+
+    /// What it contributes to [`Clock::digest`].
+    fn term(&self, replica: ReplicaId) -> Digest {
+        let mut item = Item::default().replica(replica).number(self.base);
+        for (&start, &end) in &self.islands {
+            item = item.number(start).number(end);
+        }
+        item.digest("chinwag clock")
     }
 
     fn covers(&self, counter: u64) -> bool {
@@ -259,7 +291,7 @@ type Encoded = (ReplicaId, u64, Vec<(u64, u64)>);
 
 impl Serialize for Clock {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let encode = |(&replica, track): (&ReplicaId, &Track)| -> Encoded {
+        let encode = |&(replica, ref track): &(ReplicaId, Track)| -> Encoded {
             let mut last = track.base;
             let mut islands = Vec::with_capacity(track.islands.len().min(CLOCK_GAPS_MAX));
             for (start, end) in track.islands.iter().take(CLOCK_GAPS_MAX) {
@@ -276,7 +308,7 @@ impl Serialize for Clock {
 
 impl<'de> Deserialize<'de> for Clock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut clock = Clock::new();
+        let mut tracks = Tracks::new();
         let encoded = Vec::<Encoded>::deserialize(deserializer)?;
         for (replica, base, islands) in encoded.into_iter().take(CLOCK_REPLICAS_MAX) {
             let mut track = Track { base, islands: BTreeMap::new() };
@@ -290,11 +322,18 @@ impl<'de> Deserialize<'de> for Clock {
                 track.insert(start, end);
                 last = end;
             }
-            if track.last() > 0 {
-                clock.merge(&Clock { tracks: Arc::new(BTreeMap::from([(replica, track)])) });
+            if track.last() == 0 {
+                continue;
+            }
+            // Whoever keeps to the format tells replicas ascending.
+            if tracks.last().is_none_or(|(last, _)| *last < replica) {
+                tracks.push((replica, track));
+            } else {
+                let before = track_mut(&mut tracks, replica);
+                track.ranges().for_each(|(start, end)| before.insert(start, end));
             }
         }
-        Ok(clock)
+        Ok(Clock { tracks: Arc::new(tracks) })
     }
 }
 

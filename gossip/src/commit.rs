@@ -140,6 +140,7 @@ impl Gossip {
                 }
                 Staged::Refused(why) => {
                     self.pending.remove(dot);
+                    self.spent.clear();
                     if why != Refusal::Busy {
                         self.note_refused(dot, &why);
                         let (Path::Pushed { by: from } | Path::Synced { from }) = path else { continue };
@@ -194,6 +195,7 @@ impl Gossip {
         for dot in batch.paths.keys() {
             self.pending.remove(*dot);
         }
+        self.spent.clear();
         self.event(Event::StorageFailed { entries, why: why.to_owned() });
         self.close_chunks();
         self.pull_again_at = Some(self.now + AFTER_FAILURE);

@@ -15,6 +15,7 @@ const TELL_SPACING: Duration = Duration::from_millis(100);
 impl Gossip {
     /// One anti-entropy round: of two connected peers drawn at random, meet the one that was met longest ago.
     pub(crate) fn round(&mut self) {
+        self.spent.clear();
         self.ask_summaries();
         let free: Vec<NodeId> =
             self.peers.iter().filter(|(_, p)| p.exchange.is_none()).map(|(id, _)| *id).collect();
@@ -67,6 +68,7 @@ impl Gossip {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let is_news = state.exchange.is_some() || !state.chunks.is_empty();
         state.exchange = None;
+        self.spent.clear();
         state.chunks.retain(|_, chunk| matches!(chunk.state, crate::peer::ChunkState::Arrived(_)));
         // Whether the last report arrived is unknown, so the next one tells everything.
         state.told = None;

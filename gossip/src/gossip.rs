@@ -58,6 +58,9 @@ pub struct Gossip {
     pub(crate) refused: Held,
     /// Dots that were refused until what they remove is here.
     pub(crate) early: Held,
+    /// Peers that need not be asked: what they hold and we lack is on its way already. Emptied when anything is not on its
+    /// way any more, and in each round.
+    pub(crate) spent: BTreeSet<NodeId>,
 
     outputs: VecDeque<Output>,
 }
@@ -107,6 +110,7 @@ impl Gossip {
             pending: Spans::default(),
             refused: Held::default(),
             early: Held::default(),
+            spent: BTreeSet::new(),
             outputs: VecDeque::new(),
             config,
         };
@@ -306,6 +310,7 @@ impl Gossip {
     }
 
     fn on_members_changed(&mut self, members: &[Member], gone: &[NodeId]) {
+        self.spent.clear();
         for member in members {
             let Member { node, alive, may_write } = *member;
             let clock_told = self.members.get(&node).and_then(|before| before.clock_told);
@@ -341,6 +346,7 @@ impl Gossip {
 
     fn on_peer_down(&mut self, peer: NodeId) {
         let Some(gone) = self.peers.remove(&peer) else { return };
+        self.spent.clear();
         if gone.exchange.is_some() || !gone.chunks.is_empty() {
             let why = crate::Abandoned::PeerDown;
             self.event(Event::ExchangeAbandoned { peer, why });
@@ -392,8 +398,9 @@ impl Gossip {
         self.pull();
     }
 
-    /// `peer` is known to hold more than before: clients may have waited for that.
+    /// `peer` is known to hold more than before: there may be more to ask of it, and clients may have waited for that.
     pub(crate) fn on_known(&mut self, peer: NodeId) {
+        self.spent.remove(&peer);
         if !self.members.contains_key(&peer) {
             return;
         }

@@ -24,10 +24,13 @@ impl Held {
         self.dots.insert(dot);
     }
 
-    pub(crate) fn expire(&mut self, now: Moment) {
-        if self.until.is_some_and(|until| until <= now) {
+    /// Says whether the time is over.
+    pub(crate) fn expire(&mut self, now: Moment) -> bool {
+        let is_over = self.until.is_some_and(|until| until <= now);
+        if is_over {
             *self = Held::default();
         }
+        is_over
     }
 
     pub(crate) fn dots(&self) -> &Spans {

@@ -20,10 +20,11 @@ impl Gossip {
         if self.pull_again_at.is_some() {
             return;
         }
-        self.refused.expire(self.now);
-        self.early.expire(self.now);
+        if self.refused.expire(self.now) | self.early.expire(self.now) {
+            self.spent.clear();
+        }
         self.refresh_peers();
-        let mut ahead: Vec<NodeId> = self.peers.ahead().collect();
+        let mut ahead: Vec<NodeId> = self.peers.ahead().filter(|peer| !self.spent.contains(peer)).collect();
         if ahead.is_empty() {
             return;
         }
@@ -38,8 +39,11 @@ impl Gossip {
                     return;
                 }
                 let Some(spans) = self.lacking_of(from, &asked, room) else {
-                    // Once nothing is missing at all, this peer need not be looked at again.
-                    self.lacks_something_of(from);
+                    // Once nothing is missing at all, this peer need not be looked at again; if something is, not before
+                    // it is known not to come.
+                    if self.lacks_something_of(from) {
+                        self.spent.insert(from);
+                    }
                     break;
                 };
                 asked.extend(spans.iter().flat_map(|(r, a, b)| (a..=b).map(move |c| Dot::new(r, c))));
@@ -134,6 +138,9 @@ impl Gossip {
         if dropped > 0 {
             self.event(Event::Overflow { from, entries: dropped });
         }
+        if given != asked || dropped > 0 {
+            self.spent.clear();
+        }
         if given.is_empty() {
             return self.give_up_on(from);
         }
@@ -165,7 +172,8 @@ impl Gossip {
             for chunk in peer.chunks.values_mut() {
                 match chunk.state {
                     ChunkState::Asked if chunk.at + config.chunk_patience <= now => {
-                        chunk.state = ChunkState::Late
+                        chunk.state = ChunkState::Late;
+                        self.spent.clear();
                     }
                     _ => {}
                 }
