@@ -19,6 +19,7 @@
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/members` | [`Members`] |
 //! | `GET /v1/explain/NAME`, the name or the id of a member | [`Explained`] |
+//! | `GET /v1/reach` | [`Reach`] |
 //! | `GET /v1/cells/KEY?siblings&after=TOKEN` | [`Cell`] |
 //! | `GET /v1/keys?pattern=&limit=&after=` | [`Keys`] |
 //! | `POST /v1/write` [`WriteRequest`] | [`WriteReply`] |
@@ -52,6 +53,7 @@ pub mod hex;
 pub mod member;
 pub mod overlay;
 pub mod paths;
+pub mod reach;
 pub mod runtime;
 pub mod schema;
 pub mod status;
@@ -78,6 +80,7 @@ pub use member::{Member, MemberState, Members};
 pub use overlay::{
     InitReply, InitRequest, InviteReply, InviteRequest, JoinReply, JoinRequest, LeaveReply, Overlay, Through,
 };
+pub use reach::{Hindrance, Reach, ReachAnswer, ReachMember, Unheard};
 pub use schema::{Schema, to_json};
 pub use status::{Counts, Gossip, Health, InStep, OpenDoor, Phi, Problem, Status, Version};
 pub use write::{Outcome, Token, Wait, WriteOp, WriteReply, WriteRequest};

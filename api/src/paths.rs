@@ -11,6 +11,8 @@ pub const STATUS: &str = "/v1/status";
 pub const MEMBERS: &str = "/v1/members";
 /// `GET`, followed by a slash and the escaped name or id of a member: [`Explained`](crate::Explained).
 pub const EXPLAIN: &str = "/v1/explain";
+/// `GET`: [`Reach`](crate::Reach).
+pub const REACH: &str = "/v1/reach";
 /// `GET`, followed by a slash and the escaped key: [`Cell`](crate::Cell).
 pub const CELLS: &str = "/v1/cells";
 /// `GET`: [`Keys`](crate::Keys).

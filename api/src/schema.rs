@@ -36,6 +36,7 @@ schemas! {
     crate::Health => "chinwag.health/1",
     crate::Members => "chinwag.members/1",
     crate::Explained => "chinwag.explain/1",
+    crate::Reach => "chinwag.reach/1",
     crate::Cell => "chinwag.cell/1",
     crate::Keys => "chinwag.keys/1",
     crate::WriteReply => "chinwag.write/1",

@@ -100,6 +100,23 @@ fn members() {
             r#"{{"schema":"chinwag.explain/1","member":{json},"phi_down":8.0,"evidence":[{{"first_ms":900,"last_ms":20,"times":9,"what":"found","by":"beta","found":"silent"}},{{"first_ms":900,"last_ms":20,"times":1,"what":"accused","state":"suspect","by":"beta","phi":1.5}},{{"first_ms":900,"last_ms":20,"times":1,"what":"voided"}}]}}"#
         ),
     );
+    let unheard = |why| Unheard { name: "beta".into(), id: id(), why };
+    let answer = ReachAnswer {
+        name: "alpha".into(),
+        id: id(),
+        after_ms: 0.5,
+        hears: 3,
+        unheard: vec![unheard(Hindrance::Silent), unheard(Hindrance::Unconnected)],
+        more: 0,
+    };
+    let missing = vec![ReachMember { name: "gamma".into(), id: id(), state: MemberState::Suspect }];
+    holds(
+        &Reach { after_ms: 4000.5, answers: vec![answer], missing },
+        &format!(
+            r#"{{"schema":"chinwag.reach/1","after_ms":4000.5,"answers":[{{"name":"alpha","id":"{ID}","after_ms":0.5,"hears":3,"unheard":[{{"name":"beta","id":"{ID}","why":"silent"}},{{"name":"beta","id":"{ID}","why":"unconnected"}}],"more":0}}],"missing":[{{"name":"gamma","id":"{ID}","state":"suspect"}}]}}"#
+        ),
+    );
+    assert_eq!(serde_json::from_str::<Hindrance>(r#""tired""#).unwrap(), Hindrance::Unknown);
     let later: Clue =
         serde_json::from_str(r#"{"first_ms":1,"last_ms":1,"times":1,"what":"dreamt","of":2}"#).unwrap();
     assert_eq!(later.what, ClueKind::Unknown);

@@ -70,6 +70,12 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const CASES_MAX: usize = 256;
 /// Evidence kept about one of them: the rounds before a verdict, and what came after it.
 pub const EVIDENCE_PER_CASE_MAX: usize = 48;
+/// Calls of the roll (`chinwag reach`) that a member looks into at a time: it pings everybody for each.
+pub const CALLS_MAX: usize = 16;
+/// The same, of one caller.
+pub const CALLS_OF_ONE_MAX: usize = 2;
+/// Members that one member names in its report as not heard. How many more there are, it says.
+pub const UNHEARD_MAX: usize = 64;
 /// Events that wait for the `on-member` command. A larger crowd that comes at once is told in part.
 pub const HOOK_QUEUE_MAX: usize = 256;
 /// Milliseconds between the starts of two `on-member` commands: no storm of events becomes a storm of processes.

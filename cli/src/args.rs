@@ -3,8 +3,8 @@
 use crate::commands::{
     add::AddArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs, doctor::DoctorArgs,
     explain::ExplainArgs, get::GetArgs, incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs,
-    keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, man::ManArgs, members::MembersArgs, rm::RmArgs,
-    set::SetArgs, status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
+    keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, man::ManArgs, members::MembersArgs, reach::ReachArgs,
+    rm::RmArgs, set::SetArgs, status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
 };
 use crate::complete;
 use crate::output::Color;
@@ -62,6 +62,7 @@ pub(crate) enum Command {
     Status(StatusArgs),
     Members(MembersArgs),
     Explain(ExplainArgs),
+    Reach(ReachArgs),
     Doctor(DoctorArgs),
     Set(SetArgs),
     Get(GetArgs),
@@ -81,7 +82,7 @@ pub(crate) enum Command {
 /// The groups of the help. A test holds them against [`Command`].
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["up", "lab", "init", "invite", "join", "leave"]),
-    ("Look", &["status", "members", "explain", "doctor"]),
+    ("Look", &["status", "members", "explain", "reach", "doctor"]),
     ("State", &["set", "get", "del", "incr", "add", "rm", "keys", "watch"]),
     ("DHT", &["dht"]),
     ("Tools", &["completions", "version"]),

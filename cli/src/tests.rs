@@ -325,6 +325,66 @@ gamma is suspected by beta; down in 1.8 s unless it answers. φ is 5.1, at 8 it 
 }
 
 #[tokio::test]
+async fn it_is_told_who_cannot_reach_whom() {
+    let mut world = World::new();
+    let id = |n: u8| NodeId::from_bytes([n; 32]);
+    let unheard = |name: &str, n, why| Unheard { name: name.into(), id: id(n), why };
+    let answer = |name: &str, n, unheard: Vec<Unheard>| ReachAnswer {
+        name: name.into(),
+        id: id(n),
+        after_ms: 1.0,
+        hears: 3 - unheard.len() as u32,
+        unheard,
+        more: 0,
+    };
+    let well = Reach {
+        after_ms: 12.0,
+        answers: vec![answer("alpha", 1, vec![]), answer("beta", 2, vec![])],
+        missing: vec![],
+    };
+    let alone = Reach { answers: vec![answer("alpha", 1, vec![])], ..well.clone() };
+    let delta = |why| unheard("delta", 4, why);
+    let mut deaf =
+        answer("be\u{1b}ta", 2, vec![delta(Hindrance::Silent), unheard("gamma", 3, Hindrance::Down)]);
+    deaf.more = 1_200;
+    let ill = Reach {
+        after_ms: 4_000.0,
+        answers: vec![
+            answer("alpha", 1, vec![delta(Hindrance::Silent)]),
+            deaf,
+            answer(
+                "gamma",
+                3,
+                vec![unheard("alpha", 1, Hindrance::Silent), unheard("beta", 2, Hindrance::Unconnected)],
+            ),
+        ],
+        missing: vec![ReachMember { name: "delta".into(), id: id(4), state: MemberState::Suspect }],
+    };
+    let replies = Mutex::new(vec![ill.clone(), ill, alone, well]);
+    world.daemon("alpha", move |request| {
+        assert_eq!(request.path, "/v1/reach");
+        Says::yes(&replies.lock().unwrap().pop().unwrap())
+    });
+    let out = "2 of 2 members answered within 12 ms, and each hears all whom it should.\n";
+    assert_eq!(world.chinwag(&["reach"]).await, ran(0, out, ""));
+    assert_eq!(world.chinwag(&["reach"]).await, ran(0, "There is no other member to call.\n", ""));
+    let out = "\
+3 of 4 members answered within 4.0 s.
+MEMBER  WHAT
+delta   no answer, suspect; 2 of the 3 others do not hear it
+FROM   TO          WHAT
+gamma  be\\u{1b}ta  be\\u{1b}ta holds gamma for down
+…      be\\u{1b}ta  1,200 more members it does not hear
+alpha  gamma       connected, and nothing arrives, says gamma
+gamma  beta        cannot be connected to
+";
+    assert_eq!(world.chinwag(&["reach"]).await, ran(1, out, ""));
+    let json = world.chinwag(&["reach", "--json"]).await;
+    assert_eq!(json.exit, "1");
+    assert!(json.out.starts_with("{\"schema\":\"chinwag.reach/1\",\"after_ms\":4000"), "{}", json.out);
+}
+
+#[tokio::test]
 async fn a_missing_key_suggests_the_nearest() {
     let mut world = World::new();
     world.daemon("alpha", |asked| match asked.path.as_str() {

@@ -14,7 +14,7 @@ use chinwag_base::limits::EXPIRY_TOLERANCE_MS;
 use chinwag_base::{Address, Lane, Moment, NodeId, Tags, WallTime};
 use chinwag_crdt::{Dot, Op};
 use chinwag_gossip::{RequestId, Wait, WriteError, Written};
-use chinwag_membership::Lost;
+use chinwag_membership::{Lost, Reached};
 use chinwag_node::{Answer, Input, Node, Output};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Accept(chinwag_dht::Record),
     /// Ask the owners of a record, and answer with what they say.
     Ask { ask: chinwag_dht::Ask, timeout: Duration, reply: oneshot::Sender<chinwag_dht::Reply> },
+    /// Call all members, and answer when they have answered; `None` if too many call at once.
+    Reach { reply: oneshot::Sender<Option<Reached>> },
     /// Look at the node. The closure runs on the driver's task and must be quick.
     Look(Look),
     /// Somebody to dial.
@@ -84,6 +86,7 @@ struct Turn {
     next_request: u64,
     writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
     awaits: BTreeMap<RequestId, oneshot::Sender<bool>>,
+    calls: BTreeMap<RequestId, oneshot::Sender<Option<Reached>>>,
     asks: BTreeMap<chinwag_dht::RequestId, oneshot::Sender<chinwag_dht::Reply>>,
     /// Until when each connected peer's grant lasts.
     grants: BTreeMap<NodeId, WallTime>,
@@ -342,6 +345,11 @@ impl Driver {
                 turn.awaits.insert(request, reply);
                 self.handle(now, Input::Await { request, token, until: now + timeout }, turn);
             }
+            Command::Reach { reply } => {
+                let request = turn.request();
+                turn.calls.insert(request, reply);
+                self.handle(now, Input::Reach { request }, turn);
+            }
             Command::Accept(record) => self.handle(now, Input::AcceptRecord(record), turn),
             Command::Ask { ask, timeout, reply } => {
                 let request = chinwag_dht::RequestId(turn.request().0);
@@ -458,6 +466,11 @@ impl Turn {
             Answer::Visible(visible) => {
                 if let Some(reply) = self.awaits.remove(&request) {
                     let _ = reply.send(visible);
+                }
+            }
+            Answer::Reached(reached) => {
+                if let Some(reply) = self.calls.remove(&request) {
+                    let _ = reply.send(reached);
                 }
             }
         }

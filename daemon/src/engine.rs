@@ -22,6 +22,7 @@ use chinwag_base::limits::API_QUEUE_MAX;
 use chinwag_base::{Address, Generation, Grant, Keypair, Moment, Name, NodeId, Role, Tags, WallTime};
 use chinwag_crdt::{Dot, Op};
 use chinwag_gossip::{Wait, WriteError, Written};
+use chinwag_membership::Reached;
 use chinwag_node::Node;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -198,6 +199,13 @@ impl Engine {
     ) -> Result<chinwag_dht::Reply, Unanswered> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Ask { ask, timeout, reply })?;
+        answer.await.map_err(|_| Unanswered::Stopping)
+    }
+
+    /// Calls all members; `None` if too many calls are open.
+    pub(crate) async fn reach(&self) -> Result<Option<Reached>, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Reach { reply })?;
         answer.await.map_err(|_| Unanswered::Stopping)
     }
 

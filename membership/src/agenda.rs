@@ -24,6 +24,8 @@ pub(crate) enum Task {
     Reconcile,
     /// An accusation that came too soon after the last is refuted.
     Refute,
+    /// Something is due for a call.
+    Calls,
     /// Pages of the address book have their turn.
     Book,
     /// Reaping, and advertising fewer stalls.

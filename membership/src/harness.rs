@@ -1,7 +1,7 @@
 //! A small network in virtual time for scenarios: memberships, a queue of what is under way, and faults.
 
 use crate::{
-    Config, DialFailure, Event, Identity, Input, Lost, Membership, Message, Output, Profile, Record,
+    Config, DialFailure, Event, Identity, Input, Lost, Membership, Message, Output, Profile, Reached, Record,
     Recovered, State,
 };
 use chinwag_base::{Generation, Grant, Keypair, Lane, Moment, NodeId, OverlayId, Role, WallTime};
@@ -81,6 +81,8 @@ pub(crate) struct Network {
     pub(crate) now: Moment,
     pub(crate) nodes: Vec<Node>,
     pub(crate) events: Vec<(Moment, usize, Event)>,
+    /// Answers to calls: whose call it was, the request, and what came.
+    pub(crate) reached: Vec<(usize, u64, Option<Reached>)>,
     /// The part of frames on the probe and gossip lanes that is lost.
     pub(crate) loss: f64,
     /// Directed links that carry nothing.
@@ -107,6 +109,7 @@ impl Network {
             now: Moment::from_millis(1_000),
             nodes: Vec::new(),
             events: Vec::new(),
+            reached: Vec::new(),
             loss: 0.0,
             cut: BTreeSet::new(),
             frames: 0,
@@ -383,6 +386,7 @@ impl Network {
                 self.nodes[n].book.remove(&id);
             }
             Output::Event(event) => self.events.push((self.now, n, event)),
+            Output::Reached { request, reached } => self.reached.push((n, request, reached)),
             Output::Departed => self.nodes[n].departed = Some(self.now),
         }
     }

@@ -21,6 +21,7 @@
 //! - **Healing** (`dialing`, `away`): whoever is down is dialled again, from a second to a minute apart, and up to ten
 //!   minutes apart once it is no longer shown. Whoever comes back is told of its death, and refutes it.
 //! - **Connections** (`mesh`): everybody to everybody in a small overlay, about 2K + 8 for each in a large one.
+//! - **The roll** (`reach`) is called for people: who answers, and who cannot reach whom, asked of everybody at once.
 //! - **Know thyself** (`ourselves`): a process that did not run voids the evidence that it was collecting, and tells
 //!   others how long it is known to stall.
 //!
@@ -80,6 +81,7 @@ mod observation;
 mod ourselves;
 mod pool;
 mod port;
+mod reach;
 mod record;
 mod rings;
 pub mod rumour;
@@ -94,11 +96,11 @@ pub use evidence::{Evidence, Noted};
 pub use member::Member;
 pub use membership::Membership;
 pub use message::{
-    Ack, Brief, Claim, Finding, Found, Hello, Message, PARTS_BITS_MAX, Parts, Ping, Purpose, Summary, Update,
-    Verdict, Verify,
+    Ack, Answer, Brief, Call, Claim, Finding, Found, Hello, Hindrance, Message, PARTS_BITS_MAX, Parts, Ping,
+    Purpose, Report, Summary, Unheard, Update, Verdict, Verify,
 };
 pub use pool::RecordPool;
-pub use port::{DialFailure, Input, Lost, Output};
+pub use port::{DialFailure, Input, Lost, Output, Reached};
 pub use record::{INCARNATION_MAX, Record, RecordError, Standing, Statement};
 pub use version::{State, Version};
 

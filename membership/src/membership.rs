@@ -2,7 +2,7 @@
 //!
 //! This file holds the state, the dispatch of inputs, and what is shown. Each further noun has its own file with
 //! its part of `impl Membership`: merging, observing, investigating, verifying, spreading, exchanging,
-//! dialling, and what concerns ourselves.
+//! dialling, calling the roll, and what concerns ourselves.
 
 use crate::agenda::{Agenda, Task};
 use crate::book::Book;
@@ -19,6 +19,7 @@ use crate::message::{Found, Message};
 use crate::news::News;
 use crate::ourselves::Refutation;
 use crate::port::{Input, Output};
+use crate::reach::Calls;
 use crate::record::{Record, Standing};
 use crate::spacing::Spacing;
 use crate::verification::Verification;
@@ -91,6 +92,7 @@ pub struct Membership {
     pub(crate) book: Book,
     pub(crate) refutation: Refutation,
     pub(crate) cases: Cases,
+    pub(crate) calls: Calls,
 }
 
 impl Membership {
@@ -127,6 +129,7 @@ impl Membership {
             book: Book::default(),
             refutation: Refutation::default(),
             cases: Cases::default(),
+            calls: Calls::default(),
         };
         this.sign_own_record(now);
         for record in recovered.members {
@@ -152,6 +155,7 @@ impl Membership {
             Input::Tags(tags) => self.on_tags(now, tags),
             Input::Seed { peer, addresses } => self.on_seed(now, peer, addresses),
             Input::Stalled { lasted } => self.on_stalled(now, lasted),
+            Input::Reach { request } => self.on_reach(now, request),
             Input::Leave => self.on_leave(now),
         }
         self.settle(now);
@@ -251,6 +255,7 @@ impl Membership {
                 Task::Reconcile => self.reconcile_due(now),
                 Task::Housekeeping => self.keep_house(now),
                 Task::Refute => self.refute(now),
+                Task::Calls => self.run_calls(now),
                 Task::Book => self.write_due_pages(now),
                 Task::Depart => {
                     self.write_all_pages(now);
@@ -277,6 +282,8 @@ impl Membership {
             Message::Hello(hello) => self.on_hello(now, from, hello),
             Message::Summary(summary) => self.on_summary(from, &summary),
             Message::Parts(parts) => self.on_parts(now, from, parts),
+            Message::Call(call) => self.on_call(now, from, call),
+            Message::Answer(answer) => self.on_answer(now, answer),
         }
     }
 
@@ -292,6 +299,9 @@ impl Membership {
             link.arrivals.sample(now);
         }
         self.alive_after_all(now, peer);
+        if !self.calls.is_empty() {
+            self.hear_for_calls(now, peer);
+        }
     }
 
     /// Ends what was under way against a member that shows a sign of life, to us or to a verifier.

@@ -6,7 +6,7 @@
 
 use crate::record::Record;
 use crate::version::{State, Version};
-use chinwag_base::limits::UPDATES_PER_FRAME_MAX;
+use chinwag_base::limits::{UNHEARD_MAX, UPDATES_PER_FRAME_MAX};
 use chinwag_base::{Digest, Generation, Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -34,6 +34,10 @@ pub enum Message {
     Parts(Parts),
     /// A part of my whole view, for a newcomer: whatever of it is news is on its way already. Bulk lane.
     View(Vec<Update>),
+    /// Who is there, and whom do you hear? Passed on to everybody. Bulk lane.
+    Call(Call),
+    /// What one member answers to that, on its way to the caller. Bulk lane.
+    Answer(Answer),
 }
 
 /// Why somebody is pinged.
@@ -198,6 +202,62 @@ pub struct Parts {
     pub members: Vec<Brief>,
 }
 
+/// A question to all members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Whose question it is.
+    pub caller: NodeId,
+    /// Tells it from others of that caller.
+    pub number: u64,
+    /// Whether who hears it passes it on: the caller is not connected to everybody.
+    pub pass_on: bool,
+}
+
+/// An answer to a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Of the call.
+    pub caller: NodeId,
+    /// Of the call.
+    pub number: u64,
+    /// The answer.
+    pub report: Report,
+}
+
+/// Whom one member hears.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Who says so.
+    pub by: NodeId,
+    /// Members that it hears.
+    pub heard: u32,
+    /// Those that it does not hear and should.
+    pub unheard: Vec<Unheard>,
+    /// How many more those are.
+    pub more: u32,
+}
+
+/// A member that another one does not hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unheard {
+    /// Who.
+    pub id: NodeId,
+    /// Why.
+    pub why: Hindrance,
+}
+
+/// What keeps one member from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hindrance {
+    /// It is connected, and nothing that it sends arrives, pinged or not.
+    Silent,
+    /// It could not be connected to.
+    Unconnected,
+    /// It is held for down.
+    Down,
+}
+
 /// Parts of a summary at most: ten thousand members at about ten a part.
 pub const PARTS_BITS_MAX: u8 = 10;
 
@@ -249,6 +309,8 @@ impl Message {
             Message::Summary(_) => 5,
             Message::Parts(_) => 6,
             Message::View(_) => 7,
+            Message::Call(_) => 8,
+            Message::Answer(_) => 9,
             Message::Verify(verify) => 64 + subject(&verify.subject),
             Message::Finding(finding) => 128 + subject(&finding.subject),
         }
@@ -266,6 +328,8 @@ impl Message {
             Message::Want(ids) => 4 + 32 * ids.len(),
             Message::Hello(hello) => 1 + 19 + 1 + hello.record.weight(),
             Message::Summary(summary) => 6 + 9 * summary.parts.len(),
+            Message::Call(_) => 1 + 32 + 9 + 1,
+            Message::Answer(answer) => 1 + 32 + 9 + 32 + 5 + 4 + 33 * answer.report.unheard.len() + 5,
             Message::Parts(parts) => 10 + 3 * parts.parts.len() + BRIEF_BYTES * parts.members.len(),
         }
     }
@@ -277,7 +341,8 @@ impl Message {
             | Message::Ack(Ack { news, .. })
             | Message::News(news)
             | Message::View(news) => news.len() <= UPDATES_PER_FRAME_MAX,
-            Message::Verify(_) | Message::Finding(_) | Message::Hello(_) => true,
+            Message::Verify(_) | Message::Finding(_) | Message::Hello(_) | Message::Call(_) => true,
+            Message::Answer(answer) => answer.report.unheard.len() <= UNHEARD_MAX,
             Message::Want(ids) => ids.len() <= UPDATES_PER_FRAME_MAX,
             Message::Summary(s) => s.bits <= PARTS_BITS_MAX && s.parts.len() == 1 << s.bits,
             Message::Parts(p) => {

@@ -1,9 +1,10 @@
 //! The only way in and the only way out.
 
 use crate::event::Event;
-use crate::message::Message;
+use crate::message::{Message, Report};
 use crate::record::Record;
 use chinwag_base::{Address, Lane, NodeId, Tags};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,11 @@ pub enum Input {
         /// For how long.
         lasted: Duration,
     },
+    /// A client asks who answers, and who cannot reach whom. Answered by [`Output::Reached`].
+    Reach {
+        /// Names the answer.
+        request: u64,
+    },
     /// Say goodbye.
     Leave,
 }
@@ -94,6 +100,17 @@ pub enum DialFailure {
     Denied(String),
     /// Anything else: no address, no route, our own limit, a wrong key.
     Other,
+}
+
+/// Who answered a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reached {
+    /// Members that were alive or suspect when the call went out, ourselves apart.
+    pub asked: BTreeSet<NodeId>,
+    /// What they and we say, in the order of ids, and after how long.
+    pub reports: Vec<(Report, Duration)>,
+    /// When the last answer had come, or when we stopped waiting.
+    pub after: Duration,
 }
 
 /// What a membership can do.
@@ -125,6 +142,13 @@ pub enum Output {
     Remember(Arc<Record>),
     /// Strike this member from the address book: it left long ago, or there is no room.
     Forget(NodeId),
+    /// Answer a client.
+    Reached {
+        /// Its request.
+        request: u64,
+        /// The answer; `None` if too many ask at once.
+        reached: Option<Reached>,
+    },
     /// Tell people.
     Event(Event),
     /// Goodbyes are out: flush the lanes, and the process may exit.

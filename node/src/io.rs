@@ -112,6 +112,11 @@ pub enum Input {
         /// When to answer anyhow.
         until: Moment,
     },
+    /// A client asks who answers, and who cannot reach whom. Answered by [`Answer::Reached`].
+    Reach {
+        /// Names the answer.
+        request: RequestId,
+    },
     /// The client is gone.
     Cancel {
         /// Its request.
@@ -246,4 +251,6 @@ pub enum Answer {
     Written(Result<Written, WriteError>),
     /// Whether the awaited write became visible in time.
     Visible(bool),
+    /// Who answered a call; `None` if too many call at once.
+    Reached(Option<chinwag_membership::Reached>),
 }

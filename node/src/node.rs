@@ -133,6 +133,9 @@ impl Node {
             Input::Write { request, ops, wait, wait_until } => {
                 self.gossip.handle(now, chinwag_gossip::Input::Write { request, ops, wait, wait_until });
             }
+            Input::Reach { request } => {
+                self.membership.handle(now, chinwag_membership::Input::Reach { request: request.0 });
+            }
             Input::Await { request, token, until } => self.begin_await(request, token, until),
             Input::Cancel { request } => {
                 if self.awaits.remove(&request).is_none() {
@@ -298,6 +301,9 @@ impl Node {
             From::Remember(record) => Output::Remember(record),
             From::Forget(id) => Output::Forget(id),
             From::Departed => Output::Departed,
+            From::Reached { request, reached } => {
+                Output::Answer { request: RequestId(request), answer: Answer::Reached(reached) }
+            }
             From::Event(event) => {
                 use chinwag_membership::Event::{Alive, Down, Left, Reaped, Suspect};
                 news.membership_changed |= matches!(

@@ -35,6 +35,8 @@ pub(crate) fn kind_of(lane: chinwag_base::Lane, bytes: &[u8]) -> Option<&'static
             Membership::Hello(_) => "hello",
             Membership::Summary(_) => "view-summary",
             Membership::Parts(_) => "parts",
+            Membership::Call(_) => "call",
+            Membership::Answer(_) => "answer",
         },
         Frame::Gossip(message) => message.name(),
         Frame::Dht(_) => "record",
@@ -91,6 +93,8 @@ fn of_frame(world: &World, frame: &Frame) -> String {
             Membership::Hello(_) => "hello".to_owned(),
             Membership::Summary(_) => "view summary".to_owned(),
             Membership::Parts(_) => "view parts".to_owned(),
+            Membership::Call(call) => format!("call of {}", name(world, &call.caller)),
+            Membership::Answer(answer) => format!("answer of {}", name(world, &answer.report.by)),
         },
         Frame::Gossip(message) => match message {
             Gossip::Push { entries } => {

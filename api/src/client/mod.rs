@@ -22,6 +22,7 @@ use crate::overlay::{
     InitReply, InitRequest, InviteReply, InviteRequest, JoinReply, JoinRequest, LeaveReply,
 };
 use crate::paths;
+use crate::reach::Reach;
 use crate::status::{Status, Version};
 use crate::write::{WriteReply, WriteRequest};
 use std::path::{Path, PathBuf};
@@ -97,6 +98,14 @@ impl Client {
     /// `no_such_member`, or why the daemon could not be asked.
     pub async fn explain(&self, member: &str) -> Result<Explained, Failure> {
         self.get(&format!("{}/{}", paths::EXPLAIN, paths::escape(member)), self.timeout).await
+    }
+
+    /// Calls all members, and tells who answers and who cannot reach whom.
+    ///
+    /// # Errors
+    /// `busy`, or why the daemon could not be asked.
+    pub async fn reach(&self) -> Result<Reach, Failure> {
+        self.get(paths::REACH, self.timeout).await
     }
 
     /// What a key holds.

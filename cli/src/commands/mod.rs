@@ -16,6 +16,7 @@ pub(crate) mod lab;
 pub(crate) mod leave;
 pub(crate) mod man;
 pub(crate) mod members;
+pub(crate) mod reach;
 pub(crate) mod rm;
 pub(crate) mod set;
 pub(crate) mod status;
@@ -82,6 +83,7 @@ pub(crate) async fn dispatch(command: Command, context: &mut Context) -> Result<
         Command::Status(args) => args.run(context).await,
         Command::Members(args) => args.run(context).await,
         Command::Explain(args) => args.run(context).await,
+        Command::Reach(args) => args.run(context).await,
         Command::Doctor(args) => args.run(context).await,
         Command::Set(args) => args.run(context).await,
         Command::Get(args) => args.run(context).await,

@@ -2,14 +2,19 @@
 
 use super::read::standings;
 use super::{Answered, Daemon, Reply};
+use crate::engine::Unanswered;
 use crate::observe::Observer;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use chinwag_api::{Clue, ClueKind, Explained, Failure, Kind, Member, MemberState, Members};
+use chinwag_api::{
+    Clue, ClueKind, Explained, Failure, Hindrance, Kind, Member, MemberState, Members, Reach, ReachAnswer,
+    ReachMember, Unheard,
+};
 use chinwag_base::Moment;
 use chinwag_gossip::PeerView;
-use chinwag_membership::{DialFailure, Evidence, Found, Noted, State as Standing};
+use chinwag_membership::{DialFailure, Evidence, Found, Noted, Report, State as Standing};
 use chinwag_node::Node;
+use std::time::Duration;
 
 pub(super) async fn members(State(daemon): Daemon) -> Answered<Members> {
     let look = |node: &Node, observer: &Observer, now: Moment| Members {
@@ -96,6 +101,49 @@ pub(super) async fn explain(
         }
     };
     Ok(Reply(daemon.running().await?.look(look).await??))
+}
+
+pub(super) async fn reach(State(daemon): Daemon) -> Answered<Reach> {
+    let engine = daemon.running().await?;
+    let Some(reached) = engine.reach().await? else { return Err(Unanswered::Busy.into()) };
+    let look = move |node: &Node, observer: &Observer, now: Moment| {
+        let me = node.membership().me();
+        let missing = reached.asked.iter().filter(|id| reached.reports.iter().all(|(r, _)| r.by != **id));
+        let mut missing: Vec<ReachMember> = missing
+            .map(|id| {
+                let standing = node.membership().member(now, id).map_or(Standing::Down, |m| m.state);
+                ReachMember { name: observer.name(id), id: *id, state: state(standing) }
+            })
+            // Nobody answers after a goodbye.
+            .filter(|member| member.state != MemberState::Left)
+            .collect();
+        missing.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        let mut answers: Vec<ReachAnswer> =
+            reached.reports.into_iter().map(|(report, after)| answer(observer, report, after)).collect();
+        answers.sort_by(|a, b| (a.id != me, &a.name, a.id).cmp(&(b.id != me, &b.name, b.id)));
+        Reach { after_ms: reached.after.as_secs_f64() * 1_000.0, answers, missing }
+    };
+    Ok(Reply(engine.look(look).await?))
+}
+
+fn answer(observer: &Observer, report: Report, after: Duration) -> ReachAnswer {
+    let unheard = report.unheard.into_iter().map(|unheard| Unheard {
+        name: observer.name(&unheard.id),
+        id: unheard.id,
+        why: match unheard.why {
+            chinwag_membership::Hindrance::Silent => Hindrance::Silent,
+            chinwag_membership::Hindrance::Unconnected => Hindrance::Unconnected,
+            chinwag_membership::Hindrance::Down => Hindrance::Down,
+        },
+    });
+    ReachAnswer {
+        name: observer.name(&report.by),
+        id: report.by,
+        after_ms: after.as_secs_f64() * 1_000.0,
+        hears: report.heard,
+        unheard: unheard.collect(),
+        more: report.more,
+    }
 }
 
 fn explained(node: &Node, observer: &Observer, now: Moment, member: Member) -> Explained {

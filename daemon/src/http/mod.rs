@@ -52,6 +52,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
         .route(paths::STATUS, get(read::status))
         .route(paths::MEMBERS, get(members::members))
         .route(&format!("{}/{{*name}}", paths::EXPLAIN), get(members::explain))
+        .route(paths::REACH, get(members::reach))
         .route(&format!("{}/{{*key}}", paths::CELLS), get(read::cell))
         .route(paths::KEYS, get(read::keys))
         .route(paths::WRITE, post(write::write))

@@ -336,7 +336,7 @@ fn free_port() -> u16 {
 
 /// Whether a command changes nothing, so that it can be repeated.
 fn only_looks(typed: &str) -> bool {
-    const LOOKS: [&str; 5] = ["get", "members", "status", "keys", "version"];
+    const LOOKS: [&str; 6] = ["get", "members", "reach", "status", "keys", "version"];
     const LOOKS_INTO_THE_DHT: [&str; 3] = ["find", "get", "ls"];
     let words: Vec<&str> = typed.split_whitespace().collect();
     match words.as_slice() {

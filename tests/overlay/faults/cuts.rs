@@ -6,7 +6,7 @@ use super::witness::Witness;
 use crate::harness::{Daemon, Ground, PATIENCE, eventually, eventually_within, register, set, so};
 use crate::history::{Answer, History};
 use crate::settings::is_long;
-use chinwag_api::MemberState;
+use chinwag_api::{MemberState, ReachAnswer};
 use chinwag_sim::observation::Host;
 use std::time::{Duration, Instant};
 
@@ -103,6 +103,7 @@ async fn a_one_way_cut_between_two_of_five_costs_nobody_its_life() {
         let until = tokio::time::sleep(lasts);
         tokio::join!(until, hear_of_each_other(&daemons[from], &daemons[to], &mut around));
         assert!(net.seen().cut > before, "the cut was real");
+        is_found_by_reach(&daemons[0], [NAMES[from], NAMES[to]]).await;
         net.mend(&[from], &[to], &witness);
         history.follow(load.end().await);
         history.follow(around);
@@ -112,6 +113,20 @@ async fn a_one_way_cut_between_two_of_five_costs_nobody_its_life() {
     witness.judges(&daemons.each_ref(), &[], PATIENCE).await;
     // Three others hear both, and say so when they are asked.
     assert_eq!(declared_dead(&daemons), []);
+}
+
+/// All answer, and these two alone do not hear each other, one way or both: TCP and QUIC end a connection over which
+/// no acknowledgements come.
+async fn is_found_by_reach(daemon: &Daemon, ends: [&str; 2]) {
+    let reach = daemon.client.reach().await.unwrap();
+    assert_eq!((reach.answers.len(), &reach.missing[..]), (NAMES.len(), &[][..]), "{reach:?}");
+    let unheard = |answer: &ReachAnswer| {
+        answer.unheard.iter().map(|u| [answer.name.clone(), u.name.clone()]).collect::<Vec<_>>()
+    };
+    let pairs: Vec<_> = reach.answers.iter().flat_map(unheard).collect();
+    let is_theirs = |pair: &[String; 2]| ends.iter().all(|end| pair.iter().any(|name| name == end));
+    assert!(!pairs.is_empty() && pairs.iter().all(is_theirs), "cut between {ends:?}, and found: {reach:?}");
+    eprintln!("reach found {pairs:?} after {:.0} ms", reach.after_ms);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
