@@ -29,6 +29,7 @@ impl Ord for NodeId {
 }
 
 impl PartialOrd for NodeId {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
