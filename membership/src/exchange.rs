@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The same for a peer just met: for views that never met, there is no news to wait for.
 const PATIENCE_FIRST: Duration = Duration::from_millis(50);
 /// How often news puts a reconciliation off, so that ceaseless news does not prevent it.
-const DELAYS_MAX: u8 = 2;
+const DELAYS_MAX: u8 = 1;
 
 /// What is asked for, and who is to be reconciled with.
 #[derive(Debug, Default)]
@@ -131,24 +131,27 @@ impl Membership {
         }
     }
 
-    /// Starts one reconciliation at most; the next waits for what this one brings.
+    /// Starts one reconciliation at most; the next waits for what this one brings. Those that need none, or not yet, take
+    /// nobody's turn: while many join, views differ from all peers' at once.
     pub(crate) fn reconcile_due(&mut self, now: Moment) {
-        let due =
-            self.exchange.due.iter().filter(|(_, due)| due.at <= now).min_by_key(|(id, due)| (due.at, **id));
-        if let Some((&peer, &Due { delays, ours, .. })) = due {
+        while let Some((&peer, &Due { delays, ours, .. })) =
+            self.exchange.due.iter().filter(|(_, due)| due.at <= now).min_by_key(|(id, due)| (due.at, **id))
+        {
             self.exchange.due.remove(&peer);
             let digest =
                 self.links.get(&peer).filter(|link: &&Link| link.connected).and_then(|link| link.digest);
-            let differs = digest.is_some_and(|digest| digest != self.view.digest());
-            let moves = self.has_hot_news() || ours != self.view.digest();
-            if differs && delays < DELAYS_MAX && moves {
+            if digest.is_none_or(|digest| digest == self.view.digest()) {
+                continue;
+            }
+            if delays < DELAYS_MAX && (self.has_hot_news() || ours != self.view.digest()) {
                 // What the peer's view was says little by now: the ack says what it is.
                 self.plan_reconciliation(peer, now + PATIENCE, delays + 1);
                 self.ping(now, peer, Purpose::Check, None);
-            } else if differs {
-                self.event(Event::Diverged { peer, digest: self.view.digest() });
-                self.send_summary(peer);
+                continue;
             }
+            self.event(Event::Diverged { peer, digest: self.view.digest() });
+            self.send_summary(peer);
+            break;
         }
         if let Some(next) = self.exchange.due.values().map(|due| due.at).min() {
             self.agenda.set(Task::Reconcile, next.max(now + RECONCILIATION_SPACING));
@@ -261,3 +264,36 @@ impl Membership {
 
 /// The time between the starts of two reconciliations. One brings all that is lacking, so the next is seldom needed.
 const RECONCILIATION_SPACING: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Profile;
+    use crate::harness::{Network, s};
+
+    /// With a view that still moves, whoever waits for news takes no turn from those who need to be asked.
+    #[test]
+    fn who_needs_no_reconciliation_yet_takes_nobodys_turn() {
+        let mut network = Network::grown(Profile::Lan, 1, 24, s(20));
+        let (now, ids) = (network.now, (1..24).map(|n| network.id(n)).collect::<Vec<_>>());
+        let this = &mut network.nodes[0].membership;
+        let (stale, ours) = (Digest::of("test", b"stale"), this.view.digest());
+        for (n, id) in ids.iter().enumerate() {
+            // All differ but one, and the last but one has been put off before.
+            this.set_digest(*id, if n == 0 { ours } else { stale });
+            let delays = if n == 22 { DELAYS_MAX } else { 0 };
+            this.exchange.due.insert(*id, Due { at: now, delays, ours: stale });
+        }
+        this.exchange.due.entry(ids[22]).and_modify(|due| due.at = now + Duration::from_nanos(1));
+        while this.poll_output().is_some() {}
+        this.reconcile_due(now + Duration::from_nanos(1));
+        let asked = |output: crate::Output| match output {
+            crate::Output::Send { to, message: Message::Summary(_), .. } => Some(to),
+            _ => None,
+        };
+        let asked: Vec<NodeId> = std::iter::from_fn(|| this.poll_output()).filter_map(asked).collect();
+        assert_eq!(asked, [ids[22]]);
+        assert_eq!(this.exchange.due.len(), 21, "the others wait for news, once");
+        assert!(this.exchange.due.values().all(|due| due.at > now + PATIENCE / 2 && due.delays == 1));
+    }
+}
