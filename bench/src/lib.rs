@@ -8,10 +8,11 @@
 //! - [`latency`], [`load`], [`cost`]: how a figure comes about.
 //! - [`wire`]: a network with a delay, made of the kernel's own TCP.
 //! - [`kad`], [`ours`], [`hung`]: the two systems of `dht`, and members of either that hang.
-//! - [`processes`]: real daemons as processes, for `idle` and `cli`.
+//! - [`processes`]: real daemons as processes, for `idle` and `cli`; [`agents`]: the same beside serf's agents.
 //! - [`membership`]: overlays of three systems in virtual time, on one network.
 //! - [`machine`], [`report`]: what is printed.
 
+pub mod agents;
 pub mod cost;
 pub mod disk;
 pub mod hung;

@@ -42,6 +42,11 @@ impl Binaries {
         Ok(Binaries { chinwag: find("chinwag")?, chinwagd: find("chinwagd")? })
     }
 
+    /// The daemon's program.
+    pub fn chinwagd(&self) -> Command {
+        Command::new(&self.chinwagd)
+    }
+
     /// How long ago they were built: whoever measures an old build should see it.
     pub fn age(&self) -> Option<Duration> {
         let modified = self.chinwagd.metadata().and_then(|of| of.modified()).ok()?;
