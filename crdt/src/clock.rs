@@ -24,7 +24,7 @@ pub struct Clock {
     tracks: Arc<Tracks>,
 }
 
-/// Replicas, ascending, each with at least one covered dot. A vector, because clocks are compared and copied whole all
+/// Replicas, ascending, each with at least one covered dot, but between [`Clock::expect`] and [`Clock::settle`]. A vector, because clocks are compared and copied whole all
 /// the time, while a replica is new once in its life.
 type Tracks = Vec<(ReplicaId, Track)>;
 
@@ -156,8 +156,28 @@ impl Clock {
         self.tracks.is_empty()
     }
 
+    /// Makes room for replicas, ascending, of which something is about to be covered: all in one pass, where to insert
+    /// each by itself would move those behind it each time.
+    pub fn expect(&mut self, replicas: &[ReplicaId]) {
+        let new: Vec<_> = replicas.iter().filter(|replica| self.track(**replica).is_none()).collect();
+        if new.is_empty() {
+            return;
+        }
+        let tracks = Arc::make_mut(&mut self.tracks);
+        tracks.extend(new.into_iter().map(|replica| (*replica, Track::default())));
+        // Two sorted runs: this merges them.
+        tracks.sort_by_key(|(replica, _)| *replica);
+    }
+
+    /// Drops replicas of which nothing is covered in the end.
+    pub fn settle(&mut self) {
+        if self.tracks.iter().any(|(_, track)| track.last() == 0) {
+            Arc::make_mut(&mut self.tracks).retain(|(_, track)| track.last() > 0);
+        }
+    }
+
     /// Covers what `other` covers of one replica, but keeps at most `gaps_max` gaps of it: what is above those is left
-    /// out. Says whether all of it is covered now.
+    /// out. Says whether all of it is covered now. For many replicas: [`Clock::expect`] before, [`Clock::settle`] after.
     pub fn merge_replica(&mut self, other: &Clock, replica: ReplicaId, gaps_max: usize) -> bool {
         let Some(theirs) = other.track(replica) else { return true };
         if let Some(ours) = self.track(replica)
@@ -172,9 +192,6 @@ impl Clock {
         let is_whole = track.islands.len() <= gaps_max;
         while track.islands.len() > gaps_max {
             track.islands.pop_last();
-        }
-        if track.last() == 0 {
-            tracks.retain(|(other, _)| *other != replica);
         }
         is_whole
     }
@@ -325,13 +342,18 @@ impl<'de> Deserialize<'de> for Clock {
             if track.last() == 0 {
                 continue;
             }
-            // Whoever keeps to the format tells replicas ascending.
-            if tracks.last().is_none_or(|(last, _)| *last < replica) {
-                tracks.push((replica, track));
-            } else {
-                let before = track_mut(&mut tracks, replica);
-                track.ranges().for_each(|(start, end)| before.insert(start, end));
-            }
+            tracks.push((replica, track));
+        }
+        // Whoever keeps to the format tells replicas ascending, and each once.
+        if !tracks.is_sorted_by(|(one, _), (next, _)| one < next) {
+            tracks.sort_by_key(|(replica, _)| *replica);
+            tracks.dedup_by(|(next, more), (replica, track)| {
+                let is_same = next == replica;
+                if is_same {
+                    more.ranges().for_each(|(start, end)| track.insert(start, end));
+                }
+                is_same
+            });
         }
         Ok(Clock { tracks: Arc::new(tracks) })
     }

@@ -21,6 +21,7 @@ fn note(known: &mut Clock, told: &Clock, ours: &Clock) -> bool {
     // Counted only where it matters, because acknowledgements come by the thousand.
     let mut room = None;
     let mut gaps = None;
+    let mut taken = Vec::new();
     for replica in told.replicas() {
         if is_strange(known, replica) {
             let strange = || known.replicas().filter(|replica| ours.last(*replica) == 0).count();
@@ -31,6 +32,10 @@ fn note(known: &mut Clock, told: &Clock, ours: &Clock) -> bool {
             }
             *room -= 1;
         }
+        taken.push(replica);
+    }
+    known.expect(&taken);
+    for replica in taken {
         if told.gaps_of(replica) == 0 {
             known.merge_replica(told, replica, CLOCK_GAPS_MAX);
             continue;
@@ -41,6 +46,7 @@ fn note(known: &mut Clock, told: &Clock, ours: &Clock) -> bool {
         is_whole &= known.merge_replica(told, replica, CLOCK_GAPS_MAX.min(before + *free));
         *free = (*free + before).saturating_sub(known.gaps_of(replica));
     }
+    known.settle();
     is_whole
 }
 
