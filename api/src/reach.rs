@@ -13,6 +13,9 @@ pub struct Reach {
     pub answers: Vec<ReachAnswer>,
     /// Those that did not.
     pub missing: Vec<ReachMember>,
+    /// Those that were not called, because the asked daemon holds them for down.
+    #[serde(default)]
+    pub down: Vec<ReachMember>,
 }
 
 /// What one member says.
@@ -26,9 +29,9 @@ pub struct ReachAnswer {
     pub after_ms: f64,
     /// How many others it heard since it was called. In a large overlay a member listens to some of the others only.
     pub hears: u32,
-    /// Whom it does not hear and should. At most 64.
+    /// Whom it does not hear and should, of those that were called or have answered. At most 64.
     pub unheard: Vec<Unheard>,
-    /// How many more there are.
+    /// How many more there are, without those that it holds for down.
     pub more: u32,
 }
 

@@ -111,9 +111,9 @@ fn members() {
     };
     let missing = vec![ReachMember { name: "gamma".into(), id: id(), state: MemberState::Suspect }];
     holds(
-        &Reach { after_ms: 4000.5, answers: vec![answer], missing },
+        &Reach { after_ms: 4000.5, answers: vec![answer], down: missing.clone(), missing },
         &format!(
-            r#"{{"schema":"chinwag.reach/1","after_ms":4000.5,"answers":[{{"name":"alpha","id":"{ID}","after_ms":0.5,"hears":3,"unheard":[{{"name":"beta","id":"{ID}","why":"silent"}},{{"name":"beta","id":"{ID}","why":"unconnected"}}],"more":0}}],"missing":[{{"name":"gamma","id":"{ID}","state":"suspect"}}]}}"#
+            r#"{{"schema":"chinwag.reach/1","after_ms":4000.5,"answers":[{{"name":"alpha","id":"{ID}","after_ms":0.5,"hears":3,"unheard":[{{"name":"beta","id":"{ID}","why":"silent"}},{{"name":"beta","id":"{ID}","why":"unconnected"}}],"more":0}}],"missing":[{{"name":"gamma","id":"{ID}","state":"suspect"}}],"down":[{{"name":"gamma","id":"{ID}","state":"suspect"}}]}}"#
         ),
     );
     assert_eq!(serde_json::from_str::<Hindrance>(r#""tired""#).unwrap(), Hindrance::Unknown);

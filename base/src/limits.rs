@@ -74,6 +74,8 @@ pub const EVIDENCE_PER_CASE_MAX: usize = 48;
 pub const CALLS_MAX: usize = 16;
 /// The same, of one caller.
 pub const CALLS_OF_ONE_MAX: usize = 2;
+/// Calls that are remembered for some seconds after they were looked into, so that they are not heard twice.
+pub const CALLS_REMEMBERED_MAX: usize = 256;
 /// Members that one member names in its report as not heard. How many more there are, it says.
 pub const UNHEARD_MAX: usize = 64;
 /// Events that wait for the `on-member` command. A larger crowd that comes at once is told in part.

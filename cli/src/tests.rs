@@ -341,8 +341,10 @@ async fn it_is_told_who_cannot_reach_whom() {
         after_ms: 12.0,
         answers: vec![answer("alpha", 1, vec![]), answer("beta", 2, vec![])],
         missing: vec![],
+        down: vec![],
     };
-    let alone = Reach { answers: vec![answer("alpha", 1, vec![])], ..well.clone() };
+    let gone = |name: &str| ReachMember { name: name.into(), id: id(9), state: MemberState::Down };
+    let alone = Reach { answers: vec![answer("alpha", 1, vec![])], down: vec![gone("eta")], ..well.clone() };
     let delta = |why| unheard("delta", 4, why);
     let mut deaf =
         answer("be\u{1b}ta", 2, vec![delta(Hindrance::Silent), unheard("gamma", 3, Hindrance::Down)]);
@@ -359,6 +361,7 @@ async fn it_is_told_who_cannot_reach_whom() {
             ),
         ],
         missing: vec![ReachMember { name: "delta".into(), id: id(4), state: MemberState::Suspect }],
+        down: (0..9).map(|n| gone(&format!("eta-{n}"))).collect(),
     };
     let replies = Mutex::new(vec![ill.clone(), ill, alone, well]);
     world.daemon("alpha", move |request| {
@@ -367,11 +370,14 @@ async fn it_is_told_who_cannot_reach_whom() {
     });
     let out = "2 of 2 members answered within 12 ms, and each hears all whom it should.\n";
     assert_eq!(world.chinwag(&["reach"]).await, ran(0, out, ""));
-    assert_eq!(world.chinwag(&["reach"]).await, ran(0, "There is no other member to call.\n", ""));
+    assert_eq!(
+        world.chinwag(&["reach"]).await,
+        ran(0, "There is no other member to call. eta is down, and was not called.\n", "")
+    );
     let out = "\
-3 of 4 members answered within 4.0 s.
+3 of 4 members answered within 4.0 s. 9 members are down, and were not called: eta-0 to eta-8.
 MEMBER  WHAT
-delta   no answer, suspect; 2 of the 3 others do not hear it
+delta   no answer, suspect; 2 members do not hear it
 FROM   TO          WHAT
 gamma  be\\u{1b}ta  be\\u{1b}ta holds gamma for down
 …      be\\u{1b}ta  1,200 more members it does not hear

@@ -283,7 +283,7 @@ impl Membership {
             Message::Summary(summary) => self.on_summary(from, &summary),
             Message::Parts(parts) => self.on_parts(now, from, parts),
             Message::Call(call) => self.on_call(now, from, call),
-            Message::Answer(answer) => self.on_answer(now, answer),
+            Message::Answer(answer) => self.on_answer(now, from, answer),
         }
     }
 

@@ -209,8 +209,6 @@ pub struct Call {
     pub caller: NodeId,
     /// Tells it from others of that caller.
     pub number: u64,
-    /// Whether who hears it passes it on: the caller is not connected to everybody.
-    pub pass_on: bool,
 }
 
 /// An answer to a call.
@@ -233,7 +231,7 @@ pub struct Report {
     pub heard: u32,
     /// Those that it does not hear and should.
     pub unheard: Vec<Unheard>,
-    /// How many more those are.
+    /// How many more those are, without those that are held for down.
     pub more: u32,
 }
 
@@ -328,7 +326,7 @@ impl Message {
             Message::Want(ids) => 4 + 32 * ids.len(),
             Message::Hello(hello) => 1 + 19 + 1 + hello.record.weight(),
             Message::Summary(summary) => 6 + 9 * summary.parts.len(),
-            Message::Call(_) => 1 + 32 + 9 + 1,
+            Message::Call(_) => 1 + 32 + 9,
             Message::Answer(answer) => 1 + 32 + 9 + 32 + 5 + 4 + 33 * answer.report.unheard.len() + 5,
             Message::Parts(parts) => 10 + 3 * parts.parts.len() + BRIEF_BYTES * parts.members.len(),
         }

@@ -1,10 +1,11 @@
 //! Calling the roll: who answers, and who cannot reach whom.
 //!
-//! A *call* goes over the connections to everybody. Whoever hears it for the first time remembers from whom it came, looks
-//! whether it hears all those whom it should, and sends what it found back by the way that the call came. That is the
-//! echo algorithm (Chang: *Echo Algorithms: Depth Parallel Operations on General Graphs*, IEEE Transactions on Software
-//! Engineering, 1982), but for one thing: reports are passed on one by one, as they come, instead of being summed up on
-//! the way, so that nobody waits for a neighbour that has died. A caller that is connected to everybody needs no relays.
+//! A *call* goes over the connections to everybody. Whoever hears it for the first time passes it on, remembers from whom it
+//! came, looks whether it hears all those whom it should, and sends what it found back by the way that the call came. That
+//! is the echo algorithm (Chang: *Echo Algorithms: Depth Parallel Operations on General Graphs*, IEEE Transactions on
+//! Software Engineering, 1982), but for two things. Reports are passed on one by one, as they come, instead of being summed
+//! up on the way, so that nobody waits for a neighbour that has died. And each goes by the two ways on which the call came
+//! first, in case that one of them is cut in the other direction.
 //!
 //! A member says whom it *hears*: of that it knows for certain, and so a path that is cut one way is told from one that is
 //! cut both ways. It decides nothing by it. Its pings are like any others; a failed one may open an investigation, as
@@ -15,19 +16,21 @@ use crate::membership::Membership;
 use crate::message::{Answer, Call, Hindrance, Message, Purpose, Report, Unheard};
 use crate::port::{Output, Reached};
 use crate::version::State;
-use chinwag_base::limits::{CALLS_MAX, CALLS_OF_ONE_MAX, MEMBERS_MAX, UNHEARD_MAX};
+use chinwag_base::limits::{CALLS_MAX, CALLS_OF_ONE_MAX, CALLS_REMEMBERED_MAX, UNHEARD_MAX};
 use chinwag_base::{Lane, Moment, NodeId};
 use rand::RngExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often those are pinged again that have not answered. A datagram may be lost, either way.
-const PING_EVERY: Duration = Duration::from_millis(250);
+const PING_EVERY: Duration = Duration::from_millis(150);
 /// How long a member listens before it reports whom it does not hear. At a loss of a fifth each way, all of these pings
-/// fail to one in five hundred.
+/// fail once in twenty thousand times.
 const LOOK_FOR: Duration = Duration::from_millis(1_500);
 /// How long the caller waits for reports: two looks, and the ways between.
 const CALL_FOR: Duration = Duration::from_secs(4);
+/// By how many ways a report goes.
+const WAYS: usize = 2;
 /// How long a call is remembered, so that it is not heard twice and its reports find their way.
 const REMEMBERED_FOR: Duration = Duration::from_secs(6);
 
@@ -41,15 +44,16 @@ struct Heard {
     began: Moment,
     /// When those who are silent are pinged again.
     ping_at: Moment,
-    /// From whom it came; `None` if it is ours.
-    via: Option<NodeId>,
+    /// From whom it came first, and from whom again. Nobody if it is ours.
+    via: Vec<NodeId>,
     /// How many of those whom we should hear we have heard since.
     heard: u32,
     /// The others. Empty once reported.
     silent: BTreeSet<NodeId>,
-    reported: bool,
-    /// Reports of others that were passed on.
-    relayed: usize,
+    /// What we found, once we have said so.
+    report: Option<Report>,
+    /// Whose reports were passed on.
+    relayed: BTreeSet<NodeId>,
     ours: Option<Collected>,
 }
 
@@ -70,9 +74,15 @@ impl Calls {
         self.0.iter_mut().find(|heard| (heard.call.caller, heard.call.number) == (caller, number))
     }
 
+    /// Calls of others are looked into some at a time. Those that have been looked into are remembered apart.
     fn has_room_for(&self, caller: NodeId) -> bool {
-        let of_one = self.0.iter().filter(|heard| heard.call.caller == caller).count();
-        self.0.len() < CALLS_MAX && of_one < CALLS_OF_ONE_MAX
+        let open = self.0.iter().filter(|heard| heard.ours.is_none() && heard.report.is_none());
+        let of_caller = open.clone().filter(|heard| heard.call.caller == caller).count();
+        open.count() < CALLS_MAX && of_caller < CALLS_OF_ONE_MAX && self.0.len() < CALLS_REMEMBERED_MAX
+    }
+
+    fn ours(&self) -> usize {
+        self.0.iter().filter(|heard| heard.ours.is_some()).count()
     }
 
     /// When something is due for one of them.
@@ -84,7 +94,7 @@ impl Calls {
 impl Heard {
     fn next(&self) -> Moment {
         let end = self.began + if self.ours.is_some() { CALL_FOR } else { REMEMBERED_FOR };
-        if self.reported { end } else { self.ping_at.min(self.began + LOOK_FOR) }
+        if self.report.is_some() { end } else { self.ping_at.min(self.began + LOOK_FOR) }
     }
 }
 
@@ -92,32 +102,33 @@ impl Heard {
 impl Membership {
     /// A client wants to know. Answered by [`Output::Reached`].
     pub(crate) fn on_reach(&mut self, now: Moment, request: u64) {
-        if !self.calls.has_room_for(self.id) {
+        if self.calls.ours() >= CALLS_OF_ONE_MAX {
             return self.emit(Output::Reached { request, reached: None });
         }
         let asked: BTreeSet<NodeId> = self.alive_peers().collect();
-        let pass_on = asked.iter().any(|id| !self.is_connected(id));
-        let call = Call { caller: self.id, number: self.rng.random(), pass_on };
+        let call = Call { caller: self.id, number: self.rng.random() };
         let ours = Collected { request, asked, reports: BTreeMap::new() };
         self.hear_call(now, None, call, Some(ours));
     }
 
-    pub(crate) fn on_answer(&mut self, now: Moment, answer: Answer) {
+    pub(crate) fn on_answer(&mut self, now: Moment, from: NodeId, answer: Answer) {
+        // Nobody else speaks for us, and nobody for strangers.
+        if answer.report.by == self.id || self.view.get(&answer.report.by).is_none() {
+            return;
+        }
         let Some(heard) = self.calls.find(answer.caller, answer.number) else { return };
-        match (&mut heard.ours, heard.via) {
-            (Some(ours), _) => {
+        match &mut heard.ours {
+            Some(ours) => {
                 let after = now.since(heard.began);
-                // Nobody else speaks for us.
-                if answer.report.by != self.id && ours.reports.len() < MEMBERS_MAX {
-                    ours.reports.entry(answer.report.by).or_insert((answer.report, after));
-                }
+                ours.reports.entry(answer.report.by).or_insert((answer.report, after));
                 self.close_calls(now, false);
             }
-            (None, Some(via)) if heard.relayed < MEMBERS_MAX => {
-                heard.relayed += 1;
-                self.send(via, Lane::Bulk, Message::Answer(answer));
+            None if heard.relayed.insert(answer.report.by) => {
+                for to in heard.via.clone().into_iter().filter(|to| *to != from && *to != answer.report.by) {
+                    self.send(to, Lane::Bulk, Message::Answer(answer.clone()));
+                }
             }
-            (None, _) => {}
+            None => {}
         }
     }
 
@@ -128,7 +139,7 @@ impl Membership {
             let is_late = |after| look_at_time && heard.began + after <= now;
             let Some(ours) = &mut heard.ours else { return !is_late(REMEMBERED_FOR) };
             let is_answered = |id: &NodeId| ours.reports.contains_key(id) || !view.is_present(id);
-            let is_whole = heard.reported && ours.asked.iter().all(is_answered);
+            let is_whole = heard.report.is_some() && ours.asked.iter().all(is_answered);
             if !is_whole && !is_late(CALL_FOR) {
                 return true;
             }
@@ -147,54 +158,59 @@ impl Membership {
 /// Everybody who hears of it, the caller included.
 impl Membership {
     pub(crate) fn on_call(&mut self, now: Moment, from: NodeId, call: Call) {
-        let is_known = call.caller == self.id || self.calls.find(call.caller, call.number).is_some();
-        if is_known || self.standing == crate::Standing::Left || !self.calls.has_room_for(call.caller) {
+        if call.caller == self.id {
+            return;
+        }
+        if let Some(heard) = self.calls.find(call.caller, call.number) {
+            if heard.via.len() < WAYS && !heard.via.contains(&from) {
+                heard.via.push(from);
+                let report = heard.report.clone();
+                self.answer(from, call, report);
+            }
+            return;
+        }
+        let is_a_members = self.view.is_present(&call.caller);
+        let is_leaving = self.standing == crate::Standing::Left;
+        if !is_a_members || is_leaving || !self.calls.has_room_for(call.caller) {
             return;
         }
         self.hear_call(now, Some(from), call, None);
     }
 
     fn hear_call(&mut self, now: Moment, via: Option<NodeId>, call: Call, ours: Option<Collected>) {
-        if via.is_none() || call.pass_on {
-            for to in self.connected().filter(|to| Some(*to) != via && *to != call.caller).collect::<Vec<_>>()
-            {
-                self.send(to, Lane::Bulk, Message::Call(call));
-            }
+        for to in self.connected().filter(|to| Some(*to) != via && *to != call.caller).collect::<Vec<_>>() {
+            self.send(to, Lane::Bulk, Message::Call(call));
         }
-        let expected = |id: &NodeId| self.is_connected(id) || self.is_dialled(id);
-        let mut silent: BTreeSet<NodeId> = self.alive_peers().filter(expected).collect();
+        let mut silent: BTreeSet<NodeId> = self.alive_peers().filter(|id| self.should_hear(id)).collect();
         // Its frame has just come.
         let heard = u32::from(via.is_some_and(|via| silent.remove(&via)));
         let heard = Heard {
             call,
             began: now,
             ping_at: now + PING_EVERY,
-            via,
+            via: Vec::from_iter(via),
             heard,
             silent: silent.clone(),
-            reported: false,
-            relayed: 0,
+            report: None,
+            relayed: BTreeSet::new(),
             ours,
         };
         self.calls.0.push(heard);
-        self.look_for(now, silent);
-        self.report_calls(now);
-    }
-
-    fn look_for(&mut self, now: Moment, silent: BTreeSet<NodeId>) {
         for peer in silent {
             if self.is_connected(&peer) {
                 self.ping(now, peer, Purpose::Check, None);
             } else {
+                // Once: each failure puts the next planned dial off.
                 self.dial_now(now, peer);
             }
         }
+        self.report_calls(now);
     }
 
     /// A frame of that peer has come.
     pub(crate) fn hear_for_calls(&mut self, now: Moment, peer: NodeId) {
         let mut is_complete = false;
-        for heard in self.calls.0.iter_mut().filter(|heard| !heard.reported) {
+        for heard in self.calls.0.iter_mut().filter(|heard| heard.report.is_none()) {
             heard.heard += u32::from(heard.silent.remove(&peer));
             is_complete |= heard.silent.is_empty();
         }
@@ -205,31 +221,39 @@ impl Membership {
 
     /// Reports where all are heard or it is time to.
     fn report_calls(&mut self, now: Moment) {
-        let (mut due, open): (Vec<Heard>, Vec<Heard>) = std::mem::take(&mut self.calls.0)
-            .into_iter()
-            .partition(|heard| !heard.reported && (heard.silent.is_empty() || heard.began + LOOK_FOR <= now));
+        let (mut due, open): (Vec<Heard>, Vec<Heard>) =
+            std::mem::take(&mut self.calls.0).into_iter().partition(|heard| {
+                heard.report.is_none() && (heard.silent.is_empty() || heard.began + LOOK_FOR <= now)
+            });
         for heard in &mut due {
             let report = self.take_report(heard);
-            let (caller, number) = (heard.call.caller, heard.call.number);
-            match (&mut heard.ours, heard.via) {
-                (Some(ours), _) => {
-                    ours.reports.insert(self.id, (report, now.since(heard.began)));
-                }
-                (None, Some(via)) => {
-                    self.send(via, Lane::Bulk, Message::Answer(Answer { caller, number, report }));
-                }
-                (None, None) => {}
+            if let Some(ours) = &mut heard.ours {
+                ours.reports.insert(self.id, (report.clone(), now.since(heard.began)));
             }
+            for via in &heard.via {
+                self.answer(*via, heard.call, Some(report.clone()));
+            }
+            heard.report = Some(report);
         }
         self.calls.0 = open;
         self.calls.0.append(&mut due);
         self.close_calls(now, false);
     }
 
+    fn answer(&mut self, to: NodeId, call: Call, report: Option<Report>) {
+        let Some(report) = report else { return };
+        let Call { caller, number } = call;
+        self.send(to, Lane::Bulk, Message::Answer(Answer { caller, number, report }));
+    }
+
+    /// Whether we should hear that member: not if it has left or is held for down, nor if a connection that was of no use
+    /// has been closed.
+    fn should_hear(&self, id: &NodeId) -> bool {
+        self.view.is_present(id) && (self.is_connected(id) || self.is_dialled(id))
+    }
+
     fn take_report(&self, heard: &mut Heard) -> Report {
-        heard.reported = true;
-        // Those that have been held for down since, or have left, are none of these.
-        let silent = std::mem::take(&mut heard.silent).into_iter().filter(|id| self.view.is_present(id));
+        let silent = std::mem::take(&mut heard.silent).into_iter().filter(|id| self.should_hear(id));
         let silent = silent.map(|id| {
             let why = if self.is_connected(&id) { Hindrance::Silent } else { Hindrance::Unconnected };
             Unheard { id, why }
@@ -237,20 +261,25 @@ impl Membership {
         let is_down = |entry: &crate::view::Entry| entry.version.state == State::Down || entry.is_lost();
         let down = self.view.iter().filter(|(_, entry)| is_down(entry));
         let down = down.map(|(id, _)| Unheard { id: *id, why: Hindrance::Down });
-        let mut all: Vec<Unheard> = silent.chain(down).collect();
-        let more = u32::try_from(all.len().saturating_sub(UNHEARD_MAX)).unwrap_or(u32::MAX);
-        all.truncate(UNHEARD_MAX);
-        Report { by: self.id, heard: heard.heard, unheard: all, more }
+        let silent: Vec<Unheard> = silent.collect();
+        let more = u32::try_from(silent.len().saturating_sub(UNHEARD_MAX)).unwrap_or(u32::MAX);
+        let unheard = silent.into_iter().chain(down).take(UNHEARD_MAX).collect();
+        Report { by: self.id, heard: heard.heard, unheard, more }
     }
 
     /// Something is due for a call.
     pub(crate) fn run_calls(&mut self, now: Moment) {
         let mut again = BTreeSet::new();
-        for heard in self.calls.0.iter_mut().filter(|h| !h.reported && h.ping_at <= now) {
+        let mut calls = std::mem::take(&mut self.calls);
+        for heard in calls.0.iter_mut().filter(|heard| heard.report.is_none() && heard.ping_at <= now) {
             heard.ping_at = now + PING_EVERY;
+            heard.silent.retain(|id| self.should_hear(id));
             again.extend(heard.silent.iter().copied());
         }
-        self.look_for(now, again);
+        self.calls = calls;
+        for peer in again {
+            self.ping(now, peer, Purpose::Check, None);
+        }
         self.report_calls(now);
         self.close_calls(now, true);
     }
@@ -354,6 +383,28 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_is_found_also_from_its_ends() {
+        for (from, to) in [(0, 4), (4, 0)] {
+            let mut network = Network::grown(Profile::Lan, 1, 6, s(20));
+            network.cut.insert((from, to));
+            let reached = reach(&mut network, 0);
+            assert_eq!(reached.reports.len(), 6, "{from} to {to}: others pass the call and the report on");
+            assert_eq!(hindrances(&network, &reached), [(to, from, Hindrance::Silent)]);
+        }
+    }
+
+    #[test]
+    fn one_may_call_again_and_again() {
+        let mut network = Network::grown(Profile::Lan, 1, 5, s(20));
+        for request in 0..40 {
+            network.input(0, crate::Input::Reach { request });
+            network.run(crate::harness::ms(200));
+            let (_, of, reached) = network.reached.pop().expect("an answer within some round trips");
+            assert_eq!((of, reached.map(|reached| reached.reports.len())), (request, Some(5)));
+        }
+    }
+
+    #[test]
     fn lost_datagrams_hinder_nobody() {
         let mut network = Network::grown(Profile::Lan, 5, 12, s(20));
         network.loss = 0.1;
@@ -384,14 +435,16 @@ mod tests {
         let report = Report { by, heard: 0, unheard: Vec::new(), more: 0 };
         let answer = Answer { caller: by, number: 1, report };
         network.input(0, crate::Input::Message { from: by, message: Message::Answer(answer) });
-        for number in 0..CALLS_MAX as u64 * 2 {
-            let mut caller = [9; 32];
-            caller[..8].copy_from_slice(&number.to_le_bytes());
-            let caller = chinwag_base::Keypair::from_secret(caller).id();
-            let message = Message::Call(Call { caller, number, pass_on: true });
+        let callers = [chinwag_base::Keypair::from_secret([9; 32]).id(), network.id(2)];
+        for (number, caller) in (0..100).flat_map(|n| callers.map(|caller| (n, caller))) {
+            let message = Message::Call(Call { caller, number });
             network.input(0, crate::Input::Message { from: by, message });
         }
-        assert_eq!(heard(&network, 0), CALLS_MAX);
+        assert_eq!(
+            heard(&network, 0),
+            2 * CALLS_OF_ONE_MAX,
+            "two of ours, two of one member, none of a stranger"
+        );
         network.run(s(10));
         assert_eq!((heard(&network, 0), heard(&network, 1)), (0, 0));
         assert!(network.nodes[0].membership.agenda.get(Task::Calls).is_none());

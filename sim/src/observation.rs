@@ -51,6 +51,17 @@ pub enum Fact {
         /// Where.
         host: Host,
     },
+    /// When all was mended and calm, a host called the roll.
+    Called {
+        /// Who called.
+        host: Host,
+        /// Hosts that ran.
+        running: usize,
+        /// Hosts that answered.
+        answered: usize,
+        /// How often one that ran did not hear another one that ran and that it should have heard.
+        unheard: usize,
+    },
     /// A process is gone.
     Stopped {
         /// Where.

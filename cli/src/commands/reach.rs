@@ -6,10 +6,13 @@ use chinwag_api::{Exit, Hindrance, MemberState, Reach, ReachMember};
 use chinwag_base::NodeId;
 use chinwag_base::key::printable;
 
+/// How many of the down are named.
+const NAMED_MAX: usize = 8;
+
 /// Ask all members to answer, and show who cannot reach whom
 ///
-/// Every member is called, pings those to whom it is connected, and says whom it hears. Takes some round trips if all is well,
-/// and up to 4 s if somebody does not answer. Exits 1 unless everybody answers and hears all whom it should.
+/// Every member that is not down is called, pings those to whom it is connected, and says whom it hears. Takes some round
+/// trips if all is well, and up to 4 s if somebody does not answer. Exits 1 unless all who are called answer and hear all whom they should.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReachArgs {}
 
@@ -34,11 +37,23 @@ impl ReachArgs {
 fn summary(reach: &Reach, exit: Exit) -> String {
     let (answers, after) = (reach.answers.len(), text::time_ms(reach.after_ms));
     let all = answers + reach.missing.len();
+    let down: Vec<String> = reach.down.iter().map(|member| printable(&member.name).into_owned()).collect();
+    let down = match down.as_slice() {
+        [] => String::new(),
+        [one] => format!(" {one} is down, and was not called."),
+        [first, .., last] if down.len() > NAMED_MAX => {
+            format!(
+                " {} are down, and were not called: {first} to {last}.",
+                count(down.len() as u64, "member")
+            )
+        }
+        _ => format!(" {} are down, and were not called.", text::list(&down)),
+    };
     if all == 1 {
-        return "There is no other member to call.".into();
+        return format!("There is no other member to call.{down}");
     }
     let well = if exit == Exit::Yes { ", and each hears all whom it should" } else { "" };
-    format!("{answers} of {} answered within {after}{well}.", count(all as u64, "member"))
+    format!("{answers} of {} answered within {after}{well}.{down}", count(all as u64, "member"))
 }
 
 /// Those that did not answer.
@@ -47,10 +62,12 @@ fn silent(reach: &Reach) -> Vec<Vec<String>> {
         let deaf = |id: NodeId| reach.answers.iter().filter(|a| a.unheard.iter().any(|u| u.id == id)).count();
         let (deaf, all) = (deaf(member.id), reach.answers.len());
         let state = if member.state == MemberState::Suspect { ", suspect" } else { "" };
+        // In a large overlay only some listen to it.
         let heard = match deaf {
             n if n == all => "; nobody hears it".to_owned(),
-            0 => "; the others hear it".to_owned(),
-            n => format!("; {n} of the {all} others do not hear it"),
+            0 => "; nobody else misses it".to_owned(),
+            1 => "; 1 member does not hear it".to_owned(),
+            n => format!("; {n} members do not hear it"),
         };
         vec![printable(&member.name).into_owned(), format!("no answer{state}{heard}")]
     };

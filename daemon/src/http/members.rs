@@ -10,10 +10,11 @@ use chinwag_api::{
     Clue, ClueKind, Explained, Failure, Hindrance, Kind, Member, MemberState, Members, Reach, ReachAnswer,
     ReachMember, Unheard,
 };
-use chinwag_base::Moment;
+use chinwag_base::{Moment, NodeId};
 use chinwag_gossip::PeerView;
 use chinwag_membership::{DialFailure, Evidence, Found, Noted, Report, State as Standing};
 use chinwag_node::Node;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(super) async fn members(State(daemon): Daemon) -> Answered<Members> {
@@ -108,20 +109,31 @@ pub(super) async fn reach(State(daemon): Daemon) -> Answered<Reach> {
     let Some(reached) = engine.reach().await? else { return Err(Unanswered::Busy.into()) };
     let look = move |node: &Node, observer: &Observer, now: Moment| {
         let me = node.membership().me();
-        let missing = reached.asked.iter().filter(|id| reached.reports.iter().all(|(r, _)| r.by != **id));
-        let mut missing: Vec<ReachMember> = missing
-            .map(|id| {
-                let standing = node.membership().member(now, id).map_or(Standing::Down, |m| m.state);
-                ReachMember { name: observer.name(id), id: *id, state: state(standing) }
-            })
-            // Nobody answers after a goodbye.
-            .filter(|member| member.state != MemberState::Left)
-            .collect();
-        missing.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
-        let mut answers: Vec<ReachAnswer> =
-            reached.reports.into_iter().map(|(report, after)| answer(observer, report, after)).collect();
+        let answered: BTreeSet<NodeId> = reached.reports.iter().map(|(report, _)| report.by).collect();
+        let (mut missing, mut down) = (Vec::new(), Vec::new());
+        for member in node.membership().members(now).filter(|m| !answered.contains(&m.id)) {
+            let shown =
+                ReachMember { name: observer.name(&member.id), id: member.id, state: state(member.state) };
+            match member.state {
+                // Nobody answers after a goodbye.
+                Standing::Left => {}
+                _ if reached.asked.contains(&member.id) => missing.push(shown),
+                Standing::Down => down.push(shown),
+                // Somebody who came meanwhile.
+                Standing::Alive | Standing::Suspect => {}
+            }
+        }
+        for members in [&mut missing, &mut down] {
+            members.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        }
+        let is_meant = |id: &NodeId| answered.contains(id) || reached.asked.contains(id);
+        let answers = reached.reports.into_iter().map(|(mut report, after)| {
+            report.unheard.retain(|unheard| is_meant(&unheard.id));
+            answer(observer, report, after)
+        });
+        let mut answers: Vec<ReachAnswer> = answers.collect();
         answers.sort_by(|a, b| (a.id != me, &a.name, a.id).cmp(&(b.id != me, &b.name, b.id)));
-        Reach { after_ms: reached.after.as_secs_f64() * 1_000.0, answers, missing }
+        Reach { after_ms: reached.after.as_secs_f64() * 1_000.0, answers, missing, down }
     };
     Ok(Reply(engine.look(look).await?))
 }

@@ -17,6 +17,7 @@ pub mod counters;
 pub mod crash_known;
 pub mod false_death;
 pub mod incarnations;
+pub mod reach;
 pub mod records;
 pub mod resurrection;
 pub mod set_full;
@@ -32,6 +33,7 @@ pub use counters::Counters;
 pub use crash_known::{CrashKnown, Detection};
 pub use false_death::FalseDeath;
 pub use incarnations::Incarnations;
+pub use reach::Reach;
 pub use records::Records;
 pub use resurrection::Resurrection;
 pub use set_full::SetFull;
@@ -93,6 +95,7 @@ pub fn all(patience: Patience) -> Checkers {
         Box::new(CrashKnown::new(patience)),
         Box::new(Bounds::default()),
         Box::new(Records::default()),
+        Box::new(Reach::default()),
     ])
 }
 

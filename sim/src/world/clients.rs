@@ -4,10 +4,11 @@ use super::World;
 use super::machine::Open;
 use crate::observation::{Answer, Fact, Host, Request};
 use crate::plan::{WaitFor, Wish};
-use chinwag_base::{Key, Moment, Value};
+use chinwag_base::{Key, Moment, NodeId, Value};
 use chinwag_crdt::{Dot, Kind, Op, Read};
 use chinwag_dht::{Ask, Edit, Outcome, RecordKey, Reply};
 use chinwag_gossip::{RequestId, Wait, Written};
+use chinwag_membership::{Hindrance, Reached, Unheard};
 use chinwag_node::{Input, Node};
 use rand::RngExt;
 use std::sync::Arc;
@@ -91,6 +92,9 @@ impl World {
                 self.count("writes_refused");
                 self.observe(Fact::Answered { request, answer: Answer::Refused });
             }
+            (Open::Reach { running }, chinwag_node::Answer::Reached(Some(reached))) => {
+                self.called(host, running, &reached)
+            }
             (Open::Await { request, token }, chinwag_node::Answer::Visible(told)) => {
                 let holds = holds(node, &token);
                 self.count(if told { "tokens_honoured" } else { "tokens_late" });
@@ -140,6 +144,28 @@ impl World {
         self.count("puts");
         let ask = Ask::Put { key, edit: Edit::Add(element), expires: None, quorum: None };
         self.ask(host, number, ask, ASK_MAX);
+    }
+
+    /// Somebody who runs calls the roll.
+    pub(crate) fn call_roll(&mut self) {
+        let running = self.running();
+        if running.is_empty() {
+            return;
+        }
+        let host = running[self.rng.random_range(0..running.len())];
+        let number = self.next_request();
+        self.machines[host.index()].open.insert(number, Open::Reach { running: running.len() });
+        self.give(host, Input::Reach { request: RequestId(number) });
+    }
+
+    fn called(&mut self, host: Host, running: usize, reached: &Reached) {
+        let runs = |id: &NodeId| self.host_of(id).is_some_and(|host| self.machines[host.index()].runs());
+        let answered = reached.reports.len();
+        let unheard = reached.reports.iter().flat_map(|(report, _)| &report.unheard);
+        // Where datagrams are lost, all pings to one may be.
+        let counts = |unheard: &&Unheard| unheard.why != Hindrance::Silent || self.plan.network.loss == 0.0;
+        let unheard = unheard.filter(|unheard| runs(&unheard.id)).filter(counts).count();
+        self.observe(Fact::Called { host, running, answered, unheard });
     }
 
     /// Somebody reads a record through a node.

@@ -1,6 +1,7 @@
 //! The end of a run: all is mended, and the nodes are watched until they agree, and read.
 
 use super::World;
+use super::machine::Open;
 use super::queue::Happening;
 use crate::observation::{Fact, Host};
 use chinwag_base::{Digest, Moment};
@@ -71,6 +72,9 @@ impl World {
                     && elapsed >= self.plan.heal() + calm
                     && self.is_handed_over()
                     && !self.somebody_hopes();
+                if is_calm {
+                    self.call_roll();
+                }
                 if is_calm || in_stage > AGREE_MAX + calm {
                     self.read_records();
                     self.enter(Stage::Read);
@@ -80,7 +84,7 @@ impl World {
                 let open = self
                     .machines
                     .iter()
-                    .any(|m| m.open.values().any(|o| matches!(o, super::machine::Open::Read(_))));
+                    .any(|m| m.open.values().any(|o| matches!(o, Open::Read(_) | Open::Reach { .. })));
                 if !open || in_stage > READ_MAX {
                     self.sum();
                     self.show_all();

@@ -38,9 +38,16 @@ pub(crate) struct Link {
 #[derive(Debug, Clone)]
 pub(crate) enum Open {
     Write(Request),
-    Await { request: Request, token: Vec<Dot> },
+    Await {
+        request: Request,
+        token: Vec<Dot>,
+    },
     Put(Request),
     Read(chinwag_base::Key),
+    /// A call of the roll, when so many hosts ran.
+    Reach {
+        running: usize,
+    },
 }
 
 /// One host.

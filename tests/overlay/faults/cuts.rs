@@ -103,7 +103,10 @@ async fn a_one_way_cut_between_two_of_five_costs_nobody_its_life() {
         let until = tokio::time::sleep(lasts);
         tokio::join!(until, hear_of_each_other(&daemons[from], &daemons[to], &mut around));
         assert!(net.seen().cut > before, "the cut was real");
-        is_found_by_reach(&daemons[0], [NAMES[from], NAMES[to]]).await;
+        // Asked of one beside the cut, and of both ends.
+        for asked in [0, from, to] {
+            is_found_by_reach(&daemons[asked], [NAMES[from], NAMES[to]]).await;
+        }
         net.mend(&[from], &[to], &witness);
         history.follow(load.end().await);
         history.follow(around);
