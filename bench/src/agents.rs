@@ -75,8 +75,12 @@ pub enum Belief {
     Down,
 }
 
-/// What one agent believes of each other one, and since when.
-type Beliefs = BTreeMap<String, (Belief, Instant)>;
+/// What one agent believes of each other one, and since when; and each death that it has told of.
+#[derive(Debug, Default)]
+struct Beliefs {
+    now: BTreeMap<String, (Belief, Instant)>,
+    deaths: Vec<(String, Instant)>,
+}
 
 /// One process.
 #[derive(Debug)]
@@ -95,7 +99,7 @@ impl Agent {
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         // It holds the pipe's other end, which the reader must see closed when the process has ended.
         drop(command);
-        let beliefs = Arc::new(Mutex::new(Beliefs::new()));
+        let beliefs = Arc::new(Mutex::new(Beliefs::default()));
         let (own, noted) = (name.clone(), beliefs.clone());
         let reader = std::thread::spawn(move || note(system, &own, log, &noted));
         Ok(Agent { name, child, beliefs, reader: Some(reader) })
@@ -109,17 +113,18 @@ impl Agent {
     /// When it came to believe this of the last of those members; `None` while it does not of all.
     fn since(&self, of: &BTreeSet<String>, belief: Belief) -> Option<Instant> {
         let beliefs = self.beliefs.lock().expect("unpoisoned, because the reader does not panic");
-        let since = of.iter().filter(|name| **name != self.name).map(|name| match beliefs.get(name) {
+        let since = of.iter().filter(|name| **name != self.name).map(|name| match beliefs.now.get(name) {
             Some((held, at)) if *held == belief => Some(*at),
             _ => None,
         });
         since.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
-    /// The members that it believes this of.
-    fn those(&self, belief: Belief) -> BTreeSet<String> {
+    /// How many deaths it has told of that were none: of members that ran.
+    fn false_deaths(&self, killed: &BTreeMap<String, Instant>) -> usize {
         let beliefs = self.beliefs.lock().expect("unpoisoned, because the reader does not panic");
-        beliefs.iter().filter(|(_, (held, _))| *held == belief).map(|(name, _)| name.clone()).collect()
+        let is_false = |(name, at): &&(String, Instant)| killed.get(name).is_none_or(|killed| at < killed);
+        beliefs.deaths.iter().filter(is_false).count()
     }
 
     fn kill(&mut self) {
@@ -136,10 +141,14 @@ fn note(system: System, own: &str, log: PipeReader, beliefs: &Mutex<Beliefs>) {
     for line in BufReader::new(log).lines().map_while(Result::ok) {
         if let Some((name, belief)) = system.read(&line).filter(|(name, _)| name != own) {
             let mut beliefs = beliefs.lock().expect("unpoisoned, because nobody panics with it");
-            let before = beliefs.get(&name).map(|(held, _)| *held);
+            let before = beliefs.now.get(&name).map(|(held, _)| *held);
             // Said again, it is believed since it was said first.
             if before != Some(belief) {
-                beliefs.insert(name, (belief, Instant::now()));
+                let at = Instant::now();
+                if belief == Belief::Down {
+                    beliefs.deaths.push((name.clone(), at));
+                }
+                beliefs.now.insert(name, (belief, at));
             }
         }
     }
@@ -150,6 +159,7 @@ fn note(system: System, own: &str, log: PipeReader, beliefs: &Mutex<Beliefs>) {
 pub struct Agents {
     system: System,
     agents: Vec<Agent>,
+    killed: BTreeMap<String, Instant>,
     /// How long it took from the start of all but the first until everybody knew everybody.
     pub joined: Duration,
     /// Goes last.
@@ -165,7 +175,7 @@ impl Agents {
         // A short path, because sockets are in it.
         let dir = tempfile::Builder::new().prefix("cw-bench-").tempdir_in("/tmp");
         let dir = dir.context("cannot make a directory in /tmp")?;
-        let mut agents = Agents { system, agents: Vec::new(), joined: Duration::ZERO, _dir: dir };
+        let mut agents = Agents { system, agents: Vec::new(), killed: BTreeMap::new(), joined: Duration::ZERO, _dir: dir };
         let begun = match system {
             System::Chinwag => agents.start_chinwag(binaries, count).await?,
             System::Serf => agents.start_serf(count).await?,
@@ -196,9 +206,10 @@ impl Agents {
             command
         };
         let first = Agent::start(self.system, name(0), command(0, &["--init", "bench"]))?;
-        let begun = Instant::now();
+        let (pid, begun) = (first.pid(), Instant::now());
+        self.agents.push(first);
         let entry = loop {
-            if let Some(entry) = runtime.entry_of(first.pid())? {
+            if let Some(entry) = runtime.entry_of(pid)? {
                 break entry;
             }
             ensure!(begun.elapsed() < PATIENCE, "the first daemon does not answer");
@@ -208,7 +219,6 @@ impl Agents {
         let request = InviteRequest { uses, ..InviteRequest::default() };
         let token = Client::new(entry.socket).invite(&request).await?.token;
         let commands: Vec<Command> = (1..count).map(|n| command(n, &["--join", &token])).collect();
-        self.agents.push(first);
         self.start_others(commands)
     }
 
@@ -283,6 +293,7 @@ impl Agents {
         let begun = Instant::now();
         let mut killed = self.agents.split_off(self.agents.len().saturating_sub(gone));
         for agent in &mut killed {
+            self.killed.insert(agent.name.clone(), begun);
             let _ = agent.child.kill();
         }
         for agent in &mut killed {
@@ -293,12 +304,9 @@ impl Agents {
         Ok(down.map(|at| at.saturating_duration_since(begun)))
     }
 
-    /// How many agents that run are held for down by how many others, in all.
+    /// How often somebody held one that ran for down, in all.
     pub fn false_deaths(&self) -> usize {
-        let running: BTreeSet<&String> = self.agents.iter().map(|agent| &agent.name).collect();
-        let held =
-            |agent: &Agent| agent.those(Belief::Down).iter().filter(|name| running.contains(name)).count();
-        self.agents.iter().map(held).sum()
+        self.agents.iter().map(|agent| agent.false_deaths(&self.killed)).sum()
     }
 }
 

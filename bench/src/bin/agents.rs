@@ -142,7 +142,6 @@ async fn measure(args: &Args, binaries: &Binaries, system: System, nodes: u16) -
         if round == 0 {
             cost(&agents, Duration::from_secs(args.seconds), &mut figures).await?;
         }
-        figures.false_deaths += agents.false_deaths();
         match agents.kill(usize::from(gone), limit).await? {
             Some(after) => figures.all_down_ms.push(ms(after)),
             None => figures.incomplete += 1,
