@@ -236,3 +236,30 @@ fn a_node_that_was_stopped_catches_up_in_a_second_or_two() {
         assert_eq!(world.count(|e| matches!(e, Event::MessageRefused { .. })), 0);
     }
 }
+
+/// No round comes to its aid: what was asked of a peer that is gone, and what another one holds too, is asked of that one.
+#[test]
+fn what_a_lost_peer_was_asked_for_is_asked_of_another_at_once() {
+    let mut asked = 0;
+    for cut_after in (20..200).step_by(10) {
+        let mut world = World::unconnected(3, 26);
+        world.config.round = Duration::from_secs(3_600);
+        for node in 0..3 {
+            world.crash_with(node, true);
+            world.start(node);
+        }
+        world.rules = Rules { latency_us: 20_000..=30_000, loss: 0.0, fsync_us: 1_000..=2_000 };
+        world.connect(0, 1);
+        write_many(&mut world, &[0, 1], 1_000);
+        world.run_for(1_000 * MS);
+        assert_eq!(world.digests().len(), 2, "two hold it all, the third nothing");
+        world.connect(2, 0);
+        world.connect(2, 1);
+        world.traffic = Traffic::default();
+        world.run_for(cut_after * MS);
+        asked += usize::from(world.traffic.by_name.contains_key("want") && world.digests().len() > 1);
+        world.cut(2, 0);
+        world.run_until(600 * MS, "the other gives it", |w| w.digests().len() == 1);
+    }
+    assert!(asked >= 3, "the cut fell between the asking and the last answer {asked} times");
+}
