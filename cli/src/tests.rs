@@ -380,7 +380,7 @@ MEMBER  WHAT
 delta   no answer, suspect; 2 members do not hear it
 FROM   TO          WHAT
 gamma  be\\u{1b}ta  be\\u{1b}ta holds gamma for down
-…      be\\u{1b}ta  1,200 more members it does not hear
+…      be\\u{1b}ta  1,200 more that it does not hear
 alpha  gamma       connected, and nothing arrives, says gamma
 gamma  beta        cannot be connected to
 ";

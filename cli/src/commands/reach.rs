@@ -92,7 +92,7 @@ fn pairs(reach: &Reach) -> Vec<Vec<String>> {
             });
         }
         if answer.more > 0 {
-            let more = format!("{} more members it does not hear", text::thousands(answer.more.into()));
+            let more = format!("{} more that it does not hear", text::thousands(answer.more.into()));
             rows.push(vec!["…".to_owned(), by, more]);
         }
     }
