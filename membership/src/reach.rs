@@ -121,7 +121,7 @@ impl Membership {
             Some(ours) => {
                 let after = now.since(heard.began);
                 ours.reports.entry(answer.report.by).or_insert((answer.report, after));
-                self.close_calls(now, false);
+                self.close_calls(now);
             }
             None if heard.relayed.insert(answer.report.by) => {
                 for to in heard.via.clone().into_iter().filter(|to| *to != from && *to != answer.report.by) {
@@ -133,10 +133,10 @@ impl Membership {
     }
 
     /// Ends calls of ours to which all have answered, or whose time is over, and forgets those that are over.
-    fn close_calls(&mut self, now: Moment, look_at_time: bool) {
+    fn close_calls(&mut self, now: Moment) {
         let Membership { calls, view, outputs, .. } = self;
         calls.0.retain_mut(|heard| {
-            let is_late = |after| look_at_time && heard.began + after <= now;
+            let is_late = |after| heard.began + after <= now;
             let Some(ours) = &mut heard.ours else { return !is_late(REMEMBERED_FOR) };
             let is_answered = |id: &NodeId| ours.reports.contains_key(id) || !view.is_present(id);
             let is_whole = heard.report.is_some() && ours.asked.iter().all(is_answered);
@@ -164,8 +164,9 @@ impl Membership {
         if let Some(heard) = self.calls.find(call.caller, call.number) {
             if heard.via.len() < WAYS && !heard.via.contains(&from) {
                 heard.via.push(from);
-                let report = heard.report.clone();
-                self.answer(from, call, report);
+                if let Some(report) = heard.report.clone() {
+                    self.answer(from, call, report);
+                }
             }
             return;
         }
@@ -231,17 +232,16 @@ impl Membership {
                 ours.reports.insert(self.id, (report.clone(), now.since(heard.began)));
             }
             for via in &heard.via {
-                self.answer(*via, heard.call, Some(report.clone()));
+                self.answer(*via, heard.call, report.clone());
             }
             heard.report = Some(report);
         }
         self.calls.0 = open;
         self.calls.0.append(&mut due);
-        self.close_calls(now, false);
+        self.close_calls(now);
     }
 
-    fn answer(&mut self, to: NodeId, call: Call, report: Option<Report>) {
-        let Some(report) = report else { return };
+    fn answer(&mut self, to: NodeId, call: Call, report: Report) {
         let Call { caller, number } = call;
         self.send(to, Lane::Bulk, Message::Answer(Answer { caller, number, report }));
     }
@@ -281,7 +281,6 @@ impl Membership {
             self.ping(now, peer, Purpose::Check, None);
         }
         self.report_calls(now);
-        self.close_calls(now, true);
     }
 
     fn schedule_calls(&mut self) {
