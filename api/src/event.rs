@@ -76,7 +76,7 @@ pub struct Change {
     /// What happened.
     #[serde(flatten)]
     pub what: What,
-    /// The name of the member that wrote it.
+    /// The name of the member that wrote it; of a removal that a whole cell showed, of the member that told the cell.
     pub origin: String,
     /// How long ago it was written, by the two clocks; zero where they disagree.
     pub age_ms: u64,

@@ -257,6 +257,12 @@ pub struct ReplicaId {
     pub generation: Generation,
 }
 
+impl ReplicaId {
+    /// Before every other. It is nobody's.
+    pub const ZERO: ReplicaId =
+        ReplicaId { node: NodeId::from_bytes([0; 32]), generation: Generation::new(0) };
+}
+
 impl fmt::Debug for ReplicaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}.{}", self.node, self.generation)

@@ -22,7 +22,7 @@ pub const SET_ELEMENTS_MAX: usize = 10_000;
 pub const ENTRY_BYTES_MAX: usize = 512 * 1024;
 /// Dots of one replica that an encoded removal may name: bounded by the largest set and its concurrent copies.
 pub const REMOVED_DOTS_MAX: usize = 4 * SET_ELEMENTS_MAX;
-/// Log, keys, values and metadata of the whole replicated state, held in memory by each daemon. At this size it refuses
+/// Keys, values and metadata of the whole replicated state, held in memory by each daemon. At this size it refuses
 /// its own clients' writes, but for deletes. Others' writes it takes up to twice as much, because they are durable
 /// elsewhere already; beyond that it takes nothing and falls behind.
 pub const STATE_BYTES_MAX: usize = 1024 * 1024 * 1024;
@@ -208,6 +208,8 @@ pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
 pub const CHUNKS_PER_PEER_MAX: usize = 2;
 /// Entries asked for, or waiting for the disk, beyond which no further chunk is asked for.
 pub const PULL_ENTRIES_MAX: usize = 4_096;
+/// Whole cells in one slice of the state; as many as an exchange's chunk has entries.
+pub const SLICE_CELLS_MAX: usize = CHUNK_ENTRIES_MAX;
 /// Bytes of one part of a clock; a larger clock travels in several parts.
 pub const CLOCK_PART_BYTES_MAX: usize = 256 * 1024;
 /// Parts of one report of a clock: half of what waits for a slow peer's bulk lane, and some 70,000 replicas. A larger

@@ -1,11 +1,11 @@
 //! A cell: what is under one key, one dot store per kind.
 
 use crate::account::Account;
-use crate::counter::Counter;
+use crate::counter::{Counter, Share};
 use crate::read::{Read, Sibling};
 use crate::register::Register;
 use crate::set::Set;
-use crate::{Dots, Effect, Entry, Kind, What};
+use crate::{Dots, Effect, Entry, Kind, Part, What};
 use chinwag_base::Value;
 
 /// What is under one key. It has the kinds of its live dots; without any, it may still hold the floors of a counter
@@ -166,6 +166,52 @@ impl Cell {
             Kind::Register => self.register.read(),
             Kind::Counter => self.counter.as_ref().and_then(|counter| counter.read()),
             Kind::Set => self.set.as_ref().and_then(|set| set.read()),
+        }
+    }
+
+    /// Its parts, ascending.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Part> + '_ {
+        let siblings = self.register.siblings().iter().map(Part::from);
+        let elements = self.set.iter().flat_map(|set| set.iter());
+        let shares = self.counter.iter().flat_map(|counter| counter.shares());
+        siblings
+            .chain(elements.map(|(dot, element)| Part::Element { dot, element: element.clone() }))
+            .chain(shares.map(|(replica, Share { run, floor })| Part::Share { replica, run, floor }))
+    }
+
+    /// Puts a part in that is known to belong here.
+    pub(crate) fn insert(&mut self, part: &Part, account: &mut Account<'_>) {
+        match part.clone() {
+            Part::Sibling { dot, hlc, value } => self.register.insert(Sibling { value, hlc, dot }, account),
+            Part::Element { dot, element } => {
+                self.set.get_or_insert_default().insert(dot, element, account);
+            }
+            Part::Share { replica, run, floor } => {
+                self.counter.get_or_insert_default().join(replica, Share { run, floor }, account);
+            }
+        }
+    }
+
+    /// Takes a part away.
+    pub(crate) fn take(&mut self, part: &Part, account: &mut Account<'_>) {
+        match part {
+            Part::Sibling { dot, .. } => drop(self.register.remove(*dot, account)),
+            Part::Element { dot, .. } => {
+                if let Some(set) = &mut self.set {
+                    set.remove(*dot, account);
+                    if set.is_empty() {
+                        self.set = None;
+                    }
+                }
+            }
+            Part::Share { replica, .. } => {
+                if let Some(counter) = &mut self.counter {
+                    counter.forget(*replica, account);
+                    if counter.is_empty() {
+                        self.counter = None;
+                    }
+                }
+            }
         }
     }
 

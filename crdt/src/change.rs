@@ -1,17 +1,17 @@
-//! What a commit made visible, entry by entry: the source of `watch` and of the event for each applied write.
+//! What a commit made visible, entry by entry, or a whole cell did: the source of `watch` and of the event for each applied write.
 
 use crate::{Dot, Hlc, Kind};
 use chinwag_base::{Key, Value};
 
-/// One entry took effect.
+/// A difference that a reader sees, or an entry that made none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The key.
     pub key: Key,
-    /// The entry.
-    pub dot: Dot,
-    /// When it was written, by the writer's clock.
-    pub hlc: Hlc,
+    /// The write that made the difference. A whole cell does not tell who has removed what is not in it.
+    pub dot: Option<Dot>,
+    /// When it was written, by the writer's clock. A whole cell tells it of a register's values only.
+    pub hlc: Option<Hlc>,
     /// What is different now.
     pub what: What,
     /// Whether this replica wrote it.

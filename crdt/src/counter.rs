@@ -24,9 +24,9 @@ pub(crate) struct Counter {
 /// One replica's part in a counter. Never wholly empty, and normal: a run is kept only above its floor, and a floor
 /// only if it can still matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Share {
-    run: Option<Run>,
-    floor: Option<Run>,
+pub(crate) struct Share {
+    pub(crate) run: Option<Run>,
+    pub(crate) floor: Option<Run>,
 }
 
 const SHARE_BYTES: usize = size_of::<ReplicaId>() + size_of::<Share>();
@@ -75,7 +75,28 @@ impl Counter {
         self.join(replica, Share { run: None, floor: Some(floor) }, account);
     }
 
-    fn join(&mut self, replica: ReplicaId, other: Share, account: &mut Account<'_>) {
+    /// All shares, by replica.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (ReplicaId, Share)> + '_ {
+        self.shares.iter().map(|(&replica, &share)| (replica, share))
+    }
+
+    /// Whether some share is a floor alone.
+    pub(crate) fn has_lone_floors(&self) -> bool {
+        self.shares.values().any(|share| share.run.is_none())
+    }
+
+    pub(crate) fn share(&self, replica: ReplicaId) -> Option<Share> {
+        self.shares.get(&replica).copied()
+    }
+
+    /// Takes a share away: nothing of it counts, and nothing that is still to come could bring it back.
+    pub(crate) fn forget(&mut self, replica: ReplicaId, account: &mut Account<'_>) {
+        if let Some(share) = self.shares.remove(&replica) {
+            account.subtract(share.term(account.key, replica), SHARE_BYTES);
+        }
+    }
+
+    pub(crate) fn join(&mut self, replica: ReplicaId, other: Share, account: &mut Account<'_>) {
         let before = self.shares.get(&replica).copied();
         let after = before.unwrap_or_default().joined(other);
         if before == Some(after) {
@@ -115,7 +136,12 @@ impl Share {
         (i128::from(run.plus) - i128::from(plus)) - (i128::from(run.minus) - i128::from(minus))
     }
 
+    /// A floor alone is a note that replicas drop when each of them is sure that it has done its work. Nobody can see it,
+    /// so it has no part in the digest.
     fn term(&self, key: &Key, replica: ReplicaId) -> Digest {
+        if self.run.is_none() {
+            return Digest::EMPTY;
+        }
         let mut item = Item::of_key(key).replica(replica);
         for part in [self.run, self.floor] {
             item = match part {

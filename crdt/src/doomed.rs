@@ -39,6 +39,11 @@ impl Doomed {
         keys.into_iter().map(leave).collect()
     }
 
+    /// Every note: the dot, and a key that it was removed from.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Dot, &Key)> {
+        self.dots.iter().flat_map(|(dot, keys)| keys.iter().map(move |key| (*dot, key)))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.dots.len()
     }

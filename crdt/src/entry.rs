@@ -70,7 +70,7 @@ pub struct Run {
 
 impl Run {
     /// Whether it can be: dots count from 1, and the first is not after the last.
-    fn is_possible(&self) -> bool {
+    pub(crate) fn is_possible(&self) -> bool {
         1 <= self.start && self.start <= self.last
     }
 
@@ -113,6 +113,9 @@ pub enum Refusal {
         /// Its size in bytes, at most.
         bytes: usize,
     },
+    /// Whole cells that are not in order, or not where their slice says.
+    #[error("its cells are not in order")]
+    SliceMalformed,
     /// It bears our own replica id, and we did not write it: two processes run with one key and generation.
     #[error("it bears our own replica id, but we did not write it")]
     NotOurs,

@@ -23,6 +23,11 @@
 //! dot that has not arrived is remembered as *doomed*: when its entry comes, its value is not shown, but its removals
 //! count, and then the note goes.
 //!
+//! # The log is cut
+//!
+//! Entries are for those who are a little behind. Whoever has missed more than the log still has takes *whole cells*, which
+//! are joined under both clocks: what one side lacks and covers has been removed. So a delete leaves nothing behind.
+//!
 //! # A cell
 //!
 //! The value under one key is a cell: one *dot store* per type ([`Kind`]). A cell has the types of its live dots, and
@@ -41,14 +46,16 @@
 //!
 //! # Reading order
 //!
-//! [`dot`], [`clock`], [`entry`], then the three stores, then [`replica`]; and for what is not taken, and what a hostile
-//! writer can do all the same, `admission`.
+//! [`dot`], [`clock`], [`entry`], then the three stores, then [`replica`]; then [`whole`] and `join`, for state without its
+//! history; and for what is not taken, and what a hostile writer can do all the same, `admission`.
 
 mod account;
 mod admission;
 mod cell;
 mod counter;
 mod doomed;
+mod join;
+mod log;
 mod register;
 mod set;
 mod staging;
@@ -62,6 +69,7 @@ pub mod hlc;
 pub mod op;
 pub mod read;
 pub mod replica;
+pub mod whole;
 
 pub use cell::Cell;
 pub use change::{Change, What};
@@ -73,6 +81,7 @@ pub use hlc::{Hlc, HlcClock};
 pub use op::{Kind, Op, OpError};
 pub use read::{Read, Sibling};
 pub use replica::{Replica, Staged};
+pub use whole::{Checkpoint, Extent, Part, PartId, Place, Promise, Row, Session, Slice};
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,9 @@ use chinwag_base::{Digest, Key, Value};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Register(Vec<Sibling>);
 
-const SIBLING_BYTES: usize = size_of::<Sibling>();
+fn bytes_of(sibling: &Sibling) -> usize {
+    size_of::<Sibling>() + sibling.value.as_bytes().len()
+}
 
 impl Register {
     pub(crate) const fn new() -> Self {
@@ -27,13 +29,17 @@ impl Register {
         self.0.len() > 1
     }
 
+    pub(crate) fn siblings(&self) -> &[Sibling] {
+        &self.0
+    }
+
     pub(crate) fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
         self.0.iter().map(|sibling| sibling.dot)
     }
 
     pub(crate) fn insert(&mut self, sibling: Sibling, account: &mut Account<'_>) {
         if let Err(at) = self.find(sibling.dot) {
-            account.add(term(account.key, &sibling), SIBLING_BYTES);
+            account.add(term(account.key, &sibling), bytes_of(&sibling));
             if self.0.is_empty() {
                 self.0.reserve_exact(1);
             }
@@ -44,7 +50,7 @@ impl Register {
     /// Takes a dot away. Returns the value that it had.
     pub(crate) fn remove(&mut self, dot: Dot, account: &mut Account<'_>) -> Option<Value> {
         let gone = self.0.remove(self.find(dot).ok()?);
-        account.subtract(term(account.key, &gone), SIBLING_BYTES);
+        account.subtract(term(account.key, &gone), bytes_of(&gone));
         Some(gone.value)
     }
 

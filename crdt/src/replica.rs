@@ -1,4 +1,4 @@
-//! The replica: all keys, the clock, the log, and what waits for the disk.
+//! The replica: all keys, the clock, the log, and what waits for the disk. (Whole cells: `join`.)
 //!
 //! Writes go through two steps. *Staging* gives an entry its dot and checks it against everything staged before it;
 //! nobody sees it. When the caller knows that the entries are durable, *commit* makes them visible, and their dots
@@ -10,8 +10,10 @@
 
 use crate::account::Account;
 use crate::doomed::Doomed;
+use crate::log::Log;
 use crate::set::Set;
 use crate::staging::Staging;
+use crate::whole::Session;
 use crate::{Cell, Change, Clock, Dot, Entry, Hlc, HlcClock, Op, OpError, Read, Refusal, What};
 use chinwag_base::limits::{
     BATCH_OPS_MAX, ENTRY_BYTES_MAX, STAGED_BYTES_MAX, STAGED_ENTRIES_MAX, STATE_BYTES_MAX,
@@ -23,31 +25,41 @@ use std::sync::{Arc, OnceLock};
 
 /// All keys of one process life of one node.
 ///
-/// - Start-up: [`recover`](Replica::recover) each durable entry, before anything else.
+/// - Start-up: [`recover_checkpoint`](Replica::recover_checkpoint), then [`replay`](Replica::replay) each row of the log.
 /// - Writing: [`stage_local`](Replica::stage_local) and [`stage_remote`](Replica::stage_remote); persist
 ///   [`staged`](Replica::staged); then [`commit`](Replica::commit) or [`abort`](Replica::abort).
 /// - Everything else reads committed state.
 #[derive(Debug)]
 pub struct Replica {
     pub(crate) me: ReplicaId,
-    hlc: HlcClock,
+    pub(crate) hlc: HlcClock,
     pub(crate) clock: Clock,
     /// Computed when first asked for, then kept up to date. Recovery leaves it alone.
-    clock_digest: OnceLock<Digest>,
-    cells: BTreeMap<Key, Cell>,
+    pub(crate) clock_digest: OnceLock<Digest>,
+    pub(crate) cells: BTreeMap<Key, Cell>,
     /// How many of the cells are live.
     live: usize,
     /// Generations of each node of which anything has been applied.
     pub(crate) lives: BTreeMap<NodeId, usize>,
     pub(crate) doomed: Doomed,
-    log: BTreeMap<Dot, Arc<Entry>>,
+    pub(crate) log: Log,
+    /// Whole cells on their way from others.
+    pub(crate) session: Option<Session>,
+    /// Keys whose cells the disk had lost.
+    pub(crate) damaged: BTreeSet<Key>,
+    /// Keys whose cells have changed since the last checkpoint.
+    pub(crate) dirty: BTreeSet<Key>,
+    /// Keys of counters with floors that stand alone.
+    pub(crate) floors: BTreeSet<Key>,
+    /// The position of the checkpoint that was recovered.
+    pub(crate) recovered: u64,
     namespaces: BTreeMap<String, Digest>,
     digest: Digest,
     pub(crate) bytes: usize,
     pub(crate) bytes_max: usize,
     pub(crate) staging: Staging,
     /// The counter of our next write.
-    next: u64,
+    pub(crate) next: u64,
 }
 
 /// What became of an entry from elsewhere.
@@ -57,11 +69,13 @@ pub enum Staged {
     New,
     /// It has been applied or is staged already. Nothing changed.
     Duplicate,
+    /// What it did comes with the whole cells that are on their way. Nothing changed.
+    Promised,
     /// It is not taken. Nothing changed.
     Refused(Refusal),
 }
 
-/// What a row of the log or a cell costs in memory besides its own bytes: map nodes, reference counts, allocations.
+/// What a cell costs in memory besides its own bytes: map nodes, reference counts, allocations.
 const OVERHEAD_BYTES: usize = 160;
 
 impl Replica {
@@ -76,7 +90,12 @@ impl Replica {
             live: 0,
             lives: BTreeMap::new(),
             doomed: Doomed::default(),
-            log: BTreeMap::new(),
+            log: Log::default(),
+            session: None,
+            damaged: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            floors: BTreeSet::new(),
+            recovered: 0,
             namespaces: BTreeMap::new(),
             digest: Digest::EMPTY,
             bytes: 0,
@@ -88,7 +107,7 @@ impl Replica {
 
     /// Sets the memory at which local writes are refused; [`STATE_BYTES_MAX`] unless set. Entries from elsewhere, and
     /// local operations that only remove, are taken up to twice as much: refusing them helps nobody as long as there is
-    /// room. From there on nothing is taken, and since nothing ever gets smaller, this replica falls behind for good.
+    /// room. From there on nothing is taken, and this replica falls behind until something is deleted.
     pub fn set_state_bytes_max(&mut self, bytes: usize) {
         self.bytes_max = bytes;
     }
@@ -100,14 +119,15 @@ impl Replica {
 
     /// Applies a durable entry at start-up. The order does not matter; duplicates, and entries that cannot be (see
     /// [`Entry::check`]), are ignored. Says whether it was applied.
-    pub fn recover(&mut self, entry: Entry) -> bool {
+    pub fn recover(&mut self, entry: impl Into<Arc<Entry>>) -> bool {
+        let entry = entry.into();
         if entry.check().is_err() || self.clock.covers(entry.dot) {
             return false;
         }
         self.hlc.recover(entry.hlc);
         // Many at once: one computation at the end is cheaper than one for each.
         self.clock_digest = OnceLock::new();
-        self.apply(Arc::new(entry));
+        self.apply(entry);
         true
     }
 
@@ -169,6 +189,9 @@ impl Replica {
         if self.clock.covers(entry.dot) || self.staging.contains(entry.dot) {
             return Staged::Duplicate;
         }
+        if self.session.as_ref().is_some_and(|session| session.clock.covers(entry.dot)) {
+            return Staged::Promised;
+        }
         if let Err(refusal) = self.admit(&entry) {
             return Staged::Refused(refusal);
         }
@@ -217,7 +240,8 @@ impl Replica {
         for entry in entries {
             let (key, dot, hlc) = (entry.key.clone(), entry.dot, entry.hlc);
             let what = self.apply(entry);
-            changes.push(Change { key, dot, hlc, what, local: dot.replica == me });
+            let local = dot.replica == me;
+            changes.push(Change { key, dot: Some(dot), hlc: Some(hlc), what, local });
         }
         if let Some(rest) = before {
             self.clock_digest = OnceLock::from(rest + terms(&self.clock));
@@ -244,27 +268,48 @@ impl Replica {
         if entry.dot.replica == self.me {
             self.next = self.next.max(entry.dot.counter.saturating_add(1));
         }
-        let doomed = self.redeem(&entry);
-        let mut account = Account::new(&entry.key);
-        for dot in entry.removed.iter().filter(|&dot| !self.clock.covers(dot)) {
-            self.doomed.insert(dot, &mut account);
-        }
-        let cell = self.cells.entry(entry.key.clone()).or_insert_with(|| {
+        let is_doomed = self.redeem(&entry);
+        let missing: Vec<Dot> = entry.removed.iter().filter(|dot| !self.has_seen(&entry.key, *dot)).collect();
+        let what = self.alter(&entry.key, |cell, doomed, account| {
+            missing.into_iter().for_each(|dot| doomed.insert(dot, account));
+            cell.apply(&entry, is_doomed, account)
+        });
+        self.log.push(entry);
+        what
+    }
+
+    /// Whether what a write did to a key has been done here: our clock covers it, and the cell was not lost.
+    pub(crate) fn has_seen(&self, key: &Key, dot: Dot) -> bool {
+        self.clock.covers(dot) && !self.damaged.contains(key)
+    }
+
+    /// Changes the cell under a key, or the notes that belong to it, and keeps all sums right.
+    pub(crate) fn alter<T>(
+        &mut self,
+        key: &Key,
+        change: impl FnOnce(&mut Cell, &mut Doomed, &mut Account<'_>) -> T,
+    ) -> T {
+        let mut account = Account::new(key);
+        let cell = self.cells.entry(key.clone()).or_insert_with(|| {
             account.bytes_more += OVERHEAD_BYTES;
             Cell::EMPTY
         });
         let was_live = cell.is_live();
-        let what = cell.apply(&entry, doomed, &mut account);
+        let result = change(cell, &mut self.doomed, &mut account);
         self.live = self.live + usize::from(cell.is_live()) - usize::from(was_live);
+        let has_floors = cell.counter().is_some_and(|counter| counter.has_lone_floors());
         if cell.is_empty() {
-            self.cells.remove(&entry.key);
+            self.cells.remove(key);
             account.bytes_less += OVERHEAD_BYTES;
         }
-        account.bytes_more += entry.weight() + OVERHEAD_BYTES;
+        if has_floors {
+            self.floors.insert(key.clone());
+        } else {
+            self.floors.remove(key);
+        }
         let Account { digest, bytes_more, bytes_less, .. } = account;
-        self.settle(&entry.key, digest, bytes_more, bytes_less);
-        self.log.insert(entry.dot, entry);
-        what
+        self.settle(key, digest, bytes_more, bytes_less);
+        result
     }
 
     /// Takes out the notes that the entry's dot was removed before it came. Says whether it was, from its own key.
@@ -277,7 +322,10 @@ impl Replica {
         doomed
     }
 
-    fn settle(&mut self, key: &Key, digest: Digest, bytes_more: usize, bytes_less: usize) {
+    pub(crate) fn settle(&mut self, key: &Key, digest: Digest, bytes_more: usize, bytes_less: usize) {
+        if !self.dirty.contains(key) {
+            self.dirty.insert(key.clone());
+        }
         self.bytes = self.bytes + bytes_more - bytes_less;
         self.digest += digest;
         let namespace = key.namespace();
@@ -363,12 +411,12 @@ impl Replica {
         self.namespaces.iter().map(|(name, &digest)| (name.as_str(), digest))
     }
 
-    /// The applied entry with this dot.
+    /// The applied entry with this dot, if the log still has it.
     pub fn entry(&self, dot: Dot) -> Option<&Arc<Entry>> {
-        self.log.get(&dot)
+        self.log.get(dot)
     }
 
-    /// The applied entries of one replica within a range of counters, ascending.
+    /// The applied entries of one replica within a range of counters, ascending, as far as the log still has them.
     pub fn entries(
         &self,
         replica: ReplicaId,
@@ -377,7 +425,32 @@ impl Replica {
         let range = (!counters.is_empty()).then(|| {
             self.log.range(Dot::new(replica, *counters.start())..=Dot::new(replica, *counters.end()))
         });
-        range.into_iter().flatten().map(|(_, entry)| entry)
+        range.into_iter().flatten()
+    }
+
+    /// The position of the newest row of the log; 0 before the first.
+    pub fn position(&self) -> u64 {
+        self.log.last()
+    }
+
+    /// The entries that the log has after a position, in the order in which they were applied, each with its own.
+    pub fn logged_after(&self, position: u64) -> impl Iterator<Item = (u64, Dot)> + '_ {
+        self.log.after(position)
+    }
+
+    /// Drops entries up to a position from the log. Whoever lacks them is told whole cells.
+    pub fn cut_log(&mut self, position: u64) {
+        self.log.cut(position);
+    }
+
+    /// How many entries the log has.
+    pub fn log_len(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Bytes of memory that the log takes, estimated. It shares values with the cells.
+    pub fn log_bytes(&self) -> usize {
+        self.log.bytes()
     }
 
     /// How many removed dots have not arrived yet. Zero once everything that others have seen is here.
@@ -385,8 +458,7 @@ impl Replica {
         self.doomed.len()
     }
 
-    /// Bytes of memory that the committed state takes, estimated: the log with its values, and the cells' metadata.
-    /// The cells share their values with the log.
+    /// Bytes of memory that the committed state takes, estimated: the cells with their values. The log comes on top.
     pub fn state_bytes(&self) -> usize {
         self.bytes
     }

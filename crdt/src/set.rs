@@ -18,7 +18,9 @@ pub(crate) struct Set {
     dots: BTreeMap<Dot, Value>,
 }
 
-const DOT_BYTES: usize = 2 * (size_of::<Dot>() + size_of::<Value>());
+fn bytes_of(element: &Value) -> usize {
+    2 * (size_of::<Dot>() + size_of::<Value>()) + element.as_bytes().len()
+}
 
 impl Set {
     pub(crate) fn is_empty(&self) -> bool {
@@ -38,6 +40,11 @@ impl Set {
         self.dots.keys().copied()
     }
 
+    /// All live dots, each with its element.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Dot, &Value)> {
+        self.dots.iter().map(|(dot, element)| (*dot, element))
+    }
+
     /// The live dots of one element.
     pub(crate) fn dots_of(&self, element: &Value) -> impl Iterator<Item = Dot> + '_ {
         self.elements.get(element).into_iter().flatten().copied()
@@ -45,7 +52,7 @@ impl Set {
 
     pub(crate) fn insert(&mut self, dot: Dot, element: Value, account: &mut Account<'_>) {
         if self.dots.insert(dot, element.clone()).is_none() {
-            account.add(term(account.key, dot, &element), DOT_BYTES);
+            account.add(term(account.key, dot, &element), bytes_of(&element));
             self.elements.entry(element).or_insert_with(|| Vec::with_capacity(1)).push(dot);
         }
     }
@@ -53,7 +60,7 @@ impl Set {
     /// Takes a dot away. Returns the element that it had added, which may have others.
     pub(crate) fn remove(&mut self, dot: Dot, account: &mut Account<'_>) -> Option<Value> {
         let element = self.dots.remove(&dot)?;
-        account.subtract(term(account.key, dot, &element), DOT_BYTES);
+        account.subtract(term(account.key, dot, &element), bytes_of(&element));
         if let Some(dots) = self.elements.get_mut(&element) {
             dots.retain(|&other| other != dot);
             if dots.is_empty() {

@@ -77,7 +77,9 @@ impl Observer {
         }
         let row = self.row(event);
         let change = match event {
-            Event::Gossip(Gossip::Applied { change, age_ms, .. }) => self.change(at, change, *age_ms),
+            Event::Gossip(Gossip::Applied { change, path, age_ms }) => {
+                self.change(at, change, *path, *age_ms)
+            }
             _ => None,
         };
         self.tell(at, row, change);
@@ -221,14 +223,15 @@ impl Observer {
                     Path::Local => ("local", None),
                     Path::Pushed { by } => ("pushed", Some(by)),
                     Path::Synced { from } => ("synced", Some(from)),
+                    Path::Joined { from } => ("joined", Some(from)),
                 };
-                let row = Row::new(level, "write.applied")
-                    .with("key", change.key.as_str())
-                    .with("origin", self.name(&change.dot.replica.node))
-                    .with("dot", dot_text(&change.dot))
-                    .with("age_ms", *age_ms)
-                    .with("path", path)
-                    .with_effect(&change.what);
+                let row = Row::new(level, "write.applied").with("key", change.key.as_str());
+                // Of what a whole cell does not have any more nobody says who removed it.
+                let row = match change.dot {
+                    Some(dot) => row.with("origin", self.name(&dot.replica.node)).with("dot", dot_text(&dot)),
+                    None => row,
+                };
+                let row = row.with("age_ms", *age_ms).with("path", path).with_effect(&change.what);
                 match from {
                     Some(peer) => row.with("from", self.name(peer)),
                     None => row,
@@ -279,9 +282,14 @@ impl Observer {
         }
     }
 
-    fn change(&self, at: WallTime, change: &chinwag_crdt::Change, age_ms: u64) -> Option<Change> {
+    fn change(&self, at: WallTime, change: &chinwag_crdt::Change, path: Path, age_ms: u64) -> Option<Change> {
         use chinwag_crdt::What as From;
         let bytes = |values: &[chinwag_base::Value]| values.iter().map(Bytes::from).collect::<Vec<_>>();
+        let origin = match (change.dot, path) {
+            (Some(dot), _) => Some(dot.replica.node),
+            (None, Path::Joined { from }) => Some(from),
+            (None, _) => None,
+        };
         let (what, was, concurrent) = match &change.what {
             From::Set { value, was, concurrent, shown } => {
                 // A concurrent write that lost is told too: the winner stays, and the loser is what it met.
@@ -306,7 +314,7 @@ impl Observer {
             at_unix_ms: at.unix_ms(),
             key: change.key.to_string(),
             what,
-            origin: self.name(&change.dot.replica.node),
+            origin: origin.map_or_else(String::new, |node| self.name(&node)),
             age_ms,
             was,
             concurrent,

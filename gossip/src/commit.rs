@@ -135,7 +135,7 @@ impl Gossip {
                         self.complain_of_clock(dot.replica.node, ms);
                     }
                 }
-                Staged::Duplicate => {
+                Staged::Duplicate | Staged::Promised => {
                     self.pending.remove(dot);
                 }
                 Staged::Refused(why) => {
@@ -143,7 +143,11 @@ impl Gossip {
                     self.spent.clear();
                     if why != Refusal::Busy {
                         self.note_refused(dot, &why);
-                        let (Path::Pushed { by: from } | Path::Synced { from }) = path else { continue };
+                        let (Path::Pushed { by: from } | Path::Synced { from } | Path::Joined { from }) =
+                            path
+                        else {
+                            continue;
+                        };
                         self.event(Event::EntryRefused { from, dot, why: why.to_string() });
                     }
                 }
@@ -233,8 +237,8 @@ impl Gossip {
     fn tell_applied(&mut self, batch: &AtDisk, changes: Vec<Change>) {
         let wall = self.wall().unix_ms();
         for change in changes {
-            let path = batch.paths.get(&change.dot).copied().unwrap_or(Path::Local);
-            let age_ms = wall.saturating_sub(change.hlc.millis());
+            let path = change.dot.and_then(|dot| batch.paths.get(&dot)).copied().unwrap_or(Path::Local);
+            let age_ms = change.hlc.map_or(0, |hlc| wall.saturating_sub(hlc.millis()));
             self.event(Event::Applied { change, path, age_ms });
         }
     }
@@ -274,7 +278,7 @@ impl Gossip {
         let clock = self.replica.clock();
         let pushed = batch.paths.iter().filter_map(|(dot, path)| match path {
             Path::Pushed { by } => Some((dot.replica, *by)),
-            Path::Local | Path::Synced { .. } => None,
+            Path::Local | Path::Synced { .. } | Path::Joined { .. } => None,
         });
         let gaps: BTreeSet<NodeId> = pushed
             .filter(|(replica, _)| clock.base(*replica) < clock.last(*replica))

@@ -123,6 +123,11 @@ pub enum Path {
         /// The other side.
         from: NodeId,
     },
+    /// A whole cell brought it, because its entry is in nobody's log any more.
+    Joined {
+        /// Who told the cell.
+        from: NodeId,
+    },
 }
 
 /// Why an exchange or a pull was given up.

@@ -157,7 +157,7 @@ impl AtDisk {
         match self.paths.get(&dot)? {
             Path::Local => None,
             Path::Pushed { by } => Some(*by),
-            Path::Synced { from } => Some(*from),
+            Path::Synced { from } | Path::Joined { from } => Some(*from),
         }
     }
 }

@@ -72,7 +72,7 @@ fn offer(replica: &mut Replica, entries: impl IntoIterator<Item = Entry>) -> (us
         match replica.stage_remote(entry, NOON) {
             Staged::Refused(refusal) => why = Some(refusal),
             Staged::New => taken += 1,
-            Staged::Duplicate => {}
+            Staged::Duplicate | Staged::Promised => {}
         }
     }
     replica.commit();

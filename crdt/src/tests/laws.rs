@@ -33,18 +33,18 @@ fn a_word() -> impl Strategy<Value = &'static str> {
     prop_oneof![Just("x"), Just("y"), Just("z")]
 }
 
-fn register() -> BoxedStrategy<Op> {
+pub(super) fn register() -> BoxedStrategy<Op> {
     let write = (a_key(), a_word()).prop_map(|(k, v)| set(k, v));
     prop_oneof![3 => write, 1 => a_key().prop_map(|k| delete(k, None))].boxed()
 }
 
-fn counter() -> BoxedStrategy<Op> {
+pub(super) fn counter() -> BoxedStrategy<Op> {
     let count = (a_key(), prop_oneof![-5_i64..5, Just(i64::MIN), Just(i64::MAX)]);
     prop_oneof![4 => count.prop_map(|(k, by)| increment(k, by)), 1 => a_key().prop_map(|k| delete(k, None))]
         .boxed()
 }
 
-fn elements() -> BoxedStrategy<Op> {
+pub(super) fn elements() -> BoxedStrategy<Op> {
     prop_oneof![
         4 => (a_key(), a_word()).prop_map(|(k, e)| add(k, e)),
         2 => (a_key(), a_word()).prop_map(|(k, e)| remove(k, e)),
@@ -53,7 +53,7 @@ fn elements() -> BoxedStrategy<Op> {
     .boxed()
 }
 
-fn every_kind() -> BoxedStrategy<Op> {
+pub(super) fn every_kind() -> BoxedStrategy<Op> {
     let kind = prop_oneof![Just(Kind::Register), Just(Kind::Counter), Just(Kind::Set)];
     let resolve = (a_key(), kind).prop_map(|(k, kind)| delete(k, Some(kind)));
     prop_oneof![register(), counter(), elements(), resolve].boxed()

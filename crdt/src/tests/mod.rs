@@ -3,4 +3,5 @@
 mod hostile;
 mod laws;
 mod scenarios;
+mod whole;
 pub(crate) mod world;

@@ -152,7 +152,7 @@ impl World {
         let wall = NOON.plus_ms(self.now_ms + self.ahead_ms[to]);
         match self.replicas[to].stage_remote((**entry).clone(), wall) {
             Staged::New => assert_eq!(self.replicas[to].commit().len(), 1),
-            Staged::Duplicate => return false,
+            Staged::Duplicate | Staged::Promised => return false,
             Staged::Refused(why) => panic!("{entry:?} was refused: {why}"),
         }
         true

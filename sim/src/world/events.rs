@@ -85,6 +85,7 @@ impl World {
                     Path::Local => "applied_local",
                     Path::Pushed { .. } => "applied_pushed",
                     Path::Synced { .. } => "applied_synced",
+                    Path::Joined { .. } => "applied_joined",
                 });
                 if let chinwag_crdt::What::Set { concurrent: true, .. } = change.what {
                     self.count("concurrent_writes");

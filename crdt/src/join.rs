@@ -1,0 +1,576 @@
+//! Joining whole cells, and the state as a checkpoint: everything that a [`Replica`] does without the log.
+//!
+//! # Joining
+//!
+//! [`Replica::promise`] opens a session under a clock that all senders cover, [`Replica::join`] takes slices of the state
+//! under it, and [`Replica::cover`] ends it once all of the state has been compared. Until then our own clock claims
+//! nothing: a session that is given up leaves cells that know more than the clock says, and the entries that come
+//! afterwards find their work done.
+//!
+//! A sender may cover more than the session's clock by the time it tells a cell, and then the cell knows more here than our
+//! clock says: a value that it has added since is here already when its entry comes, one that it has removed since is gone
+//! before its removal comes. That does no harm, provided that the session's clock is told together with the dots that
+//! what it covers has removed and that it does not cover: a sender that has taken those up meanwhile is silent of them.
+//! (Should the entries never come, because the only disk that had them is lost, then replicas with equal clocks differ;
+//! they too meet by whole cells.)
+//!
+//! # Checkpoints
+//!
+//! A checkpoint is the state as of a position in the log. Rows after it are replayed on top of it, in their order, so it
+//! may be as old as it likes.
+
+use crate::cell::Cell;
+use crate::counter::Share;
+use crate::whole::{CELL_HEAD_BYTES, Checkpoint, Extent, Part, PartId, Place, Promise, Row, Session, Slice};
+use crate::{Change, Clock, Dot, Hlc, Kind, Refusal, Replica, What};
+use chinwag_base::limits::{CLOCK_GAPS_MAX, DOOMED_DOTS_MAX, GENERATIONS_PER_NODE_MAX, SLICE_CELLS_MAX};
+use chinwag_base::{Digest, Key, ReplicaId, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::OnceLock;
+
+/// Receiving whole cells.
+impl Replica {
+    /// Opens a session, in place of any other: whole cells come, told by replicas that cover all of the promise's clock.
+    /// Entries that it covers are not taken until the session ends. Nothing may be staged. Says what is different for a
+    /// reader: nothing, unless an earlier session was given up.
+    pub fn promise(&mut self, promise: Promise) -> Vec<Change> {
+        self.log.pass();
+        let mut changes = Vec::new();
+        for (dot, key) in promise.doomed {
+            let gone: Vec<Part> = self.parts_of(&key).filter(|part| is_live_as(part, dot)).collect();
+            if !self.has_seen(&key, dot) {
+                self.alter(&key, |_, doomed, account| doomed.insert(dot, account));
+            }
+            self.exchange(&key, &gone, &[], &mut changes);
+        }
+        for (key, replica, floor) in promise.floors {
+            let last = Dot::new(replica, floor.last);
+            if !self.has_seen(&key, last) {
+                let part = Part::Share { replica, run: None, floor: Some(floor) };
+                self.exchange(&key, &[], &[&part], &mut changes);
+            }
+        }
+        self.session = Some(Session { clock: promise.clock, done: None });
+        changes
+    }
+
+    /// Whether a promise that a peer made can be taken up.
+    ///
+    /// # Errors
+    /// What is wrong with it. Nothing has changed.
+    pub fn admit_promise(&self, promise: &Promise) -> Result<(), Refusal> {
+        let ours = self.clock.last(self.me);
+        let own = promise.doomed.iter().filter(|(dot, _)| dot.replica == self.me).map(|(dot, _)| dot.counter);
+        if let Some(counter) = own.chain([promise.clock.last(self.me)]).find(|counter| *counter > ours) {
+            return Err(Refusal::FromOurFuture { counter });
+        }
+        if promise.doomed.iter().any(|(dot, _)| dot.counter == 0) {
+            return Err(Refusal::CounterZero);
+        }
+        if let Some((.., run)) = promise.floors.iter().find(|(.., floor)| !floor.is_possible()) {
+            return Err(Refusal::RunImpossible { run: *run });
+        }
+        let count = promise.doomed.len() + promise.floors.len();
+        if self.doomed.notes() + count > 2 * DOOMED_DOTS_MAX {
+            return Err(Refusal::TooManyDoomed { count });
+        }
+        Ok(())
+    }
+
+    /// Gives the session up, durably, before entries are taken that it promised. What has been joined stays; nothing is
+    /// claimed of it.
+    pub fn break_promise(&mut self) {
+        self.log.pass();
+        self.session = None;
+    }
+
+    /// The session that is open.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Whether a slice that a peer sent can be taken.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that there is no room. Nothing has changed.
+    pub fn admit_slice(&self, slice: &Slice) -> Result<(), Refusal> {
+        slice.check()?;
+        let ours = self.clock.last(self.me);
+        let dots = slice.cells.iter().flat_map(|(_, parts)| parts).map(Part::newest);
+        if let Some(dot) = dots.filter(|dot| dot.replica == self.me).find(|dot| dot.counter > ours) {
+            return Err(Refusal::FromOurFuture { counter: dot.counter });
+        }
+        if self.bytes + slice.weight() > self.bytes_max.saturating_mul(2) {
+            return Err(Refusal::StateFull { bytes: self.bytes });
+        }
+        Ok(())
+    }
+
+    /// Joins whole cells with ours, under the session's clock and our own. Nothing happens without a session. Nothing may
+    /// be staged. Says what is different for a reader.
+    pub fn join(&mut self, slice: &Slice) -> Vec<Change> {
+        self.log.pass();
+        let Some(Session { clock, .. }) = self.session.clone() else { return Vec::new() };
+        let mut theirs: BTreeMap<&Key, &[Part]> =
+            slice.cells.iter().map(|(key, parts)| (key, parts.as_slice())).collect();
+        let ours = self.keys_within(&slice.extent);
+        for key in &ours {
+            theirs.entry(key).or_default();
+        }
+        let mut changes = Vec::new();
+        for (key, parts) in theirs {
+            self.join_cell(key, parts, &slice.extent, &clock, &mut changes);
+        }
+        if let Extent::Range { until, .. } = &slice.extent
+            && let Some(session) = &mut self.session
+        {
+            session.done = until.clone();
+        }
+        changes
+    }
+
+    /// Our own keys that a slice speaks of without naming them.
+    fn keys_within(&self, extent: &Extent) -> Vec<Key> {
+        let Extent::Range { after, until } = extent else { return Vec::new() };
+        let from = match after {
+            None => Bound::Unbounded,
+            Some(Place { key, part: None }) => Bound::Excluded(key),
+            Some(Place { key, part: Some(_) }) => Bound::Included(key),
+        };
+        let is_within = |key: &&Key| until.as_ref().is_none_or(|until| **key <= until.key);
+        let cells = self.cells.range::<Key, _>((from, Bound::Unbounded)).map(|(key, _)| key);
+        cells.take_while(is_within).cloned().collect()
+    }
+
+    fn join_cell(
+        &mut self,
+        key: &Key,
+        parts: &[Part],
+        extent: &Extent,
+        theirs: &Clock,
+        changes: &mut Vec<Change>,
+    ) {
+        let is_damaged = self.damaged.contains(key);
+        let we_cover = |dot: Dot| !is_damaged && self.clock.covers(dot);
+        let empty = Cell::EMPTY;
+        let cell = self.cells.get(key).unwrap_or(&empty);
+        let ids: BTreeSet<PartId> = parts.iter().map(Part::id).collect();
+
+        let runs: BTreeSet<ReplicaId> = parts.iter().filter_map(Part::has_run).collect();
+
+        // What is live here and was removed there: absent although they cover it.
+        let has_gone = |part: &Part| match part {
+            Part::Sibling { dot, .. } | Part::Element { dot, .. } => {
+                !ids.contains(&part.id()) && theirs.covers(*dot)
+            }
+            // A floor alone is ours to keep or to drop. A run that they have counted and do not have, they saw reset.
+            Part::Share { replica, run: Some(run), .. } => {
+                !runs.contains(replica) && theirs.covers(Dot::new(*replica, run.last))
+            }
+            Part::Share { .. } => false,
+        };
+        let ours: Vec<Part> = cell.parts().filter(|part| extent.has(key, part.id())).collect();
+        let gone: Vec<Part> = ours.iter().filter(|part| has_gone(part)).cloned().collect();
+        // What is live there and was not removed here.
+        let is_here: BTreeSet<PartId> = ours.iter().map(Part::id).collect();
+        let is_new = |part: &&Part| match part {
+            Part::Sibling { dot, .. } | Part::Element { dot, .. } => {
+                !is_here.contains(&part.id()) && !we_cover(*dot) && !self.doomed.contains(*dot, key)
+            }
+            // Without a run of our own, what we have counted was reset here, even if its floor has gone since.
+            Part::Share { replica, run, floor } => {
+                match cell.counter().and_then(|counter| counter.share(*replica)) {
+                    Some(ours) if ours.run.is_some() => ours != Share { run: *run, floor: *floor },
+                    _ => !we_cover(part.newest()),
+                }
+            }
+        };
+        let new: Vec<&Part> = parts.iter().filter(is_new).collect();
+        self.exchange(key, &gone, &new, changes);
+        for part in new {
+            if let Part::Sibling { hlc, .. } = part {
+                self.hlc.recover(*hlc);
+            }
+        }
+        self.repair(key, extent);
+    }
+
+    /// Takes parts out of a cell and puts others in, and notes what is different for a reader.
+    fn exchange(&mut self, key: &Key, gone: &[Part], new: &[&Part], changes: &mut Vec<Change>) {
+        if gone.is_empty() && new.is_empty() {
+            return;
+        }
+        let empty = Cell::EMPTY;
+        let before = View::of(self.cells.get(key).unwrap_or(&empty));
+        self.alter(key, |cell, _, account| {
+            gone.iter().for_each(|part| cell.take(part, account));
+            new.iter().for_each(|part| cell.insert(part, account));
+        });
+        before.changes(key, gone, new, self.cells.get(key).unwrap_or(&empty), changes);
+    }
+
+    /// Once all parts of a damaged cell have come it is whole again.
+    fn repair(&mut self, key: &Key, extent: &Extent) {
+        if self.damaged.contains(key) && extent.has(key, PartId::FIRST) {
+            self.damaged.remove(key);
+            self.dirty.insert(key.clone());
+            self.forget_notes();
+        }
+    }
+
+    /// Ends the session: everything has been compared, so what its clock covers is in the cells. Nothing happens without
+    /// one. Nothing may be staged. Says which replicas' part of our clock has changed.
+    pub fn cover(&mut self) -> Vec<ReplicaId> {
+        self.log.pass();
+        let Some(Session { clock, .. }) = self.session.take() else { return Vec::new() };
+        let mut changed = Vec::new();
+        let replicas: Vec<ReplicaId> = clock.replicas().collect();
+        self.clock.expect(&replicas);
+        for replica in replicas {
+            let is_first = self.clock.last(replica) == 0;
+            let lives = self.lives.get(&replica.node).copied().unwrap_or(0);
+            if is_first && lives >= GENERATIONS_PER_NODE_MAX {
+                continue;
+            }
+            let before = self.clock.term(replica);
+            self.clock.merge_replica(&clock, replica, CLOCK_GAPS_MAX);
+            if self.clock.term(replica) != before {
+                changed.push(replica);
+            }
+            if is_first && self.clock.last(replica) > 0 {
+                *self.lives.entry(replica.node).or_default() += 1;
+            }
+        }
+        self.clock.settle();
+        self.clock_digest = OnceLock::new();
+        self.forget_notes();
+        changed
+    }
+
+    /// Drops the notes on dots whose removal is in the cells.
+    fn forget_notes(&mut self) {
+        let is_known = |(dot, key): &(Dot, &Key)| self.has_seen(key, *dot);
+        let known: BTreeSet<Dot> = self.doomed.iter().filter(is_known).map(|(dot, _)| dot).collect();
+        for dot in known {
+            for (key, term, bytes) in self.doomed.take(dot) {
+                self.settle(&key, Digest::EMPTY - term, 0, bytes);
+            }
+        }
+    }
+}
+
+/// Telling whole cells.
+impl Replica {
+    /// Whether whole cells may be told: not while one of ours is damaged, because what is not in it reads as removed.
+    pub fn is_whole(&self) -> bool {
+        self.damaged.is_empty()
+    }
+
+    /// What a session with this replica would be under.
+    pub fn promised(&self) -> Promise {
+        let lone = |key: &Key| self.cells.get(key).and_then(Cell::counter).map(|c| (key.clone(), c));
+        let counters = self.floors.iter().filter_map(lone);
+        let floors = counters.flat_map(|(key, counter)| {
+            counter.shares().filter(|(_, share)| share.run.is_none()).filter_map(move |(replica, share)| {
+                let floor = share.floor?;
+                (!self.clock.covers(Dot::new(replica, floor.last))).then(|| (key.clone(), replica, floor))
+            })
+        });
+        Promise { clock: self.clock.clone(), doomed: self.notes(), floors: floors.collect() }
+    }
+
+    fn notes(&self) -> Vec<(Dot, Key)> {
+        self.doomed.iter().map(|(dot, key)| (dot, key.clone())).collect()
+    }
+
+    /// The keys whose cells the disk had lost, and that have not been repaired.
+    pub fn damaged(&self) -> impl Iterator<Item = &Key> {
+        self.damaged.iter()
+    }
+
+    /// Everything after a place, as much as fits `bytes_max`, but at least one part; and not beyond the cell of `last`.
+    pub fn slice_after(&self, after: Option<&Place>, last: Option<&Key>, bytes_max: usize) -> Slice {
+        let from = match after {
+            None => Bound::Unbounded,
+            Some(Place { key, part: None }) => Bound::Excluded(key),
+            Some(Place { key, part: Some(_) }) => Bound::Included(key),
+        };
+        let extent = |until| Extent::Range { after: after.cloned(), until };
+        let whole = extent(None);
+        let mut cells: Vec<(Key, Vec<Part>)> = Vec::new();
+        let (mut room, mut is_all) = (bytes_max, true);
+        let within = self.cells.range::<Key, _>((from, Bound::Unbounded));
+        for (key, cell) in within.take_while(|(key, _)| last.is_none_or(|last| *key <= last)) {
+            let head = CELL_HEAD_BYTES + key.as_str().len();
+            if cells.len() >= SLICE_CELLS_MAX || !cells.is_empty() && head > room {
+                is_all = false;
+                break;
+            }
+            room = room.saturating_sub(head);
+            let mut parts = Vec::new();
+            for part in cell.parts().filter(|part| whole.has(key, part.id())) {
+                let weight = part.weight();
+                if weight > room && !(cells.is_empty() && parts.is_empty()) {
+                    // What did not fit begins the next slice.
+                    let until = match parts.last().map(Part::id) {
+                        Some(id) => Some(Place { key: key.clone(), part: Some(id) }),
+                        None => cells.last().map(|(key, _)| Place::end_of(key.clone())),
+                    };
+                    if !parts.is_empty() {
+                        cells.push((key.clone(), parts));
+                    }
+                    return Slice { extent: extent(until), cells };
+                }
+                room = room.saturating_sub(weight);
+                parts.push(part);
+            }
+            if !parts.is_empty() {
+                cells.push((key.clone(), parts));
+            }
+        }
+        let until = match (last, cells.last()) {
+            (Some(last), _) if is_all => Some(Place::end_of(last.clone())),
+            (None, _) if is_all => None,
+            (_, told) => told.map(|(key, _)| Place::end_of(key.clone())),
+        };
+        Slice { extent: extent(until), cells }
+    }
+
+    /// The whole cells of these keys, those that fit `bytes_max`, in ascending order; and the keys for which there was no
+    /// room.
+    pub fn slice_of<'a>(
+        &self,
+        keys: impl IntoIterator<Item = &'a Key>,
+        bytes_max: usize,
+    ) -> (Slice, Vec<Key>) {
+        let keys: BTreeSet<&Key> = keys.into_iter().collect();
+        let (mut cells, mut left, mut room) = (Vec::new(), Vec::new(), bytes_max);
+        for key in keys {
+            let parts: Vec<Part> = self.parts_of(key).collect();
+            let weight = CELL_HEAD_BYTES + key.as_str().len() + parts.iter().map(Part::weight).sum::<usize>();
+            if weight > room || cells.len() >= SLICE_CELLS_MAX {
+                left.push(key.clone());
+                continue;
+            }
+            room -= weight;
+            cells.push((key.clone(), parts));
+        }
+        (Slice { extent: Extent::Keys, cells }, left)
+    }
+
+    fn parts_of(&self, key: &Key) -> impl Iterator<Item = Part> + '_ {
+        self.cells.get(key).into_iter().flat_map(Cell::parts)
+    }
+}
+
+/// Checkpoints.
+impl Replica {
+    /// How many cells have changed since the last checkpoint was taken.
+    pub fn changed_cells(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// The state as of the last commit, as far as it has changed since the last checkpoint.
+    pub fn checkpoint(&mut self) -> Checkpoint {
+        let dirty = std::mem::take(&mut self.dirty);
+        let cells = dirty.into_iter().map(|key| {
+            let parts = self.parts_of(&key).collect();
+            (key, parts)
+        });
+        Checkpoint {
+            position: self.log.last(),
+            clock: self.clock.clone(),
+            session: self.session.clone(),
+            doomed: self.notes(),
+            damaged: self.damaged.clone(),
+            cells: cells.collect(),
+        }
+    }
+
+    /// A checkpoint is known not to be on the disk: what was in it belongs into the next one.
+    pub fn checkpoint_failed(&mut self, keys: impl IntoIterator<Item = Key>) {
+        self.dirty.extend(keys);
+    }
+
+    /// Takes up a checkpoint with all cells at start-up, before any row of the log. Parts that cannot be are ignored.
+    pub fn recover_checkpoint(&mut self, checkpoint: Checkpoint) {
+        self.recovered = checkpoint.position;
+        self.log.skip_to(checkpoint.position + 1);
+        self.next = self.next.max(checkpoint.clock.last(self.me).saturating_add(1));
+        for replica in checkpoint.clock.replicas() {
+            *self.lives.entry(replica.node).or_default() += 1;
+        }
+        self.clock = checkpoint.clock;
+        self.clock_digest = OnceLock::new();
+        self.session = checkpoint.session;
+        self.damaged = checkpoint.damaged;
+        for (key, parts) in checkpoint.cells {
+            for part in &parts {
+                if let Part::Sibling { hlc, .. } = part {
+                    self.hlc.recover(*hlc);
+                }
+            }
+            self.alter(&key, |cell, _, account| parts.iter().for_each(|part| cell.insert(part, account)));
+        }
+        for (dot, key) in checkpoint.doomed {
+            self.alter(&key, |_, doomed, account| doomed.insert(dot, account));
+        }
+        self.dirty.clear();
+    }
+
+    /// Takes up a row of the log at start-up, after the checkpoint; rows in the order of their positions. Says whether
+    /// it was of use.
+    ///
+    /// Rows up to the checkpoint are in it already; of those the entries are kept for whoever asks.
+    pub fn replay(&mut self, position: u64, row: Row) -> bool {
+        if position <= self.recovered {
+            return match row {
+                Row::Write(entry) if self.clock.covers(entry.dot) => {
+                    self.log.keep(position, entry);
+                    true
+                }
+                _ => false,
+            };
+        }
+        self.log.skip_to(position);
+        match row {
+            Row::Write(entry) => {
+                let is_new = self.recover(entry);
+                self.log.skip_to(position + 1);
+                return is_new;
+            }
+            Row::Promised(promise) => drop(self.promise(promise)),
+            Row::Joined(slice) => drop(self.join(&slice)),
+            Row::Covered => drop(self.cover()),
+            Row::Broken => self.break_promise(),
+        }
+        true
+    }
+
+    /// A row of the log is lost. Whole cells that came around it may be incomplete, so nothing is claimed of them.
+    pub fn replay_lost(&mut self, position: u64) {
+        self.log.skip_to(position + 1);
+        if position > self.recovered {
+            self.session = None;
+        }
+    }
+}
+
+fn is_live_as(part: &Part, live: Dot) -> bool {
+    matches!(part, Part::Sibling { dot, .. } | Part::Element { dot, .. } if *dot == live)
+}
+
+/// What a reader saw before a join.
+struct View {
+    was_live: bool,
+    elements: BTreeSet<Value>,
+    total: i128,
+}
+
+impl View {
+    fn of(cell: &Cell) -> Self {
+        let total = cell.counter().map_or(0, |counter| counter.total());
+        let elements = cell.set().into_iter().flat_map(|set| set.iter()).map(|(_, element)| element.clone());
+        let was_live = cell.counter().is_some_and(|counter| counter.is_live());
+        View { was_live, elements: elements.collect(), total }
+    }
+
+    /// What is different afterwards.
+    fn changes(self, key: &Key, gone: &[Part], new: &[&Part], after: &Cell, changes: &mut Vec<Change>) {
+        let mut tell = |what, dot: Option<Dot>, hlc: Option<Hlc>| {
+            changes.push(Change { key: key.clone(), dot, hlc, what, local: false });
+        };
+        let mut was: Vec<Value> = gone
+            .iter()
+            .filter_map(|part| match part {
+                Part::Sibling { value, .. } => Some(value.clone()),
+                _ => None,
+            })
+            .collect();
+        let winner = after.register.winner().map(|winner| winner.dot);
+        let mut has_new = false;
+        for part in new {
+            if let Part::Sibling { dot, hlc, value } = part {
+                has_new = true;
+                let what = What::Set {
+                    value: value.clone(),
+                    was: std::mem::take(&mut was),
+                    concurrent: after.register.has_siblings(),
+                    shown: winner == Some(*dot),
+                };
+                tell(what, Some(*dot), Some(*hlc));
+            }
+        }
+        if !was.is_empty() && !has_new {
+            tell(What::Deleted { kind: Kind::Register, was, survives: winner.is_some() }, None, None);
+        }
+        let is_in = |element: &Value| after.set().is_some_and(|set| set.contains(element));
+        for part in new {
+            if let Part::Element { dot, element } = part
+                && !self.elements.contains(element)
+                && is_in(element)
+            {
+                tell(What::Added { element: element.clone() }, Some(*dot), None);
+            }
+        }
+        let mut lost: Vec<Value> = self.elements.iter().filter(|element| !is_in(element)).cloned().collect();
+        match lost.len() {
+            0 => {}
+            1 => {
+                if let Some(element) = lost.pop() {
+                    tell(What::Removed { element }, None, None);
+                }
+            }
+            _ => {
+                let survives = after.set().is_some();
+                tell(What::Deleted { kind: Kind::Set, was: lost, survives }, None, None);
+            }
+        }
+        let total = after.counter().map_or(0, |counter| counter.total());
+        let is_live = after.counter().is_some_and(|counter| counter.is_live());
+        if (self.was_live, self.total) != (is_live, total) {
+            tell(
+                if is_live || !self.was_live {
+                    What::Incremented { by: total.saturating_sub(self.total), total }
+                } else {
+                    What::Reset { taken: self.total.saturating_sub(total), total }
+                },
+                None,
+                None,
+            );
+        }
+    }
+}
+
+/// Floors that have done their work.
+impl Replica {
+    /// Drops the notes on resets that nothing can undo any more: those of replicas of which `is_over` says that all
+    /// that they ever added to the run in question is known here. Says how many.
+    pub fn drop_floors(&mut self, is_over: impl Fn(ReplicaId) -> bool) -> usize {
+        let keys: Vec<Key> = self.floors.iter().cloned().collect();
+        let mut dropped = 0;
+        for key in keys {
+            let Some(counter) = self.cells.get(&key).and_then(Cell::counter) else {
+                self.floors.remove(&key);
+                continue;
+            };
+            let alone = |share: &Share| share.run.is_none();
+            let over: Vec<ReplicaId> = counter
+                .shares()
+                .filter(|(replica, share)| alone(share) && is_over(*replica))
+                .map(|(replica, _)| replica)
+                .collect();
+            if over.is_empty() {
+                continue;
+            }
+            dropped += over.len();
+            self.alter(&key, |cell, _, account| {
+                for replica in &over {
+                    cell.take(&Part::Share { replica: *replica, run: None, floor: None }, account);
+                }
+            });
+        }
+        dropped
+    }
+}

@@ -1,0 +1,86 @@
+//! The log in memory: the entries that others may still ask for, in the order in which this replica applied them.
+//!
+//! Every row that becomes durable has a *position*, from 1. Entries are kept until nobody needs them ([`Log::cut`]); who
+//! asks for one that is gone is told whole cells instead.
+
+use crate::{Dot, Entry};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    entries: BTreeMap<Dot, Arc<Entry>>,
+    order: VecDeque<(u64, Dot)>,
+    /// The position of the newest row, of any kind.
+    last: u64,
+    bytes: usize,
+}
+
+/// What an entry costs in memory besides its own bytes: map nodes, reference counts, allocations.
+const OVERHEAD_BYTES: usize = 160;
+
+impl Log {
+    /// The position of the newest row; 0 before the first.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Counts a row that holds no entry.
+    pub(crate) fn pass(&mut self) {
+        self.last += 1;
+    }
+
+    /// The next row will be at `position`, if that is ahead: rows before it are lost or were cut.
+    pub(crate) fn skip_to(&mut self, position: u64) {
+        self.last = self.last.max(position.saturating_sub(1));
+    }
+
+    pub(crate) fn push(&mut self, entry: Arc<Entry>) {
+        self.last += 1;
+        self.keep(self.last, entry);
+    }
+
+    /// Keeps an entry of a row before the newest, in the order of positions.
+    pub(crate) fn keep(&mut self, position: u64, entry: Arc<Entry>) {
+        if self.order.back().is_none_or(|(last, _)| *last < position) {
+            self.bytes += entry.weight() + OVERHEAD_BYTES;
+            self.order.push_back((position, entry.dot));
+            self.entries.insert(entry.dot, entry);
+        }
+    }
+
+    /// Drops the entries up to a position.
+    pub(crate) fn cut(&mut self, position: u64) {
+        while let Some(&(at, dot)) = self.order.front()
+            && at <= position
+        {
+            self.order.pop_front();
+            if let Some(entry) = self.entries.remove(&dot) {
+                self.bytes -= entry.weight() + OVERHEAD_BYTES;
+            }
+        }
+    }
+
+    /// The entries that are kept, oldest first, from the first after a position on.
+    pub(crate) fn after(&self, position: u64) -> impl Iterator<Item = (u64, Dot)> + '_ {
+        let from = self.order.partition_point(|(at, _)| *at <= position);
+        self.order.range(from..).copied()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(crate) fn get(&self, dot: Dot) -> Option<&Arc<Entry>> {
+        self.entries.get(&dot)
+    }
+
+    pub(crate) fn range(&self, dots: RangeInclusive<Dot>) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries.range(dots).map(|(_, entry)| entry)
+    }
+}
