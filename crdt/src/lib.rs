@@ -42,7 +42,7 @@
 //! # Reading order
 //!
 //! [`dot`], [`clock`], [`entry`], then the three stores, then [`replica`]; and for what is not taken, and what a hostile
-//! writer can do all the same, `admission`.
+//! writer can do all the same, `admission`. [`sketch`] stands by itself: how two sets find their difference.
 
 mod account;
 mod admission;
@@ -62,6 +62,7 @@ pub mod hlc;
 pub mod op;
 pub mod read;
 pub mod replica;
+pub mod sketch;
 
 pub use cell::Cell;
 pub use change::{Change, What};
@@ -73,6 +74,7 @@ pub use hlc::{Hlc, HlcClock};
 pub use op::{Kind, Op, OpError};
 pub use read::{Read, Sibling};
 pub use replica::{Replica, Staged};
+pub use sketch::{Decoder, Difference, Sketch, SketchError, Symbol};
 
 #[cfg(test)]
 mod tests;
