@@ -219,6 +219,9 @@ pub const REPORT_PARTS_MAX: usize = BULK_QUEUE_BYTES_MAX / CLOCK_PART_BYTES_MAX 
 pub const ACK_BYTES_MAX: usize = 64 * 1024;
 /// Runs of dots that were refused and are not asked for again for a while.
 pub const REFUSED_RUNS_MAX: usize = 4_096;
+/// Symbols of one sketch: 1.5 MiB in memory, from which a difference of some 48,000 decodes; a larger one travels as a
+/// snapshot. Up to here the arithmetic of `crdt::sketch` fits 64 bits.
+pub const SKETCH_SYMBOLS_MAX: usize = 65_536;
 
 // Finding members on the local network.
 

@@ -47,7 +47,8 @@
 //! # Reading order
 //!
 //! [`dot`], [`clock`], [`entry`], then the three stores, then [`replica`]; then [`whole`] and `join`, for state without its
-//! history; and for what is not taken, and what a hostile writer can do all the same, `admission`.
+//! history; and for what is not taken, and what a hostile writer can do all the same, `admission`. [`sketch`] stands by
+//! itself: how two sets find their difference.
 
 mod account;
 mod admission;
@@ -69,6 +70,7 @@ pub mod hlc;
 pub mod op;
 pub mod read;
 pub mod replica;
+pub mod sketch;
 pub mod whole;
 
 pub use cell::Cell;
@@ -81,6 +83,7 @@ pub use hlc::{Hlc, HlcClock};
 pub use op::{Kind, Op, OpError};
 pub use read::{Read, Sibling};
 pub use replica::{Replica, Staged};
+pub use sketch::{Decoder, Difference, Sketch, SketchError, Symbol};
 pub use whole::{Checkpoint, Extent, Part, PartId, Place, Promise, Row, Session, Slice};
 
 #[cfg(test)]
