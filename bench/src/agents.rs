@@ -346,13 +346,13 @@ mod tests {
     #[test]
     fn logs_are_read() {
         let of = |name: &str, belief| Some((name.to_owned(), belief));
-        let chinwag = |line| System::Chinwag.read(line);
+        let chinwag = |line: &str| System::Chinwag.read(line);
         let row = r#"{"at_unix_ms":1,"level":"info","event":"member.alive","fields":{"name":"agent-2","incarnation":2}}"#;
         assert_eq!(chinwag(row), of("agent-2", Belief::Alive));
         assert_eq!(chinwag(&row.replace("alive", "down")), of("agent-2", Belief::Down));
         assert_eq!(chinwag(&row.replace("alive", "suspect")), None);
         assert_eq!(chinwag("no JSON"), None);
-        let serf = |line| System::Serf.read(line);
+        let serf = |line: &str| System::Serf.read(line);
         let row = "    2026/11/28 21:00:00 [INFO] serf: EventMemberJoin: agent-2 127.0.0.1";
         assert_eq!(serf(row), of("agent-2", Belief::Alive));
         assert_eq!(serf(&row.replace("Join", "Failed")), of("agent-2", Belief::Down));

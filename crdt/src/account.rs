@@ -47,8 +47,11 @@ impl Item {
 /// By how much one change moves the digest and the bytes of its key's cell.
 pub(crate) struct Account<'a> {
     pub(crate) key: &'a Key,
-    /// To be added to the digests of the namespace and of everything. Sums wrap, so it may stand for a decrease.
+    /// To be added to the digests of the cell, of the namespace and of everything. Sums wrap, so it may stand for a
+    /// decrease.
     pub(crate) digest: Digest,
+    /// To be added to those of the namespace and of everything: notes that belong to the key, not to its cell.
+    pub(crate) notes: Digest,
     /// Bytes of metadata that came.
     pub(crate) bytes_more: usize,
     /// Bytes of metadata that went.
@@ -57,11 +60,16 @@ pub(crate) struct Account<'a> {
 
 impl<'a> Account<'a> {
     pub(crate) fn new(key: &'a Key) -> Self {
-        Account { key, digest: Digest::EMPTY, bytes_more: 0, bytes_less: 0 }
+        Account { key, digest: Digest::EMPTY, notes: Digest::EMPTY, bytes_more: 0, bytes_less: 0 }
     }
 
     pub(crate) fn add(&mut self, term: Digest, bytes: usize) {
         self.digest += term;
+        self.bytes_more += bytes;
+    }
+
+    pub(crate) fn note(&mut self, term: Digest, bytes: usize) {
+        self.notes += term;
         self.bytes_more += bytes;
     }
 

@@ -6,7 +6,7 @@ use crate::read::{Read, Sibling};
 use crate::register::Register;
 use crate::set::Set;
 use crate::{Dots, Effect, Entry, Kind, Part, What};
-use chinwag_base::Value;
+use chinwag_base::{Digest, Value};
 
 /// What is under one key. It has the kinds of its live dots; without any, it may still hold the floors of a counter
 /// that was reset, and then it is not shown.
@@ -16,11 +16,14 @@ pub struct Cell {
     // Boxed, because most cells are registers and pay for nothing else.
     set: Option<Box<Set>>,
     counter: Option<Box<Counter>>,
+    /// The digest of what is live, as the replica last added it up.
+    pub(crate) sum: Digest,
 }
 
 impl Cell {
     /// The cell that a key without one has.
-    pub(crate) const EMPTY: Cell = Cell { register: Register::new(), set: None, counter: None };
+    pub(crate) const EMPTY: Cell =
+        Cell { register: Register::new(), set: None, counter: None, sum: Digest::EMPTY };
 
     /// What a read shows; none if nothing is live.
     pub fn read(&self) -> Option<Read> {
@@ -217,7 +220,7 @@ impl Cell {
 
     /// The digest, from scratch.
     #[cfg(test)]
-    pub(crate) fn digest(&self, key: &chinwag_base::Key) -> chinwag_base::Digest {
+    pub(crate) fn digest(&self, key: &chinwag_base::Key) -> Digest {
         let mut sum = self.register.digest(key);
         sum += self.set.as_ref().map(|set| set.digest(key)).unwrap_or_default();
         sum += self.counter.as_ref().map(|counter| counter.digest(key)).unwrap_or_default();

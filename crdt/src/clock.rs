@@ -151,6 +151,12 @@ impl Clock {
         self.tracks.iter().map(|(replica, _)| *replica)
     }
 
+    /// Whether its encoding leaves nothing out.
+    pub fn is_told_whole(&self) -> bool {
+        let is_whole = |track: &Track| track.islands.len() <= CLOCK_GAPS_MAX;
+        self.tracks.len() <= CLOCK_REPLICAS_MAX && self.tracks.iter().all(|(_, track)| is_whole(track))
+    }
+
     /// Whether nothing is covered.
     pub fn is_empty(&self) -> bool {
         self.tracks.is_empty()

@@ -24,7 +24,7 @@ impl Doomed {
     pub(crate) fn insert(&mut self, dot: Dot, account: &mut Account<'_>) {
         if self.dots.entry(dot).or_default().insert(account.key.clone()) {
             self.notes += 1;
-            account.add(term(account.key, dot), NOTE_BYTES);
+            account.note(term(account.key, dot), NOTE_BYTES);
         }
     }
 

@@ -11,8 +11,8 @@
 //! clock says: a value that it has added since is here already when its entry comes, one that it has removed since is gone
 //! before its removal comes. That does no harm, provided that the session's clock is told together with the dots that
 //! what it covers has removed and that it does not cover: a sender that has taken those up meanwhile is silent of them.
-//! (Should the entries never come, because the only disk that had them is lost, then replicas with equal clocks differ;
-//! they too meet by whole cells.)
+//! (Should the entries never come, because the only disk that had them is lost, then replicas with equal clocks differ,
+//! of which one is unsettled; they too meet by whole cells.)
 //!
 //! # Checkpoints
 //!
@@ -21,6 +21,8 @@
 
 use crate::cell::Cell;
 use crate::counter::Share;
+use crate::index::{CellId, id_of};
+use crate::sketch::Sketch;
 use crate::whole::{CELL_HEAD_BYTES, Checkpoint, Extent, Part, PartId, Place, Promise, Row, Session, Slice};
 use crate::{Change, Clock, Dot, Hlc, Kind, Refusal, Replica, What};
 use chinwag_base::limits::{CLOCK_GAPS_MAX, DOOMED_DOTS_MAX, GENERATIONS_PER_NODE_MAX, SLICE_CELLS_MAX};
@@ -37,6 +39,7 @@ impl Replica {
     pub fn promise(&mut self, promise: Promise) -> Vec<Change> {
         self.log.pass();
         let mut changes = Vec::new();
+        self.unsettled |= !promise.doomed.is_empty() || !promise.floors.is_empty();
         for (dot, key) in promise.doomed {
             let gone: Vec<Part> = self.parts_of(&key).filter(|part| is_live_as(part, dot)).collect();
             if !self.has_seen(&key, dot) {
@@ -85,6 +88,17 @@ impl Replica {
         self.session = None;
     }
 
+    /// Whether cells that came may know more than our clock says, because their senders covered more than was promised.
+    /// Until the clock has caught up, replicas with equal clocks may differ.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    /// The clock has caught up with all senders of cells.
+    pub fn settle_cells(&mut self) {
+        self.unsettled = self.session.is_some();
+    }
+
     /// The session that is open.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()
@@ -122,6 +136,7 @@ impl Replica {
         for (key, parts) in theirs {
             self.join_cell(key, parts, &slice.extent, &clock, &mut changes);
         }
+        self.unsettled = true;
         if let Extent::Range { until, .. } = &slice.extent
             && let Some(session) = &mut self.session
         {
@@ -139,8 +154,11 @@ impl Replica {
             Some(Place { key, part: Some(_) }) => Bound::Included(key),
         };
         let is_within = |key: &&Key| until.as_ref().is_none_or(|until| **key <= until.key);
-        let cells = self.cells.range::<Key, _>((from, Bound::Unbounded)).map(|(key, _)| key);
-        cells.take_while(is_within).cloned().collect()
+        let range = (from, Bound::Unbounded);
+        let cells = self.cells.range::<Key, _>(range).map(|(key, _)| key);
+        // Of a damaged cell nothing may be left, and it is to be repaired all the same.
+        let damaged = self.damaged.range::<Key, _>(range);
+        cells.take_while(is_within).chain(damaged.take_while(is_within)).cloned().collect()
     }
 
     fn join_cell(
@@ -210,9 +228,9 @@ impl Replica {
         before.changes(key, gone, new, self.cells.get(key).unwrap_or(&empty), changes);
     }
 
-    /// Once all parts of a damaged cell have come it is whole again.
+    /// Once all parts of a damaged cell have come it is whole again. They come in order, so the last is enough.
     fn repair(&mut self, key: &Key, extent: &Extent) {
-        if self.damaged.contains(key) && extent.has(key, PartId::FIRST) {
+        if self.damaged.contains(key) && extent.has_end_of(key) {
             self.damaged.remove(key);
             self.dirty.insert(key.clone());
             self.forget_notes();
@@ -359,6 +377,23 @@ impl Replica {
         (Slice { extent: Extent::Keys, cells }, left)
     }
 
+    /// The sketch of the ids of all cells in which something is live.
+    pub fn sketch(&self) -> &Sketch {
+        self.index.sketch()
+    }
+
+    /// The keys of the cells with these ids, or that had them lately; and whether there is one for each. This looks at all
+    /// cells.
+    pub fn keys_of(&self, ids: &BTreeSet<CellId>) -> (BTreeSet<Key>, bool) {
+        let id = |cell: &Cell| id_of(cell.sum).filter(|id| ids.contains(id));
+        let found: BTreeMap<CellId, &Key> =
+            self.cells.iter().filter_map(|(key, cell)| Some((id(cell)?, key))).collect();
+        let find = |id: &CellId| found.get(id).copied().or_else(|| self.index.renamed(*id));
+        let keys: Vec<Option<&Key>> = ids.iter().map(find).collect();
+        let is_each = keys.iter().all(Option::is_some);
+        (keys.into_iter().flatten().cloned().collect(), is_each)
+    }
+
     fn parts_of(&self, key: &Key) -> impl Iterator<Item = Part> + '_ {
         self.cells.get(key).into_iter().flat_map(Cell::parts)
     }
@@ -382,6 +417,7 @@ impl Replica {
             position: self.log.last(),
             clock: self.clock.clone(),
             session: self.session.clone(),
+            unsettled: self.unsettled,
             doomed: self.notes(),
             damaged: self.damaged.clone(),
             cells: cells.collect(),
@@ -397,6 +433,7 @@ impl Replica {
     pub fn recover_checkpoint(&mut self, checkpoint: Checkpoint) {
         self.recovered = checkpoint.position;
         self.log.skip_to(checkpoint.position + 1);
+        self.log.cut(checkpoint.position);
         self.next = self.next.max(checkpoint.clock.last(self.me).saturating_add(1));
         for replica in checkpoint.clock.replicas() {
             *self.lives.entry(replica.node).or_default() += 1;
@@ -404,6 +441,7 @@ impl Replica {
         self.clock = checkpoint.clock;
         self.clock_digest = OnceLock::new();
         self.session = checkpoint.session;
+        self.unsettled = checkpoint.unsettled;
         self.damaged = checkpoint.damaged;
         for (key, parts) in checkpoint.cells {
             for part in &parts {
@@ -424,6 +462,10 @@ impl Replica {
     ///
     /// Rows up to the checkpoint are in it already; of those the entries are kept for whoever asks.
     pub fn replay(&mut self, position: u64, row: Row) -> bool {
+        if position == 0 {
+            return false;
+        }
+        self.log.begin_before(position);
         if position <= self.recovered {
             return match row {
                 Row::Write(entry) if self.clock.covers(entry.dot) => {
@@ -444,16 +486,13 @@ impl Replica {
             Row::Joined(slice) => drop(self.join(&slice)),
             Row::Covered => drop(self.cover()),
             Row::Broken => self.break_promise(),
+            Row::Lost => {
+                // Whole cells that came around it may be incomplete, so nothing is claimed of them.
+                self.break_promise();
+                return false;
+            }
         }
         true
-    }
-
-    /// A row of the log is lost. Whole cells that came around it may be incomplete, so nothing is claimed of them.
-    pub fn replay_lost(&mut self, position: u64) {
-        self.log.skip_to(position + 1);
-        if position > self.recovered {
-            self.session = None;
-        }
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Log {
     order: VecDeque<(u64, Dot)>,
     /// The position of the newest row, of any kind.
     last: u64,
+    /// Entries up to this position have been dropped.
+    floor: u64,
     bytes: usize,
 }
 
@@ -50,8 +52,28 @@ impl Log {
         }
     }
 
+    /// The position up to which entries have been dropped.
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// At start-up: the row at this position is still on the disk.
+    pub(crate) fn begin_before(&mut self, position: u64) {
+        self.floor = self.floor.min(position.saturating_sub(1));
+    }
+
+    /// Drops the oldest entries until the others take at most so many bytes.
+    pub(crate) fn cut_to(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max
+            && let Some(&(oldest, _)) = self.order.front()
+        {
+            self.cut(oldest);
+        }
+    }
+
     /// Drops the entries up to a position.
     pub(crate) fn cut(&mut self, position: u64) {
+        self.floor = self.floor.max(position);
         while let Some(&(at, dot)) = self.order.front()
             && at <= position
         {

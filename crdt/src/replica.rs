@@ -10,6 +10,7 @@
 
 use crate::account::Account;
 use crate::doomed::Doomed;
+use crate::index::Index;
 use crate::log::Log;
 use crate::set::Set;
 use crate::staging::Staging;
@@ -45,6 +46,10 @@ pub struct Replica {
     pub(crate) log: Log,
     /// Whole cells on their way from others.
     pub(crate) session: Option<Session>,
+    /// The cells, by their digests.
+    pub(crate) index: Index,
+    /// Whether cells that came may know more than our clock says.
+    pub(crate) unsettled: bool,
     /// Keys whose cells the disk had lost.
     pub(crate) damaged: BTreeSet<Key>,
     /// Keys whose cells have changed since the last checkpoint.
@@ -92,6 +97,8 @@ impl Replica {
             doomed: Doomed::default(),
             log: Log::default(),
             session: None,
+            index: Index::default(),
+            unsettled: false,
             damaged: BTreeSet::new(),
             dirty: BTreeSet::new(),
             floors: BTreeSet::new(),
@@ -297,6 +304,9 @@ impl Replica {
         let was_live = cell.is_live();
         let result = change(cell, &mut self.doomed, &mut account);
         self.live = self.live + usize::from(cell.is_live()) - usize::from(was_live);
+        let before = cell.sum;
+        cell.sum += account.digest;
+        let after = cell.sum;
         let has_floors = cell.counter().is_some_and(|counter| counter.has_lone_floors());
         if cell.is_empty() {
             self.cells.remove(key);
@@ -307,8 +317,9 @@ impl Replica {
         } else {
             self.floors.remove(key);
         }
-        let Account { digest, bytes_more, bytes_less, .. } = account;
-        self.settle(key, digest, bytes_more, bytes_less);
+        let Account { digest, notes, bytes_more, bytes_less, .. } = account;
+        self.settle(key, digest + notes, bytes_more, bytes_less);
+        self.index.exchange(key, before, after);
         result
     }
 
@@ -443,6 +454,21 @@ impl Replica {
         self.log.cut(position);
     }
 
+    /// Drops the oldest entries from the log until the others take at most so many bytes.
+    pub fn cut_log_to(&mut self, bytes_max: usize) {
+        self.log.cut_to(bytes_max);
+    }
+
+    /// The position up to which the log has been cut.
+    pub fn log_floor(&self) -> u64 {
+        self.log.floor()
+    }
+
+    /// Whether counters have floors that stand alone.
+    pub fn has_floors(&self) -> bool {
+        !self.floors.is_empty()
+    }
+
     /// How many entries the log has.
     pub fn log_len(&self) -> usize {
         self.log.len()
@@ -461,6 +487,17 @@ impl Replica {
     /// Bytes of memory that the committed state takes, estimated: the cells with their values. The log comes on top.
     pub fn state_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether each cell's digest, and the sketch of all of them, are what they are from scratch.
+    #[cfg(test)]
+    pub(crate) fn index_is_right(&self) -> bool {
+        let mut index = Index::default();
+        for (key, cell) in &self.cells {
+            index.exchange(key, Digest::EMPTY, cell.digest(key));
+        }
+        let sums = self.cells.iter().all(|(key, cell)| cell.sum == cell.digest(key));
+        sums && index.sketch() == self.index.sketch()
     }
 
     /// The digest of the whole state, from scratch.

@@ -103,6 +103,8 @@ pub enum Row {
     Covered,
     /// The rest will not come ([`Replica::break_promise`](crate::Replica::break_promise)).
     Broken,
+    /// There was a row here, and it is damaged.
+    Lost,
 }
 
 /// Under what whole cells come: what all of their senders cover at least.
@@ -139,6 +141,8 @@ pub struct Checkpoint {
     pub clock: Clock,
     /// Whole cells that were on their way.
     pub session: Option<Session>,
+    /// Whether cells may know more than the clock says.
+    pub unsettled: bool,
     /// Dots that were removed before they came, with their keys.
     pub doomed: Vec<(Dot, Key)>,
     /// Keys whose cells were damaged and have not been repaired.
@@ -237,6 +241,17 @@ impl Extent {
             Extent::Range { after, until } => {
                 !after.as_ref().is_some_and(|place| place.is_after(key, id))
                     && until.as_ref().is_none_or(|place| place.is_after(key, id))
+            }
+        }
+    }
+
+    /// Whether the end of a key's cell lies in it.
+    pub(crate) fn has_end_of(&self, key: &Key) -> bool {
+        let is_end = |place: &Place| place.key == *key && place.part.is_none();
+        match self {
+            Extent::Keys => true,
+            Extent::Range { until, .. } => {
+                self.has_key(key) && until.as_ref().is_none_or(|place| *key < place.key || is_end(place))
             }
         }
     }

@@ -309,6 +309,8 @@ impl Driver {
                 self.gauges.lock().expect(UNPOISONED).storage_fault = Some(why.clone());
                 self.handle(now, Input::PersistFailed { batch, why }, turn);
             }
+            Stored::Checkpointed => self.handle(now, Input::Checkpointed, turn),
+            Stored::CheckpointFailed(why) => self.handle(now, Input::CheckpointFailed { why }, turn),
             Stored::Broken(why) => turn.failed = Some(format!("the disk cannot be trusted any more: {why}")),
         }
     }
@@ -389,7 +391,8 @@ impl Driver {
                     network.close(peer);
                 }
             }
-            Output::Persist { batch, entries } => self.storage.commit(batch, entries),
+            Output::Persist { batch, first, rows } => self.storage.commit(batch, first, rows),
+            Output::Checkpoint { checkpoint, cut } => self.storage.checkpoint(checkpoint, cut),
             Output::Remember(record) => {
                 self.observer.knows(record.id(), &record.statement().name);
                 self.storage.remember((*record).clone());

@@ -77,7 +77,7 @@ impl Engine {
         }
         let is_new = !home.store_path().exists();
         let opened = storage::open(&home.store_path(), clock::wall(), rand::random())?;
-        let Opened { store, generation, entries, members, bad_rows } = opened;
+        let Opened { store, generation, state, members, bad_rows } = opened;
         let held = records::open(&home.records_path())?;
 
         let mut observer = Observer::new(keypair.id(), name.clone(), listeners);
@@ -130,7 +130,7 @@ impl Engine {
         };
 
         let node = {
-            let recovered = chinwag_node::Recovered { entries, members, records: held.records };
+            let recovered = chinwag_node::Recovered { state, members, records: held.records };
             node(config, &keypair, grant, name, generation, recovered)
         };
         let gauges = Arc::new(Mutex::new(Gauges::default()));

@@ -270,6 +270,19 @@ impl Observer {
                 .with("peer", self.name(from))
                 .with("dot", dot_text(dot))
                 .with("why", why.as_str()),
+            Gossip::CellsComing { from, cells } => {
+                Row::new(Level::Info, "state.coming").with("peer", self.name(from)).with("cells", *cells)
+            }
+            Gossip::CellsDone { from, cells, after } => Row::new(Level::Info, "state.came")
+                .with("peer", self.name(from))
+                .with("cells", *cells)
+                .with("ms", millis(after)),
+            Gossip::CellsRefused { from, why } => {
+                Row::new(Level::Warn, "state.refused").with("peer", self.name(from)).with("why", why.as_str())
+            }
+            Gossip::CheckpointFailed { cells, why } => {
+                Row::new(Level::Error, "checkpoint.failed").with("cells", *cells).with("why", why.as_str())
+            }
             Gossip::MessageRefused { from, why } => Row::new(Level::Warn, "frame.refused")
                 .with("peer", self.name(from))
                 .with("why", why.to_string()),

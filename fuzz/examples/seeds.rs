@@ -267,6 +267,7 @@ impl Scene {
                         self.frames.push_back((at, id, to, lane, bytes));
                     }
                     Output::Persist { batch, .. } => inputs.push_back(Input::Persisted { batch }),
+                    Output::Checkpoint { .. } => inputs.push_back(Input::Checkpointed),
                     Output::PersistRecords { batch, .. } => {
                         inputs.push_back(Input::RecordsPersisted { batch })
                     }

@@ -403,6 +403,10 @@ impl World {
                 let why = "no space".to_owned();
                 self.answer(Input::Persisted { batch }, Input::PersistFailed { batch, why })
             }
+            Output::Checkpoint { .. } => {
+                let why = "no space".to_owned();
+                self.answer(Input::Checkpointed, Input::CheckpointFailed { why })
+            }
             Output::PersistRecords { batch, changes } => {
                 if self.disk != Disk::Broken {
                     for (id, change) in changes {

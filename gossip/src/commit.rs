@@ -6,7 +6,7 @@ use crate::waits::Goal;
 use crate::{BatchId, Event, Gossip, Path, RequestId, Wait, WriteError};
 use chinwag_base::limits::{BATCH_OPS_MAX, CHUNK_ENTRIES_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX};
 use chinwag_base::{Moment, NodeId, ReplicaId};
-use chinwag_crdt::{Change, Dot, Entry, Op, Refusal, Staged};
+use chinwag_crdt::{Change, Dot, Entry, Op, Refusal, Row, Staged};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,10 @@ impl Gossip {
 
     /// If the disk is free, gives it all that waits, up to the size of a commit.
     pub(crate) fn stage(&mut self) {
-        while self.at_disk.is_none() && self.queue.entries() > 0 {
+        while self.at_disk.is_none() {
+            if self.stage_jobs() || self.queue.entries() == 0 {
+                return;
+            }
             let mut batch = AtDisk::new(BatchId(self.next_batch));
             self.next_batch += 1;
             self.stage_writes(&mut batch);
@@ -96,7 +99,8 @@ impl Gossip {
                 // All of it was refused or known: there is nothing for the disk to do.
                 self.finish_batch(batch);
             } else {
-                self.persist(batch.id);
+                let rows = self.replica.staged().iter().cloned().map(Row::Write).collect();
+                self.persist(batch.id, rows);
                 self.at_disk = Some(batch);
             }
         }
@@ -177,8 +181,11 @@ impl Gossip {
         if self.at_disk.as_ref().is_none_or(|batch| batch.id != id) {
             return;
         }
-        if let Some(batch) = self.at_disk.take() {
-            self.finish_batch(batch);
+        if let Some(mut batch) = self.at_disk.take() {
+            match std::mem::take(&mut batch.jobs) {
+                jobs if jobs.is_empty() => self.finish_batch(batch),
+                jobs => self.finish_jobs(jobs),
+            }
             self.stage();
         }
     }
@@ -191,6 +198,9 @@ impl Gossip {
         let Some(batch) = self.at_disk.take() else { return };
         let entries = self.replica.staged().len();
         self.replica.abort();
+        if !batch.jobs.is_empty() {
+            self.fail_jobs();
+        }
         for (write, _) in &batch.writes {
             if !batch.cancelled.contains(&write.request) {
                 self.reply(write.request, Err(WriteError::Storage(why.to_owned())));
@@ -230,6 +240,7 @@ impl Gossip {
             self.expect_summary();
             self.check_agreement(true);
         }
+        self.replica.cut_log_to(self.config.log_bytes_max);
         self.finish_exchanges();
         self.pull();
     }

@@ -1,7 +1,8 @@
 //! What a [`Gossip`](crate::Gossip) is made of: its timing, who it is, and what its disk remembers.
 
 use chinwag_base::ReplicaId;
-use chinwag_crdt::Entry;
+use chinwag_base::limits::CHUNK_BYTES_MAX;
+use chinwag_crdt::{Checkpoint, Row};
 use std::time::Duration;
 
 /// Timing. All of it may differ between members.
@@ -28,6 +29,12 @@ pub struct Config {
     pub chunk_patience: Duration,
     /// How long a peer that did not give what it claims to hold, or whose bulk lane is full, is left alone.
     pub rest: Duration,
+    /// Bytes of entries in the log beyond which the oldest go, whoever may still lack them.
+    pub log_bytes_max: usize,
+    /// Bytes of whole cells told at once. At least one part of a cell is.
+    pub slice_bytes_max: usize,
+    /// Rows after which the state is written down. More make commits cheaper and the start slower.
+    pub checkpoint_rows: u64,
 }
 
 impl Default for Config {
@@ -42,6 +49,9 @@ impl Default for Config {
             exchange_timeout: Duration::from_secs(10),
             chunk_patience: Duration::from_secs(2),
             rest: Duration::from_secs(5),
+            log_bytes_max: 32 * 1024 * 1024,
+            slice_bytes_max: CHUNK_BYTES_MAX,
+            checkpoint_rows: 4_096,
         }
     }
 }
@@ -56,6 +66,8 @@ pub struct Identity {
 /// What the disk remembers of earlier process lives.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recovered {
-    /// Every durable log row, in log order.
-    pub entries: Vec<Entry>,
+    /// The state as it was last written down, whole.
+    pub checkpoint: Checkpoint,
+    /// Every row of the log that is still there, by position, ascending; damaged ones are [`Row::Lost`].
+    pub rows: Vec<(u64, Row)>,
 }

@@ -85,6 +85,36 @@ pub enum Event {
         /// Why, for people.
         why: String,
     },
+    /// Whole cells are coming, because what we lack is in nobody's log any more. Once a second.
+    CellsComing {
+        /// Who tells them.
+        from: NodeId,
+        /// How many have come.
+        cells: usize,
+    },
+    /// All of the state has been compared, whole cell by whole cell.
+    CellsDone {
+        /// Who told the last of them.
+        from: NodeId,
+        /// How many came.
+        cells: usize,
+        /// How long it took.
+        after: Duration,
+    },
+    /// Whole cells, or what they would be under, were not taken.
+    CellsRefused {
+        /// Who sent them.
+        from: NodeId,
+        /// Why, for people.
+        why: String,
+    },
+    /// The disk did not take the state. It will be offered again.
+    CheckpointFailed {
+        /// Cells that had changed.
+        cells: usize,
+        /// Why, for people.
+        why: String,
+    },
     /// A message that no peer of good faith sends was refused.
     MessageRefused {
         /// Who sent it.
@@ -141,6 +171,8 @@ pub enum Abandoned {
     LaneFull,
     /// The peer did not give what it says it holds.
     Barren,
+    /// Our own disk did not take what came.
+    Disk,
 }
 
 /// What was wrong with a message.

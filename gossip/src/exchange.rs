@@ -78,7 +78,7 @@ impl Gossip {
             // Perhaps it is we who slept: begin again at once.
             Abandoned::Timeout => state.look(now),
             Abandoned::LaneFull | Abandoned::Barren => state.rest_until = Some(rest_until),
-            Abandoned::PeerDown => {}
+            Abandoned::PeerDown | Abandoned::Disk => {}
         }
         if is_news {
             self.event(Event::ExchangeAbandoned { peer, why });
@@ -117,7 +117,8 @@ impl Gossip {
         let sent = peer.served - exchange.served_before;
         let is_worth_it = equal || exchange.received > 0;
         peer.fruitless = if is_worth_it { 0 } else { peer.fruitless.saturating_add(1) };
-        let (received, after) = (exchange.received, now.since(exchange.began));
+        let (received, after, began) = (exchange.received, now.since(exchange.began), exchange.began);
+        self.settle_with(id, began);
         self.event(Event::ExchangeDone { peer: id, equal, sent, received, after });
     }
 }
@@ -129,13 +130,14 @@ impl Gossip {
         let (clock, state) = (self.replica.clock_digest(), self.replica.digest());
         if theirs.clock == clock && theirs.state == state {
             self.note_equal(from);
-            self.send(from, Message::Same { exchange: theirs.number });
+            let unsettled = self.is_unsettled();
+            self.send(from, Message::Same { exchange: theirs.number, unsettled });
         } else {
             self.report(from, true);
         }
     }
 
-    pub(crate) fn on_same(&mut self, from: NodeId, number: u32) {
+    pub(crate) fn on_same(&mut self, from: NodeId, number: u32, unsettled: bool) {
         let (commits, state) = (self.commits, self.replica.digest());
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let Some(exchange) = peer.exchange.as_ref().filter(|exchange| exchange.number == number) else {
@@ -147,8 +149,11 @@ impl Gossip {
         peer.told = Some(exchange.told);
         if exchange.told.commit == commits {
             let newest = peer.summary.map_or(0, |summary| summary.number);
-            peer.summary = Some(Summary { number: newest, clock: exchange.told.digest, state });
+            peer.summary = Some(Summary { number: newest, clock: exchange.told.digest, state, unsettled });
             peer.look_at = None;
+        }
+        if let Some(summary) = &mut peer.summary {
+            summary.unsettled = unsettled;
         }
         self.on_known(from);
         self.finish_exchange(from, true);

@@ -1,6 +1,7 @@
 //! The core: what happens goes in through `handle`, what is to be done comes out of `poll_output`.
 
 use crate::agreement::{Agreement, History, Look, Turn};
+use crate::cells::Fetch;
 use crate::held::Held;
 use crate::peer::Peer;
 use crate::peers::{Peers, is_same};
@@ -10,8 +11,8 @@ use crate::{
     BatchId, Config, Event, Identity, Input, Member, Message, Output, PeerView, Recovered, Refusal, Spans,
     Summary, WriteError, Written,
 };
-use chinwag_base::{Digest, Lane, Moment, NodeId, ReplicaId, WallTime};
-use chinwag_crdt::{Dot, Replica};
+use chinwag_base::{Digest, Key, Lane, Moment, NodeId, ReplicaId, WallTime};
+use chinwag_crdt::{Checkpoint, Dot, Replica, Row};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,6 +33,21 @@ pub struct Gossip {
     /// After a failed commit: when entries are asked for again.
     pub(crate) pull_again_at: Option<Moment>,
     pub(crate) waits: Waits,
+
+    /// What we have asked of whom, of whole cells.
+    pub(crate) fetch: Option<Fetch>,
+    /// What a session brought and the disk has not been given yet.
+    pub(crate) jobs: VecDeque<(NodeId, Row)>,
+    /// Who told cells of ours, and when the last of them: what they knew by then our clock may not cover yet.
+    pub(crate) tellers: BTreeMap<NodeId, Moment>,
+    /// Whether the session that is open began in an earlier process life.
+    pub(crate) session_is_old: bool,
+    /// Since when a session waits for somebody who can go on with it.
+    pub(crate) session_waits: Option<Moment>,
+    /// The position of the newest checkpoint that was given out.
+    pub(crate) checkpointed: u64,
+    /// The cells of the checkpoint that is at the disk.
+    pub(crate) checkpoint_keys: Option<Vec<Key>>,
 
     /// Commits so far: the position in our own log that `told` and `changed` speak of.
     pub(crate) commits: u64,
@@ -78,9 +94,13 @@ impl Gossip {
     /// A replica with what its disk remembers. The generation in `me` must be new.
     pub fn new(config: Config, me: Identity, recovered: Recovered, seed: u64, now: Moment) -> Self {
         let mut replica = Replica::new(me.replica);
-        for entry in recovered.entries {
-            replica.recover(entry);
+        let checkpointed = recovered.checkpoint.position;
+        replica.recover_checkpoint(recovered.checkpoint);
+        for (position, row) in recovered.rows {
+            replica.replay(position, row);
         }
+        replica.cut_log_to(config.log_bytes_max);
+        let session_is_old = replica.session().is_some();
         let mut history = History::default();
         history.push(replica.clock_digest());
         let mut gossip = Gossip {
@@ -94,6 +114,13 @@ impl Gossip {
             next_batch: 1,
             pull_again_at: None,
             waits: Waits::default(),
+            fetch: None,
+            jobs: VecDeque::new(),
+            tellers: BTreeMap::new(),
+            session_is_old,
+            session_waits: None,
+            checkpointed,
+            checkpoint_keys: None,
             commits: 1,
             changed: BTreeMap::new(),
             history,
@@ -133,8 +160,11 @@ impl Gossip {
             Input::Cancel { request } => self.on_cancel(request),
             Input::Persisted { batch } => self.on_persisted(batch),
             Input::PersistFailed { batch, why } => self.on_persist_failed(batch, &why),
+            Input::Checkpointed => self.on_checkpointed(None),
+            Input::CheckpointFailed { why } => self.on_checkpointed(Some(why)),
             Input::SendRefused { to, lane } => self.on_send_refused(to, lane),
         }
+        self.look_at_checkpoint();
         self.refresh_peers();
     }
 
@@ -150,6 +180,7 @@ impl Gossip {
         consider(self.summary_due);
         consider(self.pull_again_at);
         consider(self.waits.next_deadline());
+        consider(self.fetch_deadline());
         consider(self.peers.next_deadline());
         consider(self.peers.next_look().map(|(at, _)| at.max(self.out_of_turn_from)));
         Some(deadline)
@@ -221,9 +252,13 @@ impl Gossip {
         self.outputs.push_back(Output::Reply { request, reply });
     }
 
-    pub(crate) fn persist(&mut self, batch: BatchId) {
-        let entries = self.replica.staged().to_vec();
-        self.outputs.push_back(Output::Persist { batch, entries });
+    pub(crate) fn persist(&mut self, batch: BatchId, rows: Vec<Row>) {
+        let first = self.replica.position() + 1;
+        self.outputs.push_back(Output::Persist { batch, first, rows });
+    }
+
+    pub(crate) fn checkpoint_out(&mut self, checkpoint: Checkpoint, cut: u64) {
+        self.outputs.push_back(Output::Checkpoint { checkpoint: Box::new(checkpoint), cut });
     }
 
     pub(crate) fn refuse(&mut self, from: NodeId, why: Refusal) {
@@ -243,7 +278,13 @@ impl Gossip {
             number: self.summary_number,
             clock: self.replica.clock_digest(),
             state: self.replica.digest(),
+            unsettled: self.is_unsettled(),
         }
+    }
+
+    /// Whether our state may differ from another one under the same clock.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.replica.is_unsettled() || !self.replica.is_whole()
     }
 
     pub(crate) fn is_in_step(&self, peer: &Peer) -> bool {
@@ -347,6 +388,9 @@ impl Gossip {
     fn on_peer_down(&mut self, peer: NodeId) {
         let Some(gone) = self.peers.remove(&peer) else { return };
         self.spent.clear();
+        if self.fetch_from() == Some(peer) {
+            self.drop_fetch(crate::Abandoned::PeerDown);
+        }
         if gone.exchange.is_some() || !gone.chunks.is_empty() {
             let why = crate::Abandoned::PeerDown;
             self.event(Event::ExchangeAbandoned { peer, why });
@@ -358,6 +402,9 @@ impl Gossip {
     fn on_send_refused(&mut self, to: NodeId, lane: Lane) {
         if lane == Lane::Bulk {
             self.abandon(to, crate::Abandoned::LaneFull);
+            if self.fetch_from() == Some(to) {
+                self.drop_fetch(crate::Abandoned::LaneFull);
+            }
         }
     }
 
@@ -371,11 +418,16 @@ impl Gossip {
             Message::Ack { clock } => self.on_ack(from, &clock),
             Message::Summary { summary, ask } => self.on_summary(from, summary, ask),
             Message::Compare { summary } => self.on_compare(from, summary),
-            Message::Same { exchange } => self.on_same(from, exchange),
+            Message::Same { exchange, unsettled } => self.on_same(from, exchange, unsettled),
             Message::Report(report) => self.on_report(from, report),
             Message::Tell => self.on_tell(from),
             Message::Want { chunk, spans } => self.on_want(from, chunk, &spans),
-            Message::Chunk { chunk, entries } => self.on_chunk(from, chunk, entries),
+            Message::Chunk { chunk, entries, cut } => self.on_chunk(from, chunk, entries, cut),
+            Message::Open { number, symbols } => self.on_open(from, number, symbols),
+            Message::Promise { number, promise, symbols } => self.on_promise(from, number, promise, symbols),
+            Message::Cells { number, ids, keys } => self.on_cells(from, number, &ids, keys),
+            Message::More { number, after } => self.on_more(from, number, after.as_ref()),
+            Message::Slice { number, slice, left, stale } => self.on_slice(from, number, slice, left, stale),
         }
     }
 
@@ -386,12 +438,14 @@ impl Gossip {
         }
         self.expire_exchanges();
         self.expire_chunks();
+        self.expire_fetch();
         if self.summary_due.is_some_and(|at| at <= now) {
             self.tell_summary();
         }
         if self.round_at <= now {
             self.round_at = self.next_round();
             self.round();
+            self.cut_log();
         }
         self.look_out_of_turn();
         self.pull_again_at = self.pull_again_at.filter(|at| *at > now);

@@ -2,8 +2,7 @@
 
 use crate::{Event, Message};
 use chinwag_base::{Lane, Moment, NodeId, WallTime};
-use chinwag_crdt::{Dot, Entry, Op, OpError};
-use std::sync::Arc;
+use chinwag_crdt::{Checkpoint, Dot, Op, OpError, Row};
 use std::time::Duration;
 
 /// A client's request, named by whoever passes it in; unique while it is open.
@@ -80,6 +79,13 @@ pub enum Input {
         /// Why, for people.
         why: String,
     },
+    /// A checkpoint is durable.
+    Checkpointed,
+    /// A checkpoint is known *not* to be durable.
+    CheckpointFailed {
+        /// Why, for people.
+        why: String,
+    },
     /// A message could not be queued for a peer. Only bulk frames matter: gossip frames may be dropped silently.
     SendRefused {
         /// The peer.
@@ -131,8 +137,18 @@ pub enum Output {
     Persist {
         /// The batch.
         batch: BatchId,
+        /// The position in the log of the first of its rows.
+        first: u64,
         /// Its rows.
-        entries: Vec<Arc<Entry>>,
+        rows: Vec<Row>,
+    },
+    /// Write this state down, all or nothing, after every batch given before; then answer `Checkpointed` or
+    /// `CheckpointFailed`. The next one is given only after that answer.
+    Checkpoint {
+        /// What of the state has changed since the last one.
+        checkpoint: Box<Checkpoint>,
+        /// Rows of the log up to this position that are in the checkpoint are needed no more.
+        cut: u64,
     },
     /// Answer a client. Each request that was not cancelled gets exactly one answer.
     Reply {

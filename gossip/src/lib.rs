@@ -28,7 +28,7 @@
 //! - **The ladder.** In every round, at first contact, and when a push leaves a gap, two replicas meet, and climb
 //!   only as far as they need to. *Rung 1*: are both digests equal? That costs 40 bytes and ends most exchanges.
 //!   *Rung 2*: each tells what changed in its clock since it last told this peer, each fetches from the other's log
-//!   exactly the entries that it lacks. (Rungs 3 and 4, for logs that have been cut, will reconcile whole cells.)
+//!   exactly the entries that it lacks. *Rung 4*: who lacks what is in nobody's log any more takes whole cells (`cells`).
 //!
 //! The clock is the duplicate filter: an entry that it covers is a duplicate, so that nothing else needs to be
 //! remembered of what has been seen. (Scuttlebutt reconciliation, van Renesse et al., LADIS 2008, has the same shape
@@ -41,6 +41,12 @@
 //! chunk when the last one is durable. That is the flow control; it leaves nothing to remember at the other side, it
 //! lets one node that has missed much fetch from several peers without getting anything twice, and it makes any
 //! entry that was not asked for recognisable.
+//!
+//! # How long the log is
+//!
+//! What every member is known to hold durably is dropped from the log, a lone node's at once; and what is beyond a limit in
+//! any case. So an absent member does not make it grow without end: it takes whole cells when it is back. On the disk
+//! the state is written down now and then ([`Output::Checkpoint`]), and the rows before that go ([`MemoryStore`]).
 //!
 //! # What is believed of a peer
 //!
@@ -55,6 +61,7 @@
 //! could still write in the name of another one.
 
 mod agreement;
+mod cells;
 mod commit;
 mod config;
 mod event;
@@ -70,6 +77,7 @@ mod pull;
 mod queue;
 mod spans;
 mod spread;
+mod store;
 mod waits;
 
 pub use config::{Config, Identity, Recovered};
@@ -79,6 +87,7 @@ pub use io::{BatchId, Input, Member, Output, RequestId, Wait, WriteError, Writte
 pub use message::{Message, Report, Summary};
 pub use peer::PeerView;
 pub use spans::Spans;
+pub use store::MemoryStore;
 
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,10 @@
 
 use crate::Spans;
 use chinwag_base::limits::{CHUNK_BYTES_MAX, CHUNK_ENTRIES_MAX, CLOCK_PART_BYTES_MAX};
-use chinwag_base::{Digest, Lane, ReplicaId};
-use chinwag_crdt::{Clock, Entry};
+use chinwag_base::{Digest, Key, Lane, ReplicaId};
+use chinwag_crdt::{CellId, Clock, Entry, Place, Promise, Slice, Symbol};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a replica holds durably, in 32 bytes: the first rung of the ladder.
@@ -16,6 +17,9 @@ pub struct Summary {
     pub clock: Digest,
     /// The digest of the live state.
     pub state: Digest,
+    /// Whether the state may know more than the clock says, because whole cells came: then it may differ from another one
+    /// under the same clock.
+    pub unsettled: bool,
 }
 
 impl Summary {
@@ -54,6 +58,8 @@ pub enum Message {
     Same {
         /// The number of the summary that opened it.
         exchange: u32,
+        /// As in a [`Summary`].
+        unsettled: bool,
     },
     /// Bulk, rung 2: the sender's clock, or what changed in it.
     Report(Report),
@@ -72,6 +78,53 @@ pub enum Message {
         chunk: u32,
         /// The entries.
         entries: Vec<Arc<Entry>>,
+        /// Whether some of those asked for have been cut from the log, so that they come as whole cells only.
+        cut: bool,
+    },
+    /// Bulk, rungs 3 and 4: tell me what whole cells of yours would be under.
+    Open {
+        /// Names the question.
+        number: u32,
+        /// How many symbols of the sketch of your cells I would like as well; none if all cells are to be told.
+        symbols: u32,
+    },
+    /// Bulk, rungs 3 and 4: the answer to an `Open`; or to any question of a session, that the sender has no whole cells to
+    /// tell, because some of its own are damaged or because the promise would not fit.
+    Promise {
+        /// The question that it answers.
+        number: u32,
+        /// What its cells are under.
+        promise: Option<Promise>,
+        /// Its sketch, as of the same moment.
+        symbols: Vec<Symbol>,
+    },
+    /// Bulk, rung 3: tell me these cells, whole.
+    Cells {
+        /// Names the question.
+        number: u32,
+        /// Cells of yours, by their ids.
+        ids: BTreeSet<CellId>,
+        /// Keys of mine: what you have under them, even if it is nothing.
+        keys: BTreeSet<Key>,
+    },
+    /// Bulk, rung 4: tell me whole cells.
+    More {
+        /// Names the question.
+        number: u32,
+        /// After which place; without one, from the beginning.
+        after: Option<Place>,
+    },
+    /// Bulk, rungs 3 and 4: the answer to a `More` or to `Cells`; as much as fits a chunk.
+    Slice {
+        /// The question that it answers.
+        number: u32,
+        /// The cells.
+        slice: Slice,
+        /// Keys that were asked for and for which there was no room. If no cell fitted, the first of them is larger than a
+        /// frame, and all cells must be told.
+        left: BTreeSet<Key>,
+        /// Whether the sender knows nothing of some ids. Then all cells must be told.
+        stale: bool,
     },
 }
 
@@ -100,7 +153,12 @@ impl Message {
             | Message::Report(_)
             | Message::Tell
             | Message::Want { .. }
-            | Message::Chunk { .. } => Lane::Bulk,
+            | Message::Chunk { .. }
+            | Message::Open { .. }
+            | Message::Promise { .. }
+            | Message::Cells { .. }
+            | Message::More { .. }
+            | Message::Slice { .. } => Lane::Bulk,
         }
     }
 
@@ -116,6 +174,11 @@ impl Message {
             Message::Tell => "tell",
             Message::Want { .. } => "want",
             Message::Chunk { .. } => "chunk",
+            Message::Open { .. } => "open",
+            Message::Promise { .. } => "promise",
+            Message::Cells { .. } => "cells",
+            Message::More { .. } => "more",
+            Message::Slice { .. } => "slice",
         }
     }
 }

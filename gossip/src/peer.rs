@@ -44,6 +44,14 @@ pub(crate) struct Peer {
     pub(crate) behind_told: bool,
     /// Entries that it was given, in all.
     pub(crate) served: usize,
+    /// Whether what it holds and we lack has been cut from its log.
+    pub(crate) log_is_cut: bool,
+    /// Whether it covers exactly what we cover, and holds something else.
+    pub(crate) differs: bool,
+    /// Since when it covers exactly what we cover and holds something else, because one of us is unsettled.
+    pub(crate) differs_since: Option<Moment>,
+    /// The position in our own log up to which it is known to cover everything.
+    pub(crate) covers_to: u64,
     /// The state of ours at which it was reported to be corrupt.
     pub(crate) corrupt_at: Option<Digest>,
 }

@@ -15,16 +15,22 @@ use std::sync::Arc;
 
 /// The side that lacks entries.
 impl Gossip {
-    /// Asks for what is lacking, as far as the credits go.
+    /// Asks for what is lacking, as far as the credits go; and for whole cells where no log has it.
     pub(crate) fn pull(&mut self) {
-        if self.pull_again_at.is_some() {
-            return;
+        if self.pull_again_at.is_none() {
+            self.pull_entries();
+            self.look_for_cells();
         }
+    }
+
+    fn pull_entries(&mut self) {
         if self.refused.expire(self.now) | self.early.expire(self.now) {
             self.spent.clear();
         }
         self.refresh_peers();
-        let mut ahead: Vec<NodeId> = self.peers.ahead().filter(|peer| !self.spent.contains(peer)).collect();
+        let has_log = |id: &NodeId| self.peers.get(id).is_some_and(|peer| !peer.log_is_cut);
+        let worth_asking = |id: &NodeId| !self.spent.contains(id) && has_log(id);
+        let mut ahead: Vec<NodeId> = self.peers.ahead().filter(worth_asking).collect();
         if ahead.is_empty() {
             return;
         }
@@ -99,7 +105,7 @@ impl Gossip {
         lacks
     }
 
-    pub(crate) fn on_chunk(&mut self, from: NodeId, number: u32, entries: Vec<Arc<Entry>>) {
+    pub(crate) fn on_chunk(&mut self, from: NodeId, number: u32, entries: Vec<Arc<Entry>>, cut: bool) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let asked = match peer.chunks.get(&number) {
@@ -123,7 +129,7 @@ impl Gossip {
                 self.refuse(from, Refusal::Unsolicited);
                 break;
             }
-            if self.replica.clock().covers(dot) {
+            if self.replica.clock().covers(dot) || self.is_promised(dot) {
                 continue;
             }
             if self.is_reader(dot.replica.node) {
@@ -141,6 +147,9 @@ impl Gossip {
         if given != asked || dropped > 0 {
             self.spent.clear();
         }
+        if given.is_empty() && cut {
+            return self.note_cut(from, number);
+        }
         if given.is_empty() {
             return self.give_up_on(from);
         }
@@ -150,6 +159,15 @@ impl Gossip {
         self.stage();
         self.close_chunks();
         self.finish_exchanges();
+        self.pull();
+    }
+
+    /// A peer's log has none of what was asked for any more.
+    fn note_cut(&mut self, from: NodeId, number: u32) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.chunks.remove(&number);
+            peer.log_is_cut = true;
+        }
         self.pull();
     }
 
@@ -194,7 +212,14 @@ impl Gossip {
     fn lacking(&self, theirs: &Clock, besides: &[&Spans], max: usize) -> Spans {
         let mut spans = Spans::default();
         let mut room = max;
-        for (replica, range) in theirs.minus(self.replica.clock()) {
+        // What comes with whole cells is not asked for.
+        let with_promised = self.replica.session().map(|session| {
+            let mut clock = self.replica.clock().clone();
+            clock.merge(&session.clock);
+            clock
+        });
+        let ours = with_promised.as_ref().unwrap_or(self.replica.clock());
+        for (replica, range) in theirs.minus(ours) {
             if self.is_reader(replica.node) || !self.replica.has_room_for(Dot::new(replica, *range.start())) {
                 continue;
             }
@@ -224,13 +249,15 @@ impl Gossip {
         if spans.dots().is_none_or(|dots| dots > CHUNK_ENTRIES_MAX as u64) {
             return self.refuse(from, Refusal::MalformedWant);
         }
-        let dots = spans.iter().flat_map(|(r, a, b)| (a..=b).map(move |c| Dot::new(r, c)));
-        let entries = dots.filter_map(|dot| self.replica.entry(dot).cloned());
+        let dots = || spans.iter().flat_map(|(r, a, b)| (a..=b).map(move |c| Dot::new(r, c)));
+        let is_cut = |dot| self.replica.clock().covers(dot) && self.replica.entry(dot).is_none();
+        let cut = dots().any(is_cut);
+        let entries = dots().filter_map(|dot| self.replica.entry(dot).cloned());
         // What does not fit the first frame is asked for again.
         let entries = frames(entries, Lane::Bulk).into_iter().next().unwrap_or_default();
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.served += entries.len();
         }
-        self.send(from, Message::Chunk { chunk, entries });
+        self.send(from, Message::Chunk { chunk, entries, cut });
     }
 }

@@ -6,7 +6,7 @@
 use crate::{BatchId, Path, RequestId, Wait};
 use chinwag_base::limits::{STAGED_BYTES_MAX, STAGED_ENTRIES_MAX};
 use chinwag_base::{Moment, NodeId};
-use chinwag_crdt::{Dot, Entry, Op};
+use chinwag_crdt::{Dot, Entry, Op, Row};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -145,11 +145,19 @@ pub(crate) struct AtDisk {
     pub(crate) cancelled: BTreeSet<RequestId>,
     /// How each received entry came.
     pub(crate) paths: BTreeMap<Dot, Path>,
+    /// What a session brought, and from whom. Then there is nothing else in the batch.
+    pub(crate) jobs: Vec<(NodeId, Row)>,
 }
 
 impl AtDisk {
     pub(crate) fn new(id: BatchId) -> Self {
-        AtDisk { id, writes: Vec::new(), cancelled: BTreeSet::new(), paths: BTreeMap::new() }
+        AtDisk {
+            id,
+            writes: Vec::new(),
+            cancelled: BTreeSet::new(),
+            paths: BTreeMap::new(),
+            jobs: Vec::new(),
+        }
     }
 
     /// Who else wants to know that these entries are durable here.

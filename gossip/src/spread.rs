@@ -45,6 +45,8 @@ impl Gossip {
             }
             if self.replica.clock().covers(dot) {
                 durable.insert(dot.replica);
+            } else if self.is_promised(dot) {
+                continue;
             } else if self.is_reader(from) {
                 self.refuse_reader(from, dot);
                 break;
@@ -140,7 +142,8 @@ impl Gossip {
     /// Notes what a peer says that it holds.
     pub(crate) fn note_summary(&mut self, from: NodeId, theirs: Summary) {
         let (clock, state) = (self.replica.clock_digest(), self.replica.digest());
-        let (now, patience) = (self.now, self.config.difference_patience);
+        let (now, patience, rest) = (self.now, self.config.difference_patience, self.config.rest);
+        let is_unsettled = self.is_unsettled();
         let is_behind = self.history.contains(theirs.clock);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if peer.summary.is_some_and(|newest| newest.number >= theirs.number) {
@@ -160,7 +163,14 @@ impl Gossip {
         peer.look_at = None;
         peer.behind_told = false;
         let mut corrupt = false;
-        if theirs.state != state && peer.corrupt_at != Some(state) {
+        if theirs.state == state {
+            peer.differs_since = None;
+        } else if is_unsettled || theirs.unsettled {
+            // One of us knows more than his clock says. That passes by itself, unless he who told it is gone.
+            peer.differs |= *peer.differs_since.get_or_insert(now) + rest <= now;
+        } else if peer.corrupt_at != Some(state) {
+            // Nobody can say which of us is right, and joining cells would take away on both sides what one has lost. So it
+            // is told, and left to people.
             peer.corrupt_at = Some(state);
             corrupt = true;
         }
@@ -171,6 +181,9 @@ impl Gossip {
         }
         if corrupt {
             self.event(Event::Corrupt { peer: from, ours: state, theirs: theirs.state });
+        }
+        if theirs.state == state {
+            self.settle_as(theirs);
         }
         self.check_agreement(false);
     }

@@ -2,7 +2,7 @@
 
 use crate::event::Event;
 use chinwag_base::{Address, Lane, Moment, NodeId, Tags, WallTime};
-use chinwag_crdt::{Dot, Entry, Op};
+use chinwag_crdt::{Checkpoint, Dot, Op, Row};
 use chinwag_gossip::{BatchId, RequestId, Wait, WriteError, Written};
 use chinwag_membership::{DialFailure, Lost, Record};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ pub struct Config {
 /// What the disk remembers of earlier process lives.
 #[derive(Debug, Clone, Default)]
 pub struct Recovered {
-    /// The log, in its order.
-    pub entries: Vec<Entry>,
+    /// The replicated state: a checkpoint, and the log after it.
+    pub state: chinwag_gossip::Recovered,
     /// The address book.
     pub members: Vec<Record>,
     /// The index of records.
@@ -134,6 +134,13 @@ pub enum Input {
         /// Why, for people.
         why: String,
     },
+    /// A checkpoint is durable.
+    Checkpointed,
+    /// A checkpoint is known not to be durable.
+    CheckpointFailed {
+        /// Why, for people.
+        why: String,
+    },
     /// A client asks something of the DHT. Answered by [`Output::Told`].
     Ask {
         /// Names the answer.
@@ -199,12 +206,22 @@ pub enum Output {
         /// Whom.
         peer: NodeId,
     },
-    /// Make these log entries durable, all or nothing, then answer `Persisted` or `PersistFailed`.
+    /// Make these rows of the log durable, all or nothing, then answer `Persisted` or `PersistFailed`.
     Persist {
         /// The batch.
         batch: BatchId,
-        /// Its entries.
-        entries: Vec<Arc<Entry>>,
+        /// The position in the log of the first of its rows.
+        first: u64,
+        /// Its rows.
+        rows: Vec<Row>,
+    },
+    /// Write this state down, all or nothing, after every batch given before; then answer `Checkpointed` or
+    /// `CheckpointFailed`.
+    Checkpoint {
+        /// What of the state has changed since the last one.
+        checkpoint: Box<Checkpoint>,
+        /// Rows of the log up to this position that are in the checkpoint are needed no more.
+        cut: u64,
     },
     /// Make these changes of records durable, all or nothing, then answer `RecordsPersisted` or `RecordsPersistFailed`.
     PersistRecords {

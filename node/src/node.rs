@@ -48,13 +48,12 @@ impl Node {
         // As long as silence alone takes to decide anything.
         let hope_until = (!recovered.members.is_empty()).then(|| now + config.membership.silence_min);
         let members = chinwag_membership::Recovered { members: recovered.members };
-        let entries = chinwag_gossip::Recovered { entries: recovered.entries };
         let mut node = Node {
             membership: Membership::new(config.membership, me, members, seed, now),
             gossip: Gossip::new(
                 config.gossip,
                 chinwag_gossip::Identity { replica },
-                entries,
+                recovered.state,
                 // Two cores with one seed would draw the same jitter.
                 seed ^ 0x9e37_79b9_7f4a_7c15,
                 now,
@@ -155,6 +154,10 @@ impl Node {
                 self.dht.handle(now, chinwag_dht::Input::Cancel { request });
             }
             Input::AcceptRecord(record) => self.dht.handle(now, chinwag_dht::Input::Accept(record)),
+            Input::Checkpointed => self.gossip.handle(now, chinwag_gossip::Input::Checkpointed),
+            Input::CheckpointFailed { why } => {
+                self.gossip.handle(now, chinwag_gossip::Input::CheckpointFailed { why });
+            }
             Input::RecordsPersisted { batch } => {
                 self.dht.handle(now, chinwag_dht::Input::Persisted { batch });
             }
@@ -319,10 +322,12 @@ impl Node {
         use chinwag_gossip::Output as From;
         let output = match output {
             From::Send { to, lane, message } => self.tell(to, lane, message),
-            From::Persist { batch, entries } => Output::Persist { batch, entries },
+            From::Persist { batch, first, rows } => Output::Persist { batch, first, rows },
+            From::Checkpoint { checkpoint, cut } => Output::Checkpoint { checkpoint, cut },
             From::Reply { request, reply } => Output::Answer { request, answer: Answer::Written(reply) },
             From::Event(event) => {
-                news.state_changed |= matches!(event, chinwag_gossip::Event::Applied { .. });
+                use chinwag_gossip::Event::{Applied, CellsDone};
+                news.state_changed |= matches!(event, Applied { .. } | CellsDone { .. });
                 Output::Event(event.into())
             }
         };

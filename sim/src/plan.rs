@@ -30,6 +30,9 @@ pub struct Plan {
     /// The disks.
     #[serde(default)]
     pub disk: DiskPlan,
+    /// How much of the state's history is kept.
+    #[serde(default)]
+    pub state: StatePlan,
     /// Hosts that claim to speak a newer protocol as well.
     #[serde(default)]
     pub newer: Vec<Host>,
@@ -98,6 +101,29 @@ pub struct DiskPlan {
 impl Default for DiskPlan {
     fn default() -> Self {
         DiskPlan { fsync_us: (300, 3_000) }
+    }
+}
+
+/// How much of the state's history each host keeps. With little of it, whoever was away takes whole cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StatePlan {
+    /// Bytes of entries in the log, at most.
+    pub log_bytes: usize,
+    /// Bytes of whole cells in a slice.
+    pub slice_bytes: usize,
+    /// Rows of the log between two checkpoints.
+    pub checkpoint_rows: u64,
+}
+
+impl Default for StatePlan {
+    fn default() -> Self {
+        let config = chinwag_gossip::Config::default();
+        StatePlan {
+            log_bytes: config.log_bytes_max,
+            slice_bytes: config.slice_bytes_max,
+            checkpoint_rows: config.checkpoint_rows,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::checkers::{Checkers, Patience, Violation};
 use crate::figures::{Figures, Recorder};
 use crate::observation::Observation;
-use crate::plan::{Action, Plan, Transport};
+use crate::plan::{Action, Plan, StatePlan, Transport};
 use crate::world::{Tally, Tracer, Traffic, World};
 use chinwag_membership::Profile;
 use std::time::Duration;
@@ -145,12 +145,22 @@ pub fn patience(plan: &Plan) -> Patience {
         let bytes = 600 * plan.steps.len() as u64 * u64::from(plan.hosts);
         Duration::from_millis(bytes * 1_000 / rate)
     });
+    // Where logs are cut, somebody takes whole cells, slice by slice, from one who may have to take them first. Each slice is a
+    // round trip and a commit; and whoever was asked in vain is left alone for a while.
+    let cells = if plan.state.log_bytes < StatePlan::default().log_bytes {
+        let bytes = 200 * plan.steps.len();
+        let slices = 2 + (bytes / plan.state.slice_bytes.max(1)).min(plan.steps.len()) as u32;
+        let rest = chinwag_gossip::Config::default().rest;
+        2 * slices * (round_trip + 2 * Duration::from_micros(plan.disk.fsync_us.1)) + 2 * retries + rest
+    } else {
+        Duration::ZERO
+    };
     const ROUND: Duration = Duration::from_millis(1_200);
     Patience {
         crash_known: Duration::from_secs(if stalls { 160 } else { 45 * slow }),
         // A stream that a cut has stalled is retried up to a minute later.
         meshed: Duration::from_secs(if cuts { 140 } else { 75 }),
-        converged: 3 * ROUND + 3 * retries + 8 * Duration::from_micros(plan.disk.fsync_us.1) + data,
+        converged: 3 * ROUND + 3 * retries + 8 * Duration::from_micros(plan.disk.fsync_us.1) + data + cells,
         aftermath: Duration::from_secs(45 * slow),
     }
 }

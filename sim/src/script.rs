@@ -186,6 +186,7 @@ impl Stage {
             calm_ms: 0,
             network: NetworkPlan { latency_us: (9_000, 11_000), ..NetworkPlan::default() },
             disk: crate::plan::DiskPlan { fsync_us: (1_000, 2_000) },
+            state: crate::plan::StatePlan::default(),
             newer: Vec::new(),
             gone: Vec::new(),
             steps: Vec::new(),

@@ -5,7 +5,7 @@
 //! kinds it has, how large its overlay is, and what its network and its clients are like.
 
 use crate::observation::{Damage, Host};
-use crate::plan::{Action, DiskPlan, NetworkPlan, Plan, Step, Transport, WaitFor, Wish};
+use crate::plan::{Action, DiskPlan, NetworkPlan, Plan, StatePlan, Step, Transport, WaitFor, Wish};
 use chinwag_membership::Profile;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
@@ -96,6 +96,7 @@ pub fn draw(seed: u64, wishes: &Wishes) -> Plan {
         calm_ms: 4_000,
         network,
         disk: DiskPlan { fsync_us: if rng.random_bool(0.8) { (300, 3_000) } else { (5_000, 40_000) } },
+        state: draw_state(seed),
         newer: if rng.random_bool(0.2) { (0..hosts).step_by(2).map(Host).collect() } else { Vec::new() },
         gone: Vec::new(),
         steps: Vec::new(),
@@ -118,6 +119,21 @@ pub fn draw(seed: u64, wishes: &Wishes) -> Plan {
     }
     plan.steps.sort_by_key(|step| step.at_ms);
     plan
+}
+
+/// Two in three keep so little history that logs are cut and whole cells travel. (A stream of its own, so that this draws
+/// nothing from under what else is drawn.)
+fn draw_state(seed: u64) -> StatePlan {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(2);
+    if rng.random_bool(0.33) {
+        return StatePlan::default();
+    }
+    StatePlan {
+        log_bytes: [500, 2_000, 10_000][rng.random_range(0..3)],
+        slice_bytes: [300, 2_000, 64 * 1024][rng.random_range(0..3)],
+        checkpoint_rows: [1, 10, 100][rng.random_range(0..3)],
+    }
 }
 
 /// When faults and clients begin, in milliseconds.

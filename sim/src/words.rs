@@ -162,6 +162,10 @@ pub(crate) fn of_event(world: &World, host: Host, event: &Event) -> Option<Strin
             G::ExchangeAbandoned { peer, why } => {
                 format!("gives up an exchange with {} ({why:?})", name(world, peer)).to_lowercase()
             }
+            G::CellsComing { .. } => return None,
+            G::CellsDone { from, cells, .. } => {
+                format!("has compared all of the state with {}: {cells} whole cells came", name(world, from))
+            }
             G::Converged { members, .. } => format!("knows that {members} members agree"),
             G::Diverged { .. } => "knows that members differ".to_owned(),
             G::Behind { peer, ops } => format!("sees {} behind by {ops}", name(world, peer)),

@@ -414,3 +414,43 @@ fn slices_that_cannot_be_are_refused() {
     assert_eq!(refused(outside), Refusal::SliceMalformed);
     assert_eq!(me.admit_slice(&keys(vec![("a", vec![element(2, 1)])])), Ok(()));
 }
+
+/// Of two replicas that differ in few of many cells, each finds which, and takes nothing else.
+#[test]
+fn the_cells_that_differ_are_found_and_named() {
+    use crate::Decoder;
+    let (mut a, mut b) = (Replica::new(replica_id(1)), Replica::new(replica_id(2)));
+    for i in 0..500 {
+        take(&mut b, &write(&mut a, set(&format!("k{i:03}"), "x")));
+    }
+    // Changed, deleted, new; and something of its own at the one that is behind.
+    write(&mut a, set("k007", "y"));
+    write(&mut a, delete("k100", None));
+    write(&mut a, add("new", "e"));
+    write(&mut b, set("own", "z"));
+    b.promise(a.promised());
+    let mut decoder = Decoder::new(b.sketch());
+    decoder.extend(&a.sketch().symbols()[..64]).unwrap();
+    let difference = decoder.finish().unwrap();
+    let ours: BTreeSet<u64> = difference.ours_only.into_iter().collect();
+    let theirs: BTreeSet<u64> = difference.theirs_only.into_iter().collect();
+    let (mine, is_each) = b.keys_of(&ours);
+    assert!(is_each);
+    assert_eq!(mine, ["k007", "k100", "own"].map(key).into());
+    // The sender changes one of them before it is asked.
+    write(&mut a, set("k007", "z"));
+    let (named, is_each) = a.keys_of(&theirs);
+    assert!(is_each);
+    assert_eq!(named, ["k007", "new"].map(key).into());
+    assert_eq!(a.keys_of(&[1].into()), (BTreeSet::new(), false), "nobody ever had that");
+    let keys: BTreeSet<Key> = mine.into_iter().chain(named).collect();
+    b.join(&a.slice_of(&keys, usize::MAX).0);
+    b.cover();
+    assert_eq!(b.get(&key("own")).unwrap(), reads(&b)[&key("own")]);
+    // What the sender wrote since comes as an entry, to a cell that has it already.
+    let late = a.entry(Dot::new(replica_id(1), 504)).unwrap().clone();
+    assert_eq!(take(&mut b, &late), Staged::New);
+    session(&mut a, &b);
+    assert_eq!((a.digest(), a.clock()), (b.digest(), b.clock()));
+    assert!(a.index_is_right() && b.index_is_right());
+}

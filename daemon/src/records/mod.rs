@@ -69,7 +69,7 @@ pub(crate) struct RecordStore {
 pub(crate) fn open(path: &Path) -> Result<Opened, Failure> {
     let (db, is_new) = open_database(path, CACHE_BYTES)?;
     if !is_new {
-        check_format(&db, path, FORMAT)?;
+        check_format(&db, path, FORMAT..=FORMAT)?;
     }
     let (mut records, mut bad_rows) = (Vec::new(), Vec::new());
     let commits = guarded(path, || {

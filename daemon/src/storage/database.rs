@@ -4,6 +4,7 @@ use chinwag_api::{Failure, Kind};
 use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use std::fs::OpenOptions;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -54,11 +55,12 @@ pub(crate) fn unreadable(path: &Path, why: &str) -> Failure {
         ))
 }
 
-/// Refuses a database of another format than `format`.
+/// Refuses a database of a format that is not among `formats`.
 ///
 /// # Errors
 /// If it is newer, or none of ours.
-pub(crate) fn check_format(db: &Database, path: &Path, format: u64) -> Result<(), Failure> {
+pub(crate) fn check_format(db: &Database, path: &Path, formats: RangeInclusive<u64>) -> Result<(), Failure> {
+    let format = *formats.end();
     let read = || -> Result<Option<u64>, redb::Error> {
         let txn = db.begin_read()?;
         let meta = match txn.open_table(META) {
@@ -70,7 +72,7 @@ pub(crate) fn check_format(db: &Database, path: &Path, format: u64) -> Result<()
         Ok(meta.get("format")?.map(|v| v.value()))
     };
     match read().map_err(|e| unreadable(path, &e.to_string()))? {
-        Some(found) if found == format => Ok(()),
+        Some(found) if formats.contains(&found) => Ok(()),
         Some(newer) if newer > format => Err(Failure::new(
             Kind::Storage,
             format!("the store {} was written by a newer chinwagd", path.display()),

@@ -8,11 +8,7 @@ use serde::de::DeserializeOwned;
 /// A value that is kept in a row.
 pub(crate) trait Row: Serialize + DeserializeOwned {
     fn to_row(&self) -> Vec<u8> {
-        let body = codec::encode(self);
-        let mut row = Vec::with_capacity(4 + body.len());
-        row.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
-        row.extend_from_slice(&body);
-        row
+        to_row(self)
     }
 
     fn from_row(row: &[u8]) -> Result<Self, String> {
@@ -22,8 +18,17 @@ pub(crate) trait Row: Serialize + DeserializeOwned {
         if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
             return Err("the checksum is wrong".into());
         }
-        codec::decode::<{ 2 * ENTRY_BYTES_MAX }, Self>(body).map_err(|e| e.to_string())
+        codec::decode::<{ 3 * ENTRY_BYTES_MAX }, Self>(body).map_err(|e| e.to_string())
     }
 }
 
 impl<T: Serialize + DeserializeOwned> Row for T {}
+
+/// The row of a value.
+pub(crate) fn to_row(value: &impl Serialize) -> Vec<u8> {
+    let body = codec::encode(value);
+    let mut row = Vec::with_capacity(4 + body.len());
+    row.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    row.extend_from_slice(&body);
+    row
+}

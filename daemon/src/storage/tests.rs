@@ -5,9 +5,9 @@ use super::faulty::Faults;
 use super::*;
 use chinwag_base::invite::Secret;
 use chinwag_base::{Keypair, NodeId, ReplicaId, Role};
-use chinwag_crdt::{Op, Replica};
-use chinwag_gossip::BatchId;
-use redb::Durability;
+use chinwag_crdt::{Checkpoint, Entry, Extent, Op, Place, Promise, Replica, Row as LogRow, Slice};
+use chinwag_gossip::{BatchId, MemoryStore};
+use redb::{Durability, ReadableDatabase};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -28,11 +28,29 @@ fn entries(count: u64) -> Vec<Arc<Entry>> {
     replica.staged().to_vec()
 }
 
+fn rows(entries: &[Arc<Entry>]) -> Vec<LogRow> {
+    entries.iter().cloned().map(LogRow::Write).collect()
+}
+
+/// The entries in a log.
+fn logged(opened: &Opened) -> Vec<Arc<Entry>> {
+    let entry = |row: &(u64, LogRow)| match &row.1 {
+        LogRow::Write(entry) => Some(entry.clone()),
+        _ => None,
+    };
+    opened.state.rows.iter().filter_map(entry).collect()
+}
+
 async fn commit(store: Store, batches: Vec<Vec<Arc<Entry>>>) {
+    commit_from(1, store, batches).await;
+}
+
+async fn commit_from(mut first: u64, store: Store, batches: Vec<Vec<Arc<Entry>>>) {
     let (report, mut stored) = mpsc::unbounded_channel();
     let (storage, thread) = Storage::start(store, report).unwrap();
     for (i, batch) in batches.into_iter().enumerate() {
-        storage.commit(BatchId(i as u64), batch);
+        storage.commit(BatchId(i as u64), first, rows(&batch));
+        first += batch.len() as u64;
         assert!(matches!(stored.recv().await, Some(Stored::Persisted(BatchId(b))) if b == i as u64));
     }
     drop(storage);
@@ -44,18 +62,18 @@ async fn what_was_persisted_is_there_again_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.redb");
     let opened = open(&path, NOW, 1).unwrap();
-    assert!(opened.entries.is_empty());
+    assert!(logged(&opened).is_empty());
     let first = opened.generation;
     let all = entries(300);
     commit(opened.store, vec![all[..100].to_vec(), all[100..].to_vec()]).await;
 
     let opened = open(&path, NOW, 2).unwrap();
     assert!(opened.generation > first, "each start has a new generation");
-    assert_eq!(opened.entries, all.iter().map(|e| (**e).clone()).collect::<Vec<_>>());
+    assert_eq!(logged(&opened), all);
     assert!(opened.bad_rows.is_empty());
     let more = entries(1);
-    commit(opened.store, vec![more]).await;
-    assert_eq!(open(&path, NOW, 3).unwrap().entries.len(), 301, "rows are appended, never overwritten");
+    commit_from(301, opened.store, vec![more]).await;
+    assert_eq!(logged(&open(&path, NOW, 3).unwrap()).len(), 301, "rows are appended, never overwritten");
 }
 
 #[tokio::test]
@@ -68,7 +86,7 @@ async fn a_bad_row_is_set_aside_and_the_rest_is_kept() {
         let mut txn = db.begin_write().unwrap();
         txn.set_durability(Durability::Immediate).unwrap();
         {
-            let mut log = txn.open_table(LOG).unwrap();
+            let mut log = txn.open_table(ROWS).unwrap();
             let mut row = log.get(4).unwrap().unwrap().value().to_vec();
             let last = row.len() - 1;
             row[last] ^= 1;
@@ -78,7 +96,10 @@ async fn a_bad_row_is_set_aside_and_the_rest_is_kept() {
         txn.commit().unwrap();
     }
     let opened = open(&path, NOW, 2).unwrap();
-    assert_eq!(opened.entries.len(), 8);
+    assert_eq!(logged(&opened).len(), 8);
+    let lost: Vec<u64> =
+        opened.state.rows.iter().filter(|(_, row)| *row == LogRow::Lost).map(|(at, _)| *at).collect();
+    assert_eq!(lost, [4, 5], "whatever came around them is known to be incomplete");
     let whys: Vec<&str> = opened.bad_rows.iter().map(|b| b.why.as_str()).collect();
     assert_eq!(whys, ["the checksum is wrong", "the row is cut short"]);
     drop(opened);
@@ -148,8 +169,9 @@ async fn flipped_bytes_are_noticed() {
         match open(&damaged, NOW, 2) {
             Err(_) => refused += 1,
             Ok(opened) => {
-                lost += usize::from(opened.entries.len() < all.len());
-                assert!(opened.entries.iter().all(|e| all.iter().any(|a| **a == *e)), "flipped at {at}");
+                let logged = logged(&opened);
+                lost += usize::from(logged.len() < all.len());
+                assert!(logged.iter().all(|e| all.contains(e)), "flipped at {at}");
             }
         }
     }
@@ -168,7 +190,7 @@ async fn a_write_that_meets_pages_that_contradict_each_other_ends_the_process_wi
     let (report, mut stored) = mpsc::unbounded_channel();
     let (storage, thread) = Storage::start(store, report).unwrap();
     faults.panics.store(true, std::sync::atomic::Ordering::SeqCst);
-    storage.commit(BatchId(1), entries(3));
+    storage.commit(BatchId(1), 1, rows(&entries(3)));
     let Some(Stored::Broken(why)) = stored.recv().await else { panic!("it is told") };
     assert!(why.contains("contradict"), "{why}");
     thread.join().expect("the thread has not panicked");
@@ -195,4 +217,196 @@ async fn an_invite_is_redeemed_once_but_repeated_for_the_same_key() {
     let (storage, _thread) = Storage::start(open(&path, NOW, 2).unwrap().store, report).unwrap();
     assert_eq!(storage.redeem(secret, node(3), NOW).await, Ok(Redeemed::Used), "durably");
     assert_eq!(storage.redeem(secret, node(2), NOW).await, Ok(Redeemed::Admitted(Role::Member)));
+}
+
+/// A replica with all that a checkpoint may have: every kind of part, a cell that needs many pieces, floors, notes, a session.
+fn rich() -> Replica {
+    let me = |n| ReplicaId { node: node(n), generation: Generation::new(7) };
+    let (mut one, mut other) = (Replica::new(me(1)), Replica::new(me(2)));
+    let value = |text: &str| text.as_bytes().to_vec().try_into().unwrap();
+    let key = |text: &str| text.parse().unwrap();
+    let mut ops = vec![
+        Op::Set { key: key("small"), value: value("v") },
+        Op::Set { key: key("large"), value: vec![7; 64 * 1024].try_into().unwrap() },
+        Op::Increment { key: key("count"), by: 5 },
+        Op::Increment { key: key("reset"), by: 5 },
+    ];
+    ops.extend((0..200).map(|i| {
+        let element = format!("{i:03}{}", "e".repeat(3_000));
+        Op::Add { key: key("many"), element: value(&element) }
+    }));
+    ops.push(Op::Delete { key: key("reset"), kind: None });
+    for op in ops {
+        one.stage_local(&[op], NOW).unwrap();
+        one.commit();
+    }
+    other.stage_local(&[Op::Set { key: key("doomed"), value: value("x") }], NOW).unwrap();
+    other.commit();
+    other.stage_local(&[Op::Delete { key: key("doomed"), kind: None }], NOW).unwrap();
+    one.stage_remote((*other.staged()[0]).clone(), NOW);
+    one.commit();
+    one.promise(Promise { clock: other.clock().clone(), ..Promise::default() });
+    let until = Some(Place::end_of(key("a")));
+    one.join(&Slice { extent: Extent::Range { after: None, until }, cells: Vec::new() });
+    one
+}
+
+/// Writes a checkpoint down, and says how the store answered.
+async fn check(store: Store, checkpoint: Checkpoint, cut: u64) -> Stored {
+    let (report, mut stored) = mpsc::unbounded_channel();
+    let (storage, thread) = Storage::start(store, report).unwrap();
+    storage.checkpoint(Box::new(checkpoint), cut);
+    let answer = stored.recv().await.unwrap();
+    drop(storage);
+    thread.join().unwrap();
+    answer
+}
+
+/// The store does what the reference in memory does.
+#[tokio::test]
+async fn a_checkpoint_is_read_as_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let mut replica = rich();
+    let mut memory = MemoryStore::default();
+    let all = entries(20);
+    commit(open(&path, NOW, 1).unwrap().store, vec![all.clone()]).await;
+    memory.commit(1, &rows(&all));
+
+    let checkpoint = replica.checkpoint();
+    assert!(checkpoint.doomed.len() == 1 && checkpoint.session.is_some() && checkpoint.unsettled);
+    let store = open(&path, NOW, 2).unwrap().store;
+    assert!(matches!(check(store, checkpoint.clone(), 12).await, Stored::Checkpointed));
+    memory.checkpoint(checkpoint, 12);
+    let opened = open(&path, NOW, 3).unwrap();
+    assert!(opened.bad_rows.is_empty());
+    assert_eq!(opened.state, memory.read());
+    assert_eq!(opened.state.rows.first().map(|(at, _)| *at), Some(13), "the rows before are needed no more");
+
+    // What goes leaves nothing behind, a large cell none of its pieces.
+    for k in ["many", "small"] {
+        replica.stage_local(&[Op::Delete { key: k.parse().unwrap(), kind: None }], NOW).unwrap();
+        replica.commit();
+    }
+    replica.break_promise();
+    let checkpoint = replica.checkpoint();
+    assert!(matches!(check(opened.store, checkpoint.clone(), u64::MAX).await, Stored::Checkpointed));
+    memory.checkpoint(checkpoint, u64::MAX);
+    let opened = open(&path, NOW, 4).unwrap();
+    assert_eq!(opened.state, memory.read());
+    let mut again = Replica::new(ReplicaId { node: node(3), generation: Generation::new(1) });
+    again.recover_checkpoint(opened.state.checkpoint);
+    assert_eq!((again.digest(), again.len()), (replica.digest(), replica.len()));
+}
+
+/// Changes a row of a table of pieces.
+fn spoil(path: &Path, table: TableDefinition<(&str, u32), &[u8]>, at: (&str, u32)) {
+    let db = Database::open(path).unwrap();
+    let txn = db.begin_write().unwrap();
+    {
+        let mut table = txn.open_table(table).unwrap();
+        let mut row = table.get(at).unwrap().unwrap().value().to_vec();
+        row[7] ^= 1;
+        table.insert(at, row.as_slice()).unwrap();
+    }
+    txn.commit().unwrap();
+}
+
+/// One piece of a cell, and the first copy of what stands beside the cells: the key is known to be damaged, and stays so
+/// until it is repaired; nothing else is lost.
+#[tokio::test]
+async fn a_damaged_cell_is_known_and_what_is_kept_twice_survives() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let mut replica = rich();
+    let whole = replica.checkpoint();
+    check(open(&path, NOW, 1).unwrap().store, whole.clone(), 0).await;
+    spoil(&path, CELLS, ("many", 2));
+    spoil(&path, CHECKPOINT, ("clock", 0));
+    spoil(&path, CHECKPOINT, ("head", 0));
+    for generation in 2..4 {
+        let opened = open(&path, NOW, generation).unwrap();
+        let state = opened.state.checkpoint;
+        assert_eq!((state.position, &state.clock), (whole.position, &whole.clock));
+        let damaged: Vec<&str> = state.damaged.iter().map(|key| key.as_str()).collect();
+        let kept = state.cells.iter().filter(|(key, _)| whole.cells.iter().any(|(k, _)| k == key)).count();
+        // It is told once, and known from then on, even if the process ends at once.
+        assert_eq!((damaged, opened.bad_rows.len()), (vec!["many"], usize::from(generation == 2)));
+        assert_eq!(kept, 4, "count, large, reset and small");
+    }
+    spoil(&path, CHECKPOINT, ("clock", 0));
+    spoil(&path, CHECKPOINT, ("copy of clock", 0));
+    let error = open(&path, NOW, 5).unwrap_err();
+    assert!(error.to_string().contains("damaged in two places"), "{error}");
+}
+
+/// A row that stands in another's place is believed in neither.
+#[tokio::test]
+async fn a_cell_under_another_key_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    check(open(&path, NOW, 1).unwrap().store, rich().checkpoint(), 0).await;
+    {
+        let db = Database::open(&path).unwrap();
+        let txn = db.begin_write().unwrap();
+        {
+            let mut cells = txn.open_table(CELLS).unwrap();
+            let row = cells.remove(("small", 0)).unwrap().unwrap().value().to_vec();
+            cells.insert(("smell", 0), row.as_slice()).unwrap();
+        }
+        txn.commit().unwrap();
+    }
+    let opened = open(&path, NOW, 2).unwrap();
+    let damaged: Vec<&str> = opened.state.checkpoint.damaged.iter().map(|key| key.as_str()).collect();
+    assert_eq!(damaged, ["small", "smell"]);
+}
+
+/// Format 1 had a table of bare entries and nothing else.
+#[tokio::test]
+async fn a_store_of_format_1_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let all = entries(30);
+    {
+        let (db, _) = open_database(&path, None).unwrap();
+        let txn = db.begin_write().unwrap();
+        {
+            let mut meta = txn.open_table(META).unwrap();
+            meta.insert("format", 1).unwrap();
+            meta.insert("generation", 9_u64 << 40).unwrap();
+            let mut log = txn.open_table(LOG_OF_FORMAT_1).unwrap();
+            for (position, entry) in (1..).zip(&all) {
+                log.insert(position, rows::to_row(&**entry).as_slice()).unwrap();
+            }
+            log.insert(7, [1, 2, 3].as_slice()).unwrap();
+        }
+        txn.commit().unwrap();
+    }
+    assert_eq!(live_keys(&path).unwrap(), 29, "a look changes nothing");
+    for generation in 1..3 {
+        let opened = open(&path, NOW, generation).unwrap();
+        assert_eq!(opened.bad_rows.len(), usize::from(generation == 1));
+        let kept: Vec<Arc<Entry>> = all.iter().filter(|e| e.dot.counter != 7).cloned().collect();
+        assert_eq!(logged(&opened), kept);
+        assert_eq!(opened.state.rows[6], (7, LogRow::Lost));
+        assert!(opened.generation > Generation::new(9 << 40));
+    }
+}
+
+/// A checkpoint for which there is no room is known not to have happened, and the log goes on.
+#[tokio::test]
+async fn a_checkpoint_without_room_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let mut store = open(&path, NOW, 1).unwrap().store;
+    let faults = Arc::new(Faults::default());
+    close(std::mem::replace(&mut store.db, placeholder().unwrap()));
+    store.db = faults.open(&path).unwrap();
+    faults.is_full.store(true, std::sync::atomic::Ordering::SeqCst);
+    let answer = check(store, rich().checkpoint(), 0).await;
+    assert!(matches!(answer, Stored::CheckpointFailed(_)), "{answer:?}");
+    let opened = open(&path, NOW, 2).unwrap();
+    assert!(opened.state.checkpoint.cells.is_empty());
+    commit(opened.store, vec![entries(3)]).await;
+    assert_eq!(logged(&open(&path, NOW, 3).unwrap()).len(), 3);
 }

@@ -2,13 +2,13 @@
 
 use super::database::{close, is_for_want_of_room, open_database, placeholder};
 use super::invites::{self, OpenInvite, Redeemed};
-use super::rows::Row;
-use super::{CACHE_BYTES, LOG, MEMBERS, Store};
+use super::rows::Row as _;
+use super::{CACHE_BYTES, MEMBERS, Store, state};
 use crate::driver::UNPOISONED;
 use chinwag_base::invite::Secret;
 use chinwag_base::limits::COMMIT_ENTRIES_MAX;
 use chinwag_base::{NodeId, WallTime};
-use chinwag_crdt::Entry;
+use chinwag_crdt::{Checkpoint, Row};
 use chinwag_gossip::BatchId;
 use chinwag_membership::Record;
 use redb::ReadableDatabase;
@@ -26,6 +26,10 @@ pub(crate) enum Stored {
     Persisted(BatchId),
     /// The batch is known not to be on the disk, and why.
     Failed(BatchId, String),
+    /// The checkpoint is durable.
+    Checkpointed,
+    /// The checkpoint is known not to be on the disk, and why.
+    CheckpointFailed(String),
     /// Nobody knows what the disk holds. The process must end.
     Broken(String),
 }
@@ -48,7 +52,12 @@ type Book = BTreeMap<NodeId, Option<Box<Record>>>;
 enum Job {
     Commit {
         batch: BatchId,
-        entries: Vec<Arc<Entry>>,
+        first: u64,
+        rows: Vec<Row>,
+    },
+    Checkpoint {
+        checkpoint: Box<Checkpoint>,
+        cut: u64,
     },
     Book,
     Close,
@@ -82,9 +91,14 @@ impl Storage {
         Ok((Storage { jobs, book }, thread))
     }
 
-    /// Makes a batch of log entries durable. The answer is a [`Stored`].
-    pub(crate) fn commit(&self, batch: BatchId, entries: Vec<Arc<Entry>>) {
-        self.send(Job::Commit { batch, entries });
+    /// Makes rows of the log durable, the first of them at that position. The answer is a [`Stored`].
+    pub(crate) fn commit(&self, batch: BatchId, first: u64, rows: Vec<Row>) {
+        self.send(Job::Commit { batch, first, rows });
+    }
+
+    /// Writes a checkpoint down; rows up to `cut` that are in it go. The answer is a [`Stored`].
+    pub(crate) fn checkpoint(&self, checkpoint: Box<Checkpoint>, cut: u64) {
+        self.send(Job::Checkpoint { checkpoint, cut });
     }
 
     /// Keeps a member in the address book.
@@ -212,10 +226,20 @@ impl Writer {
     /// nothing about what a power cut would leave.
     fn write(&mut self, jobs: Vec<Job>) -> Result<(), String> {
         let mut answers: Vec<Answer> = Vec::new();
-        let mut batches = Vec::new();
-        let first_row = self.store.next_row;
+        // What is in this transaction is noted before anything can fail, so that everyone who waits is told.
+        let commits: Vec<(BatchId, u64)> = jobs
+            .iter()
+            .filter_map(|job| match job {
+                Job::Commit { batch, first, .. } => Some((*batch, *first)),
+                _ => None,
+            })
+            .collect();
+        let checkpoint = jobs.iter().find_map(|job| match job {
+            Job::Checkpoint { checkpoint, .. } => Some(checkpoint.position),
+            _ => None,
+        });
         let turned = jobs.iter().any(|job| matches!(job, Job::Book));
-        let result = self.transaction(jobs, &mut answers, &mut batches);
+        let result = self.transaction(jobs, &mut answers);
         let failure = match result {
             Ok(()) => None,
             Err(error) => {
@@ -224,43 +248,32 @@ impl Writer {
                     return Err(why);
                 }
                 self.reopen(&why)?;
-                self.store.next_row = first_row;
-                if self.holds(first_row).map_err(|e| format!("{why}; then {e}"))? {
+                let first = commits.first().map(|(_, first)| *first);
+                if self.holds(first, checkpoint).map_err(|e| format!("{why}; then {e}"))? {
                     return Err(why);
                 }
                 Some(why)
             }
         };
-        if failure.is_none() {
-            if turned {
-                self.pages.clear();
-            }
-            self.store.next_row = first_row + batches.iter().map(|(_, n)| *n as u64).sum::<u64>();
+        if failure.is_none() && turned {
+            self.pages.clear();
         }
         for answer in answers {
             answer(failure.as_deref().map_or(Ok(()), Err));
         }
-        for (batch, _) in batches {
+        for (batch, _) in commits {
             let _ = self.stored.send(match &failure {
                 None => Stored::Persisted(batch),
                 Some(why) => Stored::Failed(batch, why.clone()),
             });
         }
+        if checkpoint.is_some() {
+            let _ = self.stored.send(failure.map_or(Stored::Checkpointed, Stored::CheckpointFailed));
+        }
         Ok(())
     }
 
-    fn transaction(
-        &mut self,
-        jobs: Vec<Job>,
-        answers: &mut Vec<Answer>,
-        batches: &mut Vec<(BatchId, usize)>,
-    ) -> Result<(), redb::Error> {
-        // Batches and answers are noted before anything can fail, so that everyone who waits is told.
-        for job in &jobs {
-            if let Job::Commit { batch, entries } = job {
-                batches.push((*batch, entries.len()));
-            }
-        }
+    fn transaction(&mut self, jobs: Vec<Job>, answers: &mut Vec<Answer>) -> Result<(), redb::Error> {
         let mut result = Ok(());
         let txn = match self.store.db.begin_write() {
             Ok(mut txn) => {
@@ -290,13 +303,13 @@ impl Writer {
         answers: &mut Vec<Answer>,
     ) -> Result<(), redb::Error> {
         match job {
-            Job::Commit { entries, .. } => {
+            Job::Commit { first, rows, .. } => {
                 let Some(txn) = txn else { return Ok(()) };
-                let mut log = txn.open_table(LOG)?;
-                for entry in entries {
-                    log.insert(self.store.next_row, entry.to_row().as_slice())?;
-                    self.store.next_row += 1;
-                }
+                state::append(txn, first, &rows)?;
+            }
+            Job::Checkpoint { checkpoint, cut } => {
+                let Some(txn) = txn else { return Ok(()) };
+                state::write(txn, &checkpoint, cut)?;
             }
             Job::Book => {
                 let Some(txn) = txn else { return Ok(()) };
@@ -333,24 +346,21 @@ impl Writer {
 
     /// redb refuses everything after an I/O error until the file is opened again, which also shows what it holds.
     fn reopen(&mut self, why: &str) -> Result<(), String> {
-        let Store { db, path, next_row } = replace_store(&mut self.store)?;
+        let Store { db, path } = replace_store(&mut self.store)?;
         drop(db);
         let (db, _) = open_database(&path, CACHE_BYTES)
             .map_err(|e| format!("{why}; and it cannot be opened again: {e}"))?;
-        self.store = Store { db, path, next_row };
+        self.store = Store { db, path };
         Ok(())
     }
 
-    fn holds(&self, row: u64) -> Result<bool, redb::Error> {
-        let txn = self.store.db.begin_read()?;
-        let log = txn.open_table(LOG)?;
-        Ok(log.get(row)?.is_some())
+    fn holds(&self, row: Option<u64>, checkpoint: Option<u64>) -> Result<bool, redb::Error> {
+        state::holds(&self.store.db.begin_read()?, row, checkpoint)
     }
 }
 
 /// Takes the store out so that its file can be closed before it is opened again.
 fn replace_store(store: &mut Store) -> Result<Store, String> {
     let path = store.path.clone();
-    let next_row = store.next_row;
-    Ok(std::mem::replace(store, Store { db: placeholder()?, path, next_row }))
+    Ok(std::mem::replace(store, Store { db: placeholder()?, path }))
 }

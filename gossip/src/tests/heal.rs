@@ -81,7 +81,8 @@ fn a_node_that_was_away_gets_fifteen_thousand_entries_at_once() {
             .all(|n| world.gossip(n).replica().clock().count_minus(world.gossip(3).replica().clock())
                 == 15_000)
     );
-    let ideal: usize = world.nodes[0].disk.iter().map(|entry| chinwag_base::codec::encode(entry).len()).sum();
+    let ideal: usize =
+        world.nodes[0].logged().iter().map(|entry| chinwag_base::codec::encode(entry).len()).sum();
     world.traffic = Traffic::default();
     world.connect_all();
     let took = world.run_until(2_000 * MS, "it has caught up", |w| w.is_settled());

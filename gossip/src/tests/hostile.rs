@@ -7,7 +7,7 @@ use crate::{
 };
 use chinwag_base::limits::*;
 use chinwag_base::{Digest, Generation, Moment, NodeId, ReplicaId};
-use chinwag_crdt::{Clock, Dot, Dots, Effect, Entry, Hlc};
+use chinwag_crdt::{Clock, Dot, Dots, Effect, Entry, Hlc, Row};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn up_to(dot: Dot) -> Clock {
 }
 
 fn report(number: u32, clock: Clock) -> Message {
-    let summary = Summary { number, clock: clock.digest(), state: Digest::EMPTY };
+    let summary = Summary { number, clock: clock.digest(), state: Digest::EMPTY, unsettled: false };
     Message::Report(Report { summary, since: None, clock, more: false, ask: false })
 }
 
@@ -55,7 +55,7 @@ fn strange_messages_are_refused_by_name() {
     world.run_for(1_000 * MS);
     let ours = world.gossip(0).replica().clock().clone();
 
-    hear(&mut world, Message::Chunk { chunk: 77, entries: vec![entry(dot(1, 1, 1))] });
+    hear(&mut world, Message::Chunk { chunk: 77, entries: vec![entry(dot(1, 1, 1))], cut: false });
     hear(&mut world, Message::Push { entries: vec![entry(dot(0, 1, 9))] });
     hear(&mut world, Message::Push { entries: vec![entry(dot(5, 1, 1))] });
     hear(&mut world, Message::Ack { clock: up_to(dot(0, 1, 2)) });
@@ -63,7 +63,7 @@ fn strange_messages_are_refused_by_name() {
     let mut too_many = Spans::default();
     too_many.extend((1..=CHUNK_ENTRIES_MAX as u64 + 1).map(|counter| dot(0, 1, counter)));
     hear(&mut world, Message::Want { chunk: 1, spans: too_many });
-    hear(&mut world, Message::Same { exchange: 4_000 });
+    hear(&mut world, Message::Same { exchange: 4_000, unsettled: false });
     hear(&mut world, Message::Tell);
     world.run_for(20 * MS);
     use Refusal::*;
@@ -102,8 +102,8 @@ fn entries_that_were_not_asked_for_end_a_chunk() {
     hear(&mut world, report(900, up_to(dot(5, 1, 3))));
     let want = world.gossip(0).next_chunk - 1;
     let entries = vec![entry(dot(5, 1, 3)), entry(dot(5, 1, 4)), entry(dot(0, 1, 4))];
-    hear(&mut world, Message::Chunk { chunk: want, entries });
-    hear(&mut world, Message::Chunk { chunk: want, entries: vec![entry(dot(5, 1, 3))] });
+    hear(&mut world, Message::Chunk { chunk: want, entries, cut: false });
+    hear(&mut world, Message::Chunk { chunk: want, entries: vec![entry(dot(5, 1, 3))], cut: false });
     world.run_for(20 * MS);
     assert_eq!(refusals(&world)[..2], [Refusal::Unsolicited, Refusal::Unsolicited]);
     let clock = world.gossip(0).replica().clock();
@@ -174,8 +174,7 @@ fn twenty_thousand_process_lives_still_meet() {
     let mut world = World::new(2, 67);
     world.crash_with(0, false);
     for dot in lives(20_000) {
-        world.nodes[0].disk.push(deletion(dot));
-        world.nodes[0].durable.insert(dot);
+        world.nodes[0].plant(deletion(dot));
     }
     world.start(0);
     world.connect_all();
@@ -193,7 +192,9 @@ fn twenty_thousand_process_lives_still_meet() {
 #[test]
 fn a_clock_too_large_for_one_report_is_told_in_turns() {
     let dots: Vec<Dot> = lives(80_000).collect();
-    let recovered = Recovered { entries: dots.iter().map(|dot| deletion(*dot)).collect() };
+    let row = |dot: &Dot| Row::Write(Arc::new(deletion(*dot)));
+    let rows = (1..).zip(dots.iter().map(row)).collect();
+    let recovered = Recovered { rows, ..Recovered::default() };
     let me = Identity { replica: dot(0, 1, 1).replica };
     let mut gossip = Gossip::new(Config::default(), me, recovered, 1, Moment::from_millis(1));
     gossip.handle(Moment::from_millis(1), Input::PeerUp { peer: id(1) });
@@ -277,7 +278,7 @@ fn what_a_reader_writes_is_refused_whoever_brings_it() {
     hear(&mut world, report(900, up_to(dot(1, 1, 1))));
     let want = world.gossip(0).next_chunk - 1;
     world.make_reader(1, &[2]);
-    hear(&mut world, Message::Chunk { chunk: want, entries: vec![entry(dot(1, 1, 1))] });
+    hear(&mut world, Message::Chunk { chunk: want, entries: vec![entry(dot(1, 1, 1))], cut: false });
     world.run_for(1_000 * MS);
     assert_eq!(refused(&world), 2);
     assert!(world.read(0, "forged").is_none());
@@ -311,8 +312,7 @@ fn a_removal_that_came_too_early_is_asked_for_again() {
     entries.push(delete(66, (1..=1_000).map(|i| Dot::new(writer, i)).collect()));
     entries.extend((1..=1_000).map(|i| Entry::clone(&entry(Dot::new(writer, i)))));
     for entry in entries {
-        world.nodes[0].durable.insert(entry.dot);
-        world.nodes[0].disk.push(entry);
+        world.nodes[0].plant(entry);
     }
     world.start(0);
     world.connect_all();
@@ -353,7 +353,7 @@ fn equal_clocks_with_unequal_states_are_reported_once() {
     world.run_for(1_000 * MS);
     let clock = world.gossip(0).replica().clock_digest();
     for number in 900..905 {
-        let summary = Summary { number, clock, state: Digest::of("another state", b"") };
+        let summary = Summary { number, clock, state: Digest::of("another state", b""), unsettled: false };
         hear(&mut world, Message::Compare { summary });
     }
     assert_eq!(world.count(|e| matches!(e, Event::Corrupt { .. })), 1);

@@ -1,5 +1,6 @@
 //! Scenarios: several replicas in virtual time.
 
+mod cells;
 mod durable;
 mod heal;
 mod hostile;

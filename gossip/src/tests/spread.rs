@@ -303,7 +303,7 @@ fn acknowledgements_answer_a_wait_without_any_summary() {
 
     // An entry that came by another way before its push is acknowledged all the same.
     let acks = world.traffic.by_name["ack"];
-    let entries = world.nodes[0].disk.iter().cloned().map(std::sync::Arc::new).collect();
+    let entries = world.nodes[0].logged();
     world.handle(1, Input::Message { from: id(0), message: Message::Push { entries } });
     assert_eq!(world.traffic.by_name["ack"], acks + 1);
 }

@@ -4,13 +4,13 @@
 //! is not durable at its sender is spoken of, each request has one answer.
 
 use crate::{
-    BatchId, Config, Event, Gossip, Identity, Input, Member, Message, Output, Recovered, RequestId, Wait,
+    BatchId, Config, Event, Gossip, Identity, Input, Member, MemoryStore, Message, Output, RequestId, Wait,
     WriteError, Written,
 };
 use chinwag_base::codec;
-use chinwag_base::limits::{BULK_FRAME_BYTES_MAX, GOSSIP_QUEUE_FRAMES_MAX};
+use chinwag_base::limits::{BULK_FRAME_BYTES_MAX, ENTRY_BYTES_MAX, GOSSIP_QUEUE_FRAMES_MAX};
 use chinwag_base::{Digest, Generation, Lane, Moment, NodeId, ReplicaId, WallTime};
-use chinwag_crdt::{Clock, Dot, Entry, Op, Read};
+use chinwag_crdt::{Checkpoint, Clock, Dot, Entry, Op, Read, Row};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,13 +39,16 @@ impl Default for Rules {
 enum Happening {
     Arrive { from: usize, to: usize, connection: u64, message: Message },
     Fsynced { node: usize, life: u64, batch: BatchId },
+    Checkpointed { node: usize, life: u64, checkpoint: Box<Checkpoint>, cut: u64 },
 }
 
 pub(super) struct Node {
     pub(super) gossip: Option<Gossip>,
-    pub(super) disk: Vec<Entry>,
+    pub(super) disk: MemoryStore,
+    /// What the disk covers, lived along with it.
     pub(super) durable: Clock,
-    at_disk: Option<(BatchId, Vec<Arc<Entry>>)>,
+    promised: Clock,
+    at_disk: Option<(BatchId, u64, Vec<Row>)>,
     pub(super) disk_is_full: bool,
     pub(super) life: u64,
     pub(super) skew_ms: u64,
@@ -117,20 +120,26 @@ impl World {
             connections: BTreeMap::new(),
             bulk_arrives: BTreeMap::new(),
         };
-        for node in 0..n {
-            world.nodes.push(Node {
-                gossip: None,
-                disk: Vec::new(),
-                durable: Clock::default(),
-                at_disk: None,
-                disk_is_full: false,
-                life: 0,
-                skew_ms: 0,
-                held: None,
-            });
-            world.start(node);
+        for _ in 0..n {
+            world.join();
         }
         world
+    }
+
+    /// One more node, started and not connected.
+    pub(super) fn join(&mut self) {
+        self.nodes.push(Node {
+            gossip: None,
+            disk: MemoryStore::default(),
+            durable: Clock::default(),
+            promised: Clock::default(),
+            at_disk: None,
+            disk_is_full: false,
+            life: 0,
+            skew_ms: 0,
+            held: None,
+        });
+        self.start(self.nodes.len() - 1);
     }
 
     pub(super) fn gossip(&self, node: usize) -> &Gossip {
@@ -153,8 +162,9 @@ impl World {
         let state = &mut self.nodes[node];
         state.life += 1;
         let replica = ReplicaId { node: id(node), generation: Generation::new(state.life) };
-        let recovered = Recovered { entries: state.disk.clone() };
+        let recovered = state.disk.read();
         let gossip = Gossip::new(self.config.clone(), Identity { replica }, recovered, seed, self.now);
+        assert_eq!(*gossip.replica().clock(), state.durable, "what was durable is there again");
         state.gossip = Some(gossip);
         self.tell_wall(node);
         self.tell_members();
@@ -173,8 +183,8 @@ impl World {
         let state = &mut self.nodes[node];
         state.gossip = None;
         let at_disk = state.at_disk.take();
-        if at_disk_survives && let Some((_, entries)) = at_disk {
-            state.write_down(&entries);
+        if at_disk_survives && let Some((_, first, rows)) = at_disk {
+            state.write_down(first, &rows);
         }
         self.tell_members();
     }
@@ -202,7 +212,7 @@ impl World {
 
     pub(super) fn lose_disk(&mut self, node: usize) {
         assert!(!self.is_up(node));
-        self.nodes[node].disk.clear();
+        self.nodes[node].disk = MemoryStore::default();
         self.nodes[node].durable = Clock::default();
     }
 
@@ -326,7 +336,12 @@ impl World {
             Message::Compare { summary } | Message::Summary { summary, .. } => {
                 assert_eq!(summary.clock, durable.digest());
             }
+            Message::Promise { promise: Some(promise), .. } => {
+                assert_eq!(promise.clock, *durable);
+            }
             Message::Same { .. } | Message::Tell | Message::Want { .. } => {}
+            Message::Open { .. } | Message::Promise { .. } | Message::Cells { .. } => {}
+            Message::More { .. } | Message::Slice { .. } => {}
         }
     }
 
@@ -386,14 +401,21 @@ impl World {
         while let Some(output) = self.nodes[node].gossip.as_mut().and_then(Gossip::poll_output) {
             match output {
                 Output::Send { to, lane, message } => self.send(node, to, lane, message),
-                Output::Persist { batch, entries } => {
+                Output::Persist { batch, first, rows } => {
                     let state = &mut self.nodes[node];
                     assert!(state.at_disk.is_none(), "one batch is at the disk at a time");
-                    assert!(!entries.is_empty());
-                    state.at_disk = Some((batch, entries));
+                    assert!(!rows.is_empty());
+                    let limit = 2 * ENTRY_BYTES_MAX;
+                    assert!(rows.iter().all(|row| codec::encode(row).len() <= limit), "a row has a bound");
+                    state.at_disk = Some((batch, first, rows));
                     let life = state.life;
                     let at = self.now + self.draw(self.rules.fsync_us.clone());
                     self.schedule(at, Happening::Fsynced { node, life, batch });
+                }
+                Output::Checkpoint { checkpoint, cut } => {
+                    let life = self.nodes[node].life;
+                    let at = self.now + self.draw(self.rules.fsync_us.clone());
+                    self.schedule(at, Happening::Checkpointed { node, life, checkpoint, cut });
                 }
                 Output::Reply { request, reply } => {
                     let asked = self.asked.remove(&request);
@@ -485,14 +507,26 @@ impl World {
                 if state.held.is_some() {
                     return self.schedule(later, Happening::Fsynced { node, life, batch });
                 }
-                let Some((at_disk, entries)) = state.at_disk.take() else { return };
+                let Some((at_disk, first, rows)) = state.at_disk.take() else { return };
                 assert_eq!(at_disk, batch);
                 if state.disk_is_full {
                     let why = "no space left on device".to_owned();
                     return self.handle(node, Input::PersistFailed { batch, why });
                 }
-                state.write_down(&entries);
+                state.write_down(first, &rows);
                 self.handle(node, Input::Persisted { batch });
+            }
+            Happening::Checkpointed { node, life, checkpoint, cut } => {
+                let state = &mut self.nodes[node];
+                if state.life != life || state.gossip.is_none() {
+                    return;
+                }
+                if state.disk_is_full {
+                    let why = "no space left on device".to_owned();
+                    return self.handle(node, Input::CheckpointFailed { why });
+                }
+                state.disk.checkpoint(*checkpoint, cut);
+                self.handle(node, Input::Checkpointed);
             }
         }
     }
@@ -526,11 +560,36 @@ impl World {
 }
 
 impl Node {
-    fn write_down(&mut self, entries: &[Arc<Entry>]) {
-        for entry in entries {
-            assert!(self.durable.insert(entry.dot), "an entry is written once");
-            self.disk.push(Entry::clone(entry));
+    fn write_down(&mut self, first: u64, rows: &[Row]) {
+        for row in rows {
+            match row {
+                Row::Write(entry) => {
+                    assert!(
+                        self.durable.insert(entry.dot),
+                        "an entry is written once, and none that cells brought"
+                    );
+                }
+                Row::Promised(promise) => self.promised = promise.clock.clone(),
+                Row::Covered => self.durable.merge(&self.promised),
+                Row::Joined(_) | Row::Broken | Row::Lost => {}
+            }
         }
+        self.disk.commit(first, rows);
+    }
+
+    /// The entries in its log.
+    pub(super) fn logged(&self) -> Vec<Arc<Entry>> {
+        let entry = |row: &Row| match row {
+            Row::Write(entry) => Some(entry.clone()),
+            _ => None,
+        };
+        self.disk.rows().filter_map(entry).collect()
+    }
+
+    /// Puts an entry on its disk, as a member of ill will could.
+    pub(super) fn plant(&mut self, entry: Entry) {
+        let first = self.disk.log_len() as u64 + 1;
+        self.write_down(first, &[Row::Write(Arc::new(entry))]);
     }
 }
 

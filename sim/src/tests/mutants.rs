@@ -1,13 +1,13 @@
 //! Cores with one rule broken. Each must be caught by the checker that guards the rule.
 
 use crate::observation::Host;
-use crate::plan::{Action, DiskPlan, NetworkPlan, Plan, Step, Transport, WaitFor, Wish};
+use crate::plan::{Action, DiskPlan, NetworkPlan, Plan, StatePlan, Step, Transport, WaitFor, Wish};
 use crate::run::{run, run_in};
 use crate::sabotage::Saboteur;
 use crate::world::World;
 use crate::world::machine::keypair;
 use chinwag_base::{Generation, Lane, NodeId};
-use chinwag_crdt::{Dot, Dots, Entry, Op};
+use chinwag_crdt::{Checkpoint, Dot, Dots, Entry, Op};
 use chinwag_gossip::Message as Gossip;
 use chinwag_membership::{
     Event as Membership, Finding, Found, Message, Profile, Record, Statement, Update, Verify,
@@ -50,6 +50,7 @@ fn busy(seed: u64) -> Plan {
         calm_ms: 2_000,
         network: NetworkPlan { latency_us: (1_000, 20_000), ..NetworkPlan::default() },
         disk: DiskPlan::default(),
+        state: StatePlan::default(),
         newer: Vec::new(),
         gone: Vec::new(),
         steps,
@@ -107,7 +108,11 @@ struct DiskLies;
 impl Saboteur for DiskLies {
     fn output(&mut self, _: Host, output: Output) -> Vec<Output> {
         vec![match output {
-            Output::Persist { batch, .. } => Output::Persist { batch, entries: Vec::new() },
+            Output::Persist { batch, first, .. } => Output::Persist { batch, first, rows: Vec::new() },
+            Output::Checkpoint { checkpoint, .. } => {
+                let nothing = Checkpoint { position: checkpoint.position, ..Checkpoint::default() };
+                Output::Checkpoint { checkpoint: Box::new(nothing), cut: 0 }
+            }
             other => other,
         }]
     }
@@ -210,19 +215,21 @@ fn a_token_that_is_not_honoured_is_noticed() {
     killed_by("tokens", &[with(1, &parted), with(2, &parted)], || AllIsVisible);
 }
 
-/// Ignores what others' writes remove.
+/// Ignores what others' writes remove, and never compares whole cells, which would set that right.
 struct IgnoresRemovals;
 
 impl Saboteur for IgnoresRemovals {
     fn input(&mut self, _: Host, mut input: Input) -> Option<Input> {
+        let mut is_session = false;
         if let Input::Frame { lane, bytes, .. } = &mut input {
             in_gossip(*lane, bytes, |message| {
+                is_session = matches!(message, Gossip::Open { .. });
                 for entry in entries_of(message).into_iter().flatten() {
                     *entry = Arc::new(Entry { removed: Dots::new(), ..Entry::clone(entry) });
                 }
             });
         }
-        Some(input)
+        (!is_session).then_some(input)
     }
 }
 
@@ -280,8 +287,8 @@ struct OneGeneration {
 impl Saboteur for OneGeneration {
     fn start(&mut self, host: Host, _: &mut Config, generation: &mut Generation, recovered: &mut Recovered) {
         *generation = *self.first.entry(host).or_insert(*generation);
-        let kept = recovered.entries.len() / 2;
-        recovered.entries.truncate(kept);
+        let kept = recovered.state.rows.len() / 2;
+        recovered.state.rows.truncate(kept);
     }
 }
 

@@ -4,22 +4,27 @@
 //! damaged is known to be. What is still at the disk when the power goes was written or was not; the world draws which.
 
 use crate::observation::Damage;
-use chinwag_base::{Generation, NodeId};
-use chinwag_crdt::{Clock, Dot, Entry};
+use chinwag_base::{Generation, Key, NodeId, ReplicaId};
+use chinwag_crdt::{Checkpoint, Clock, Dot, Replica, Row};
 use chinwag_dht::{Body, Change, Held, Id};
+use chinwag_gossip::MemoryStore;
 use chinwag_membership::Record;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// One disk.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Disk {
-    /// The log, in its order.
-    pub(crate) log: Vec<Arc<Entry>>,
-    /// Which dots the log has.
-    pub(crate) covers: Clock,
+    /// The replicated state.
+    pub(crate) state: MemoryStore,
+    /// Which writes are in it, lived along with it.
+    covers: Clock,
+    /// Under what whole cells are coming.
+    promised: Clock,
+    /// Keys whose cells are damaged.
+    damaged: BTreeSet<Key>,
     /// The newest process life that was opened on it.
     pub(crate) generation: Option<Generation>,
     /// The address book.
@@ -37,12 +42,26 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn commit(&mut self, entries: &[Arc<Entry>]) {
-        for entry in entries {
-            if self.covers.insert(entry.dot) {
-                self.log.push(entry.clone());
+    pub(crate) fn commit(&mut self, first: u64, rows: &[Row]) {
+        for row in rows {
+            match row {
+                Row::Write(entry) => drop(self.covers.insert(entry.dot)),
+                Row::Promised(promise) => self.promised = promise.clock.clone(),
+                Row::Covered => self.covers.merge(&self.promised),
+                Row::Joined(_) | Row::Broken | Row::Lost => {}
             }
         }
+        self.state.commit(first, rows);
+    }
+
+    pub(crate) fn checkpoint(&mut self, checkpoint: &Checkpoint, cut: u64) {
+        self.damaged = checkpoint.damaged.clone();
+        self.state.checkpoint(checkpoint.clone(), cut);
+    }
+
+    /// Whether a write to that key is on it, or what it did.
+    pub(crate) fn holds(&self, dot: Dot, key: &Key) -> bool {
+        self.covers.covers(dot) && !self.damaged.contains(key)
     }
 
     pub(crate) fn commit_records(&mut self, changes: &[(Id, Change)]) {
@@ -89,11 +108,16 @@ impl Disk {
 
     /// About one row in eight of each table fails its checksum.
     fn corrupt(&mut self, rng: &mut ChaCha8Rng) {
-        self.log.retain(|_| !rng.random_bool(0.125));
-        self.covers = Clock::new();
-        for entry in &self.log {
-            self.covers.insert(entry.dot);
+        self.state.damage(|| rng.random_bool(0.125));
+        // What is left is what a process would find that starts from it.
+        let recovered = self.state.read();
+        let mut replica = Replica::new(ReplicaId::ZERO);
+        replica.recover_checkpoint(recovered.checkpoint);
+        for (position, row) in recovered.rows {
+            replica.replay(position, row);
         }
+        self.covers = replica.clock().clone();
+        self.damaged = replica.damaged().cloned().collect();
         self.book.retain(|_, _| !rng.random_bool(0.125));
         let blobs = &mut self.blobs;
         self.records.retain(|id, held| {

@@ -111,6 +111,10 @@ impl World {
             E::ClockAhead { .. } => self.count("clocks_ahead"),
             E::EntryRefused { .. } => self.count("entries_refused"),
             E::MessageRefused { .. } => self.count("messages_refused"),
+            E::CellsComing { .. } => {}
+            E::CellsDone { .. } => self.count("sessions"),
+            E::CellsRefused { .. } => self.count("cells_refused"),
+            E::CheckpointFailed { .. } => self.count("checkpoints_refused"),
             E::Overflow { .. } => self.count("overflows"),
             E::StorageFailed { .. } => self.count("commits_refused"),
         }
@@ -147,6 +151,7 @@ impl World {
             ),
             ("STAGED_BYTES_MAX", gossip.queued_bytes(), limits::STAGED_BYTES_MAX + limits::COMMIT_BYTES_MAX),
             ("WAITS_MAX", gossip.open_waits(), limits::WAITS_MAX),
+            ("log_bytes", gossip.replica().log_bytes(), self.plan.state.log_bytes),
             ("DOOMED_DOTS_MAX", gossip.replica().doomed(), limits::DOOMED_DOTS_MAX),
             ("STATE_BYTES_MAX", gossip.replica().state_bytes(), 2 * limits::STATE_BYTES_MAX),
             ("DHT_OPERATIONS_MAX", dht.open_requests(), limits::DHT_OPERATIONS_MAX),

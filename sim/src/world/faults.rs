@@ -1,12 +1,13 @@
 //! Fate: processes that begin and end, pauses, cuts, damage.
 
 use super::World;
+use super::disk::Disk;
 use super::machine::{Run, overlay};
 use super::queue::Happening;
 use crate::observation::{Damage, Fact, Host, Lost as LostWrite, Stop};
-use crate::plan::{Action, Transport};
+use crate::plan::{Action, StatePlan, Transport};
 use chinwag_base::{Generation, Moment, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Value};
-use chinwag_crdt::{Effect, Entry};
+use chinwag_crdt::{Effect, Entry, Row};
 use chinwag_membership::Lost;
 use chinwag_node::{Config, Identity, Input, Node, Recovered};
 use rand::RngExt;
@@ -67,7 +68,7 @@ impl World {
         let mut generation = Generation::next(machine.disk.generation, wall, entropy);
         machine.disk.generation = Some(generation);
         let mut recovered = Recovered {
-            entries: machine.disk.log.iter().map(|entry| Entry::clone(entry)).collect(),
+            state: machine.disk.state.read(),
             members: machine.disk.book.values().map(|record| (**record).clone()).collect(),
             records: machine.disk.records.values().cloned().collect(),
         };
@@ -114,7 +115,14 @@ impl World {
         if self.plan.newer.contains(&host) {
             membership.protocols = (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION + 1);
         }
-        Config { membership, gossip: chinwag_gossip::Config::default(), dht: chinwag_dht::Config::default() }
+        let StatePlan { log_bytes, slice_bytes, checkpoint_rows } = self.plan.state;
+        let gossip = chinwag_gossip::Config {
+            log_bytes_max: log_bytes,
+            slice_bytes_max: slice_bytes,
+            checkpoint_rows,
+            ..chinwag_gossip::Config::default()
+        };
+        Config { membership, gossip, dht: chinwag_dht::Config::default() }
     }
 
     /// Shows a node that knows nobody whom to ask: the first host, or another one if that is not there.
@@ -134,12 +142,19 @@ impl World {
         }
         let synced = self.rng.random_bool(0.5);
         let machine = &mut self.machines[host.index()];
-        let (entries, changes) =
-            (std::mem::take(&mut machine.unsynced), std::mem::take(&mut machine.unsynced_records));
+        let (batch, changes) = (machine.unsynced.take(), std::mem::take(&mut machine.unsynced_records));
         if synced && !machine.disk.full {
-            machine.disk.commit(&entries);
+            if let Some((first, rows)) = batch {
+                machine.disk.commit(first, &rows);
+                for row in rows {
+                    if let Row::Write(entry) = row {
+                        self.archive.entry(entry.dot).or_insert(entry);
+                    }
+                }
+            }
+            let machine = &mut self.machines[host.index()];
             machine.disk.commit_records(&changes);
-        } else if !entries.is_empty() || !changes.is_empty() {
+        } else if batch.is_some() || !changes.is_empty() {
             self.count("unsynced_writes_lost");
         }
         let machine = &mut self.machines[host.index()];
@@ -268,7 +283,7 @@ impl World {
         });
         let before = self.machines[host.index()].disk.clone();
         self.machines[host.index()].disk.damage(how, &mut self.rng);
-        let lost = self.lost_with(&before.log, &before.records);
+        let lost = self.lost_with(&before);
         if !lost.is_empty() {
             self.count("sole_copies_lost");
         }
@@ -276,15 +291,15 @@ impl World {
     }
 
     /// Of what a disk held, whatever no disk holds now.
-    pub(crate) fn lost_with(
-        &self,
-        log: &[Arc<Entry>],
-        records: &BTreeMap<chinwag_dht::Id, chinwag_dht::Held>,
-    ) -> Vec<LostWrite> {
-        let is_gone =
-            |entry: &&Arc<Entry>| !self.machines.iter().any(|machine| machine.disk.covers.covers(entry.dot));
-        let mut lost: Vec<LostWrite> = log
-            .iter()
+    pub(crate) fn lost_with(&self, before: &Disk) -> Vec<LostWrite> {
+        let is_gone = |entry: &&Arc<Entry>| {
+            before.holds(entry.dot, &entry.key)
+                && !self.machines.iter().any(|machine| machine.disk.holds(entry.dot, &entry.key))
+        };
+        let records = &before.records;
+        let mut lost: Vec<LostWrite> = self
+            .archive
+            .values()
             .filter(is_gone)
             .map(|entry| LostWrite {
                 key: entry.key.clone(),
@@ -338,7 +353,7 @@ impl World {
     /// A host does not come back: what its disk alone held is gone.
     pub(crate) fn give_up(&mut self, host: Host) {
         let disk = std::mem::take(&mut self.machines[host.index()].disk);
-        let lost = self.lost_with(&disk.log, &disk.records);
+        let lost = self.lost_with(&disk);
         if !lost.is_empty() {
             self.count("sole_copies_lost");
         }

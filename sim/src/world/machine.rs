@@ -4,11 +4,10 @@ use super::disk::Disk;
 use super::queue::{ConnectionId, Happening, Life};
 use crate::observation::{Host, Request, Stop};
 use chinwag_base::{Address, Grant, Keypair, Moment, Name, NodeId, OverlayId, Role, WallTime};
-use chinwag_crdt::{Dot, Entry};
+use chinwag_crdt::{Dot, Row};
 use chinwag_dht::{Change, Id};
 use chinwag_node::Node;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What a host's process does.
@@ -77,7 +76,7 @@ pub(crate) struct Machine {
     pub(crate) dials: BTreeMap<Host, u64>,
     pub(crate) open: BTreeMap<u64, Open>,
     /// What is at the disk and not known to be on it.
-    pub(crate) unsynced: Vec<Arc<Entry>>,
+    pub(crate) unsynced: Option<(u64, Vec<Row>)>,
     pub(crate) unsynced_records: Vec<(Id, Change)>,
 }
 
@@ -124,7 +123,7 @@ impl Machine {
             links: BTreeMap::new(),
             dials: BTreeMap::new(),
             open: BTreeMap::new(),
-            unsynced: Vec::new(),
+            unsynced: None,
             unsynced_records: Vec::new(),
         }
     }

@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::sabotage::Saboteur;
 use crate::words::Line;
 use chinwag_base::{Key, Moment, NodeId};
-use chinwag_crdt::Dot;
+use chinwag_crdt::{Checkpoint, Dot, Entry, Row};
 use chinwag_gossip::BatchId;
 use chinwag_node::{Input, Node, Output};
 use finish::Stage;
@@ -34,6 +34,7 @@ use rand_chacha::ChaCha8Rng;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hasher;
+use std::sync::Arc;
 use std::time::Duration;
 use twox_hash::XxHash3_64;
 
@@ -53,6 +54,8 @@ pub struct World {
     pub(crate) network: Network,
     pub(crate) retired: VecDeque<(Moment, ConnectionId)>,
     pub(crate) traffic: Traffic,
+    /// Every write that was ever durable anywhere: logs do not keep them all.
+    pub(crate) archive: BTreeMap<Dot, Arc<Entry>>,
     /// Who wrote what, once a client was told.
     pub(crate) written: BTreeMap<Dot, Request>,
     /// Every key that a client has ever written: they are all read in the end.
@@ -100,6 +103,7 @@ impl World {
             network: Network { loss: plan.network.loss, ..Network::default() },
             retired: VecDeque::new(),
             traffic: Traffic::default(),
+            archive: BTreeMap::new(),
             written: BTreeMap::new(),
             keys: BTreeSet::new(),
             requests: 0,
@@ -292,7 +296,12 @@ impl World {
             }
             Happening::Lost { connection, to, reason } => self.on_lost(connection, to, reason),
             Happening::Idle { connection } => self.on_idle(connection),
-            Happening::Logged { host, life, batch, entries } => self.on_logged(host, life, batch, &entries),
+            Happening::Logged { host, life, batch, first, rows } => {
+                self.on_logged(host, life, batch, first, &rows)
+            }
+            Happening::WrittenDown { host, life, checkpoint, cut } => {
+                self.on_written_down(host, life, &checkpoint, cut);
+            }
             Happening::Recorded { host, life, batch, changes } => {
                 self.on_recorded(host, life, batch, &changes)
             }
@@ -366,26 +375,39 @@ impl World {
         self.give(host, Input::Frame { from, lane, bytes });
     }
 
-    fn on_logged(
-        &mut self,
-        host: Host,
-        life: Life,
-        batch: BatchId,
-        entries: &[std::sync::Arc<chinwag_crdt::Entry>],
-    ) {
+    fn on_logged(&mut self, host: Host, life: Life, batch: BatchId, first: u64, rows: &[Row]) {
         if !self.is_alive(host, life) {
             return;
         }
         let machine = &mut self.machines[host.index()];
-        machine.unsynced.clear();
+        machine.unsynced = None;
         if machine.disk.full {
             self.count("full_disk_refusals");
             return self
                 .give(host, Input::PersistFailed { batch, why: "no space left on device".to_owned() });
         }
-        machine.disk.commit(entries);
+        machine.disk.commit(first, rows);
+        for row in rows {
+            if let Row::Write(entry) = row {
+                self.archive.entry(entry.dot).or_insert_with(|| entry.clone());
+            }
+        }
         self.count("commits");
         self.give(host, Input::Persisted { batch });
+    }
+
+    fn on_written_down(&mut self, host: Host, life: Life, checkpoint: &Checkpoint, cut: u64) {
+        if !self.is_alive(host, life) {
+            return;
+        }
+        let machine = &mut self.machines[host.index()];
+        if machine.disk.full {
+            let why = "no space left on device".to_owned();
+            return self.give(host, Input::CheckpointFailed { why });
+        }
+        machine.disk.checkpoint(checkpoint, cut);
+        self.count("checkpoints");
+        self.give(host, Input::Checkpointed);
     }
 
     fn on_recorded(
@@ -496,10 +518,14 @@ impl World {
             Output::Send { to, lane, slot, bytes } => self.send(host, to, lane, slot, bytes, node),
             Output::Dial { peer, .. } => self.dial(host, peer),
             Output::Close { peer } => self.close(host, peer),
-            Output::Persist { batch, entries } => {
+            Output::Persist { batch, first, rows } => {
                 let at = self.now + self.fsync(host);
-                self.machines[host.index()].unsynced = entries.clone();
-                self.queue.put(at, Happening::Logged { host, life, batch, entries });
+                self.machines[host.index()].unsynced = Some((first, rows.clone()));
+                self.queue.put(at, Happening::Logged { host, life, batch, first, rows });
+            }
+            Output::Checkpoint { checkpoint, cut } => {
+                let at = self.now + self.fsync(host);
+                self.queue.put(at, Happening::WrittenDown { host, life, checkpoint, cut });
             }
             Output::PersistRecords { batch, changes } => {
                 let at = self.now + self.fsync(host);

@@ -2,13 +2,12 @@
 
 use crate::observation::Host;
 use chinwag_base::{Lane, Moment};
-use chinwag_crdt::Entry;
+use chinwag_crdt::{Checkpoint, Row};
 use chinwag_dht::{Change, Id, LoadId};
 use chinwag_gossip::BatchId;
 use chinwag_membership::{DialFailure, Lost};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 
 /// The number of a process life, over all hosts of a run.
 pub(crate) type Life = u32;
@@ -47,7 +46,9 @@ pub(crate) enum Happening {
     /// A connection over which nothing may have passed for long.
     Idle { connection: ConnectionId },
     /// A batch of the log has been written.
-    Logged { host: Host, life: Life, batch: BatchId, entries: Vec<Arc<Entry>> },
+    Logged { host: Host, life: Life, batch: BatchId, first: u64, rows: Vec<Row> },
+    /// A checkpoint is on the disk, or is refused.
+    WrittenDown { host: Host, life: Life, checkpoint: Box<Checkpoint>, cut: u64 },
     /// A batch of records has been written.
     Recorded { host: Host, life: Life, batch: chinwag_dht::BatchId, changes: Vec<(Id, Change)> },
     /// A blob has been read.
@@ -77,6 +78,7 @@ impl Happening {
             Happening::Lost { .. } => 12,
             Happening::Idle { .. } => 13,
             Happening::Logged { .. } => 14,
+            Happening::WrittenDown { .. } => 17,
             Happening::Recorded { .. } => 15,
             Happening::Loaded { .. } => 16,
             Happening::Gone(..) => 17,

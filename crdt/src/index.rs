@@ -1,0 +1,75 @@
+//! The cells by what is in them, so that two replicas find out which of theirs differ without naming the others.
+//!
+//! A cell's id is eight bytes of its digest, which is that of its key and of all that is live in it. Two sets of ids are
+//! compared by rateless IBLT ([`crate::sketch`]), in bytes proportional to their difference. The sketch is kept up to date
+//! with each change.
+//!
+//! Two cells with one id would pass for equal: once in 2^64 by chance, and then the digests of the states tell.
+
+use crate::sketch::Sketch;
+use chinwag_base::limits::{CELL_SYMBOLS_MAX, RENAMED_CELLS_MAX};
+use chinwag_base::{Digest, Key};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What a cell is known by while it stays as it is.
+pub type CellId = u64;
+
+/// All members of an overlay hash ids alike. Whoever could use that to hide a cell's difference could as well write.
+const SKETCH_KEY: [u8; 16] = *b"chinwag cell ids";
+
+#[derive(Debug)]
+pub(crate) struct Index {
+    sketch: Sketch,
+    /// Which key had an id lately that it has no more: whoever was told of it asks for the cell as it is now.
+    renamed: BTreeMap<CellId, Key>,
+    /// The same, oldest first.
+    order: VecDeque<CellId>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Index {
+            sketch: Sketch::new(SKETCH_KEY, CELL_SYMBOLS_MAX),
+            renamed: BTreeMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+/// The id of a cell with this digest; none if nothing is live in it.
+pub(crate) fn id_of(sum: Digest) -> Option<CellId> {
+    let bytes = sum.to_bytes();
+    let (first, _) = bytes.split_first_chunk::<8>()?;
+    (sum != Digest::EMPTY).then(|| u64::from_le_bytes(*first))
+}
+
+impl Index {
+    /// The cell under a key has another digest than before.
+    pub(crate) fn exchange(&mut self, key: &Key, before: Digest, after: Digest) {
+        if before == after {
+            return;
+        }
+        if let Some(id) = id_of(before) {
+            self.sketch.remove(id);
+            self.renamed.insert(id, key.clone());
+            self.order.push_back(id);
+            if self.order.len() > RENAMED_CELLS_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.renamed.remove(&oldest);
+            }
+        }
+        if let Some(id) = id_of(after) {
+            self.sketch.insert(id);
+        }
+    }
+
+    pub(crate) fn sketch(&self) -> &Sketch {
+        &self.sketch
+    }
+
+    /// The key that had this id lately.
+    pub(crate) fn renamed(&self, id: CellId) -> Option<&Key> {
+        self.renamed.get(&id)
+    }
+}

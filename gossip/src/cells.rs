@@ -1,0 +1,600 @@
+//! Rungs 3 and 4 of the ladder: whole cells, for whoever has missed more than the logs still have.
+//!
+//! The side that is behind opens a *session* ([`Message::Open`]). The other answers with a promise: its clock, and what that
+//! clock has removed beyond itself. Once the promise is on our disk, we ask for whole cells, join each with our own under
+//! both clocks, and cover the clock when all of the state has been compared. The rules, and the trap that they avoid, are
+//! in `chinwag_crdt`'s `whole` and `join`.
+//!
+//! - *Rung 3*: if little can differ, the promise comes with a sketch of the other's cells. Ours taken away from it leaves
+//!   the ids of those that differ (rateless IBLT), and only these are told.
+//! - *Rung 4*: if much does, or if the sketch does not decode, all cells are told, slice by slice in the order of keys.
+//!
+//! The answering side remembers nothing, and any peer that covers the promise's clock can tell the next slice. So a
+//! session outlives the peer that it began with, and a restart.
+
+use crate::peer::Peer;
+use crate::queue::AtDisk;
+use crate::{Abandoned, BatchId, Event, Gossip, Message, Path, Refusal, Summary};
+use chinwag_base::limits::{BULK_FRAME_BYTES_MAX, CELL_SYMBOLS_MAX, CHUNK_BYTES_MAX, NAMED_CELLS_MAX};
+use chinwag_base::{Key, Moment, NodeId, codec};
+use chinwag_crdt::{CellId, Change, Decoder, Dot, Extent, Place, Promise, Row, Slice, Symbol};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long a session waits for somebody who can go on with it, before it is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often progress is worth an event.
+const PROGRESS_SPACING: Duration = Duration::from_secs(1);
+/// Room for what stands beside a slice or a promise in a frame.
+const HEAD_BYTES: usize = 4_096;
+
+/// Our side of a session: what has been asked of whom.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    /// Names the question that is open.
+    number: u32,
+    peer: NodeId,
+    asked: Moment,
+    began: Moment,
+    /// Cells that came.
+    cells: usize,
+    told: Moment,
+    /// The peer's sketch, until its promise is on our disk.
+    symbols: Vec<Symbol>,
+    /// The cells that differ and have not come, once they are known.
+    differing: Option<Differing>,
+}
+
+/// Cells that differ: the peer's by their ids, ours by their keys.
+#[derive(Debug)]
+struct Differing {
+    ids: BTreeSet<CellId>,
+    keys: BTreeSet<Key>,
+}
+
+impl Differing {
+    fn is_empty(&self) -> bool {
+        self.ids.is_empty() && self.keys.is_empty()
+    }
+
+    /// Takes out as many as one question names.
+    fn take(&mut self) -> (BTreeSet<CellId>, BTreeSet<Key>) {
+        let ids: BTreeSet<CellId> =
+            std::iter::from_fn(|| self.ids.pop_first()).take(NAMED_CELLS_MAX).collect();
+        let room = NAMED_CELLS_MAX - ids.len();
+        (ids, std::iter::from_fn(|| self.keys.pop_first()).take(room).collect())
+    }
+}
+
+/// The side that lacks entries.
+impl Gossip {
+    /// Begins a session with a peer whose log does not have what we lack, or goes on with the one that is open.
+    pub(crate) fn look_for_cells(&mut self) {
+        if self.fetch.is_some() || !self.jobs.is_empty() || self.at_disk_is_job() {
+            return;
+        }
+        if self.replica.session().is_some() {
+            return self.resume_session();
+        }
+        let rested = self.peers.iter().filter(|(_, peer)| peer.rest_until.is_none());
+        // Whoever has told its clock can repair a cell that our disk has lost.
+        let is_damaged = !self.replica.is_whole();
+        let must = |peer: &Peer| peer.differs || is_damaged && !peer.known.is_empty();
+        let wanted: Vec<(NodeId, bool)> = rested
+            .filter(|(_, peer)| peer.log_is_cut || must(peer))
+            .map(|(id, peer)| (*id, must(peer)))
+            .collect();
+        // As long as somebody may have it in his log, that is cheaper.
+        let could_give = |id: &NodeId| self.peers.get(id).is_some_and(|peer| !peer.log_is_cut);
+        if wanted.is_empty()
+            || self.peers.ahead().any(|id| could_give(&id))
+            || self.peers.owing().next().is_some()
+        {
+            return;
+        }
+        let peer = wanted.into_iter().find(|(id, must)| *must || self.lacks_something_of(*id));
+        if let Some((peer, _)) = peer {
+            let symbols = self.symbols_for(peer);
+            self.ask(peer, |number| Message::Open { number, symbols });
+        }
+    }
+
+    /// How many symbols of its sketch to ask a peer for: enough for as many cells as writes that only one of us covers, twice
+    /// over; none if so much may differ that it is cheaper to tell all.
+    fn symbols_for(&self, peer: NodeId) -> u32 {
+        /// Small differences vary most.
+        const SYMBOLS_MIN: u64 = 32;
+        let Some(peer) = self.peers.get(&peer) else { return 0 };
+        let clock = self.replica.clock();
+        let writes = peer.known.count_minus(clock).saturating_add(clock.count_minus(&peer.known));
+        let symbols = writes.saturating_mul(2).saturating_add(SYMBOLS_MIN);
+        if symbols > CELL_SYMBOLS_MAX as u64 { 0 } else { symbols as u32 }
+    }
+
+    /// Somebody else who covers what was promised may go on.
+    fn resume_session(&mut self) {
+        let Some(session) = self.replica.session() else { return };
+        if self.session_is_old && !self.replica.is_whole() {
+            // It has passed what has been damaged since.
+            self.session_is_old = false;
+            self.jobs.push_back((self.me.node, Row::Broken));
+            return self.stage();
+        }
+        let is_able = |peer: &Peer| peer.rest_until.is_none() && peer.known.contains_all(&session.clock);
+        let able = self.peers.iter().find(|(_, peer)| is_able(peer)).map(|(id, _)| *id);
+        let waiting = *self.session_waits.get_or_insert(self.now);
+        match able {
+            Some(peer) => self.ask_slice(peer),
+            None if waiting + PATIENCE <= self.now => {
+                self.session_waits = None;
+                self.jobs.push_back((self.me.node, Row::Broken));
+                self.stage();
+            }
+            None => {}
+        }
+    }
+
+    /// Asks for the next slice of all cells.
+    fn ask_slice(&mut self, peer: NodeId) {
+        let after = self.replica.session().and_then(|session| session.done.clone());
+        self.ask(peer, |number| Message::More { number, after });
+    }
+
+    /// Asks for the next cells that differ.
+    fn ask_cells(&mut self, peer: NodeId) {
+        let named = self.fetch.as_mut().and_then(|fetch| fetch.differing.as_mut()).map(Differing::take);
+        if let Some((ids, keys)) = named {
+            self.ask(peer, |number| Message::Cells { number, ids, keys });
+        }
+    }
+
+    fn ask(&mut self, peer: NodeId, message: impl FnOnce(u32) -> Message) {
+        let number = self.next_chunk;
+        self.next_chunk = self.next_chunk.wrapping_add(1);
+        self.session_waits = None;
+        let now = self.now;
+        let fetch = self.fetch.get_or_insert_with(|| Fetch {
+            number,
+            peer,
+            asked: now,
+            began: now,
+            cells: 0,
+            told: now,
+            symbols: Vec::new(),
+            differing: None,
+        });
+        (fetch.number, fetch.peer, fetch.asked) = (number, peer, now);
+        self.send(peer, message(number));
+    }
+
+    /// Whether that is the answer to what we asked last.
+    fn is_asked(&mut self, from: NodeId, number: u32) -> bool {
+        let asked = self.fetch.as_ref().is_some_and(|fetch| fetch.peer == from && fetch.number == number);
+        if !asked && number >= self.next_chunk {
+            self.refuse(from, Refusal::Unsolicited);
+        }
+        asked && self.jobs.is_empty() && !self.at_disk_is_job()
+    }
+
+    pub(crate) fn on_promise(
+        &mut self,
+        from: NodeId,
+        number: u32,
+        promise: Option<Promise>,
+        symbols: Vec<Symbol>,
+    ) {
+        if !self.is_asked(from, number) {
+            return;
+        }
+        let Some(promise) = promise else { return self.drop_fetch(Abandoned::Barren) };
+        if self.replica.session().is_some() {
+            return;
+        }
+        if let Err(why) = self.replica.admit_promise(&promise) {
+            return self.refuse_cells(from, &why);
+        }
+        // What it covers and we do not is not asked of anybody any more; what is under way already is not taken.
+        self.spent.clear();
+        if let Some(fetch) = &mut self.fetch {
+            fetch.symbols = symbols;
+        }
+        self.jobs.push_back((from, Row::Promised(promise)));
+        self.stage();
+    }
+
+    pub(crate) fn on_slice(
+        &mut self,
+        from: NodeId,
+        number: u32,
+        mut slice: Slice,
+        left: BTreeSet<Key>,
+        stale: bool,
+    ) {
+        if !self.is_asked(from, number) {
+            return;
+        }
+        let Some(session) = self.replica.session() else { return };
+        let Some(fetch) = &mut self.fetch else { return };
+        let (is_next, is_last) = match (&slice.extent, &mut fetch.differing) {
+            (Extent::Range { after, until }, None) => {
+                (*after == session.done && (until.is_none() || until != after), until.is_none())
+            }
+            (Extent::Keys, Some(differing)) => {
+                differing.keys.extend(left);
+                let is_stuck = stale || slice.cells.is_empty();
+                if is_stuck {
+                    // Nothing has been claimed of what has come, so that all can be told from the beginning.
+                    fetch.differing = None;
+                    return self.ask_slice(from);
+                }
+                (true, differing.is_empty())
+            }
+            _ => (false, false),
+        };
+        if !is_next {
+            self.refuse(from, Refusal::Unsolicited);
+            return self.drop_fetch(Abandoned::Barren);
+        }
+        if let Err(why) = self.replica.admit_slice(&slice) {
+            return self.refuse_cells(from, &why);
+        }
+        for (_, parts) in &mut slice.cells {
+            parts.retain(|part| !self.is_reader(part.newest().replica.node));
+        }
+        if let Some(fetch) = &mut self.fetch {
+            fetch.cells += slice.cells.len();
+        }
+        self.jobs.push_back((from, Row::Joined(slice)));
+        if is_last {
+            self.jobs.push_back((from, Row::Covered));
+        }
+        self.stage();
+    }
+
+    fn refuse_cells(&mut self, from: NodeId, why: &chinwag_crdt::Refusal) {
+        self.event(Event::CellsRefused { from, why: why.to_string() });
+        self.drop_fetch(Abandoned::Barren);
+    }
+
+    /// The peer does not answer, is gone, or gave what it must not. The session stands, for somebody else.
+    pub(crate) fn drop_fetch(&mut self, why: Abandoned) {
+        let Some(fetch) = self.fetch.take() else { return };
+        let rest_until = self.now + self.config.rest;
+        if let Some(peer) = self.peers.get_mut(&fetch.peer) {
+            peer.rest_until = Some(rest_until);
+        }
+        self.event(Event::ExchangeAbandoned { peer: fetch.peer, why });
+    }
+
+    pub(crate) fn expire_fetch(&mut self) {
+        if self.fetch_deadline().is_some_and(|at| at <= self.now) {
+            self.drop_fetch(Abandoned::Timeout);
+        }
+    }
+
+    /// When the answer to what was asked is given up.
+    pub(crate) fn fetch_deadline(&self) -> Option<Moment> {
+        // While our own disk is busy with what came, nobody owes us anything.
+        let waits_for_disk = !self.jobs.is_empty() || self.at_disk_is_job();
+        let fetch = self.fetch.as_ref().filter(|_| !waits_for_disk);
+        fetch.map(|fetch| fetch.asked + self.config.exchange_timeout)
+    }
+
+    pub(crate) fn fetch_from(&self) -> Option<NodeId> {
+        self.fetch.as_ref().map(|fetch| fetch.peer)
+    }
+
+    /// Whether an entry's effect comes with whole cells, so that it is neither asked for nor taken.
+    pub(crate) fn is_promised(&self, dot: Dot) -> bool {
+        self.replica.session().is_some_and(|session| session.clock.covers(dot))
+    }
+
+    fn at_disk_is_job(&self) -> bool {
+        self.at_disk.as_ref().is_some_and(|batch| !batch.jobs.is_empty())
+    }
+}
+
+/// What sessions bring becomes durable in batches of its own: nothing else may be staged when it takes effect.
+impl Gossip {
+    /// Gives the disk what a session brought. Says whether there was anything.
+    pub(crate) fn stage_jobs(&mut self) -> bool {
+        if self.jobs.is_empty() {
+            return false;
+        }
+        let mut batch = AtDisk::new(BatchId(self.next_batch));
+        self.next_batch += 1;
+        batch.jobs = self.jobs.drain(..).collect();
+        let rows = batch.jobs.iter().map(|(_, row)| row.clone()).collect();
+        self.persist(batch.id, rows);
+        self.at_disk = Some(batch);
+        true
+    }
+
+    /// It is durable.
+    pub(crate) fn finish_jobs(&mut self, jobs: Vec<(NodeId, Row)>) {
+        let mut is_over = false;
+        for (from, row) in jobs {
+            let changes = match row {
+                Row::Write(_) | Row::Lost => Vec::new(),
+                Row::Promised(promise) => {
+                    // It speaks of what its maker holds durably. That it does not lie about our writes was seen before.
+                    let _ = self.note_known(from, &promise.clock);
+                    self.tellers.insert(from, self.now);
+                    self.replica.promise(promise)
+                }
+                Row::Joined(slice) => {
+                    self.tellers.insert(from, self.now);
+                    self.replica.join(&slice)
+                }
+                Row::Covered => {
+                    is_over = true;
+                    self.session_is_old = false;
+                    for replica in self.replica.cover() {
+                        self.changed.insert(replica, self.commits + 1);
+                    }
+                    Vec::new()
+                }
+                Row::Broken => {
+                    is_over = true;
+                    self.replica.break_promise();
+                    Vec::new()
+                }
+            };
+            self.tell_joined(from, changes);
+        }
+        self.commits += 1;
+        self.history.push(self.replica.clock_digest());
+        if is_over {
+            self.end_session();
+        } else {
+            self.go_on();
+        }
+        self.expect_summary();
+        self.check_agreement(true);
+        self.finish_exchanges();
+        self.pull();
+    }
+
+    /// What came last is durable: asks for what is next.
+    fn go_on(&mut self) {
+        self.tell_progress();
+        let Some(fetch) = &mut self.fetch else { return };
+        let peer = fetch.peer;
+        let symbols = std::mem::take(&mut fetch.symbols);
+        if !symbols.is_empty() {
+            let differing = self.compare(&symbols);
+            if differing.as_ref().is_some_and(Differing::is_empty) {
+                self.jobs.push_back((peer, Row::Covered));
+                return;
+            }
+            if let Some(fetch) = &mut self.fetch {
+                fetch.differing = differing;
+            }
+        }
+        if self.fetch.as_ref().is_some_and(|fetch| fetch.differing.is_some()) {
+            self.ask_cells(peer);
+        } else {
+            self.ask_slice(peer);
+        }
+    }
+
+    /// Which cells differ, by the peer's sketch as of its promise and by ours as of now, when nothing that it promised is
+    /// taken any more; none if the sketch does not tell.
+    fn compare(&self, symbols: &[Symbol]) -> Option<Differing> {
+        let mut decoder = Decoder::new(self.replica.sketch());
+        decoder.extend(symbols).ok()?;
+        let difference = decoder.finish().ok()?;
+        let ours: BTreeSet<CellId> = difference.ours_only.into_iter().collect();
+        // A peer of ill will could name what we do not have.
+        let (mut keys, is_each) = self.replica.keys_of(&ours);
+        keys.extend(self.replica.damaged().cloned());
+        is_each.then(|| Differing { ids: difference.theirs_only.into_iter().collect(), keys })
+    }
+
+    fn tell_joined(&mut self, from: NodeId, changes: Vec<Change>) {
+        let wall = self.wall().unix_ms();
+        for change in changes {
+            let age_ms = change.hlc.map_or(0, |hlc| wall.saturating_sub(hlc.millis()));
+            self.event(Event::Applied { change, path: Path::Joined { from }, age_ms });
+        }
+    }
+
+    fn tell_progress(&mut self) {
+        let now = self.now;
+        let Some(fetch) = &mut self.fetch else { return };
+        if fetch.told + PROGRESS_SPACING <= now {
+            fetch.told = now;
+            let (from, cells) = (fetch.peer, fetch.cells);
+            self.event(Event::CellsComing { from, cells });
+        }
+    }
+
+    fn end_session(&mut self) {
+        self.spent.clear();
+        let ids: Vec<NodeId> = self.peers.keys().copied().collect();
+        for id in ids {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.log_is_cut = false;
+                peer.differs = false;
+                peer.ahead |= !peer.known.is_empty();
+            }
+        }
+        // To hear what they knew when they told their cells.
+        let now = self.now;
+        for teller in self.tellers.keys().copied().collect::<Vec<_>>() {
+            if let Some(peer) = self.peers.get_mut(&teller) {
+                peer.look(now);
+            }
+        }
+        if let Some(fetch) = self.fetch.take() {
+            let after = self.now.since(fetch.began);
+            self.event(Event::CellsDone { from: fetch.peer, cells: fetch.cells, after });
+            self.acknowledge_all(fetch.peer);
+        }
+    }
+
+    /// An exchange with a peer is over that began at that moment: we cover what it covered then. If its own cells knew no
+    /// more, then ours that it told know no more.
+    pub(crate) fn settle_with(&mut self, peer: NodeId, began: Moment) {
+        let summary = self.peers.get(&peer).and_then(|peer| peer.summary);
+        let is_settled = summary.is_some_and(|summary| !summary.unsettled);
+        if is_settled && self.tellers.get(&peer).is_some_and(|told| *told <= began) {
+            self.tellers.remove(&peer);
+            if self.tellers.is_empty() {
+                self.replica.settle_cells();
+            }
+        }
+    }
+
+    /// A peer that is settled holds exactly what we hold: so we are.
+    pub(crate) fn settle_as(&mut self, theirs: Summary) {
+        if !theirs.unsettled && self.replica.is_unsettled() && self.replica.session().is_none() {
+            self.tellers.clear();
+            self.replica.settle_cells();
+        }
+    }
+
+    /// Tells a peer that has just given us much what is durable here.
+    fn acknowledge_all(&mut self, to: NodeId) {
+        if self.peers.contains_key(&to) {
+            self.report(to, false);
+        }
+    }
+
+    /// The disk did not take it. The session goes on later, from where it is.
+    pub(crate) fn fail_jobs(&mut self) {
+        self.drop_fetch(Abandoned::Disk);
+    }
+}
+
+/// The side that has them.
+impl Gossip {
+    pub(crate) fn on_open(&mut self, from: NodeId, number: u32, symbols: u32) {
+        let promise = self.replica.promised();
+        let all = self.replica.sketch().symbols();
+        let symbols = all.get(..symbols as usize).unwrap_or_default().to_vec();
+        // A clock or notes that do not fit a frame cannot be told, and a part of them must not be.
+        let bytes = || codec::encode(&promise).len() + codec::encode(&symbols).len() + HEAD_BYTES;
+        let can_tell =
+            self.replica.is_whole() && promise.clock.is_told_whole() && bytes() <= BULK_FRAME_BYTES_MAX;
+        let (promise, symbols) = if can_tell { (Some(promise), symbols) } else { (None, Vec::new()) };
+        self.send(from, Message::Promise { number, promise, symbols });
+    }
+
+    pub(crate) fn on_more(&mut self, from: NodeId, number: u32, after: Option<&Place>) {
+        if !self.replica.is_whole() {
+            return self.cannot_tell(from, number);
+        }
+        let slice = self.replica.slice_after(after, None, self.slice_bytes_max());
+        self.send(from, Message::Slice { number, slice, left: BTreeSet::new(), stale: false });
+    }
+
+    pub(crate) fn on_cells(
+        &mut self,
+        from: NodeId,
+        number: u32,
+        ids: &BTreeSet<CellId>,
+        mut keys: BTreeSet<Key>,
+    ) {
+        if ids.len() + keys.len() > NAMED_CELLS_MAX {
+            return self.refuse(from, Refusal::MalformedWant);
+        }
+        if !self.replica.is_whole() {
+            return self.cannot_tell(from, number);
+        }
+        let (named, is_each) = self.replica.keys_of(ids);
+        keys.extend(named);
+        let (slice, left) = self.replica.slice_of(&keys, self.slice_bytes_max());
+        self.send(from, Message::Slice { number, slice, left: left.into_iter().collect(), stale: !is_each });
+    }
+
+    fn cannot_tell(&mut self, from: NodeId, number: u32) {
+        self.send(from, Message::Promise { number, promise: None, symbols: Vec::new() });
+    }
+
+    fn slice_bytes_max(&self) -> usize {
+        self.config.slice_bytes_max.min(CHUNK_BYTES_MAX)
+    }
+}
+
+/// Cutting the log.
+impl Gossip {
+    /// Drops what nobody needs any more from the log: what every member covers; and in any case what is beyond its limit.
+    pub(crate) fn cut_log(&mut self) {
+        let everybody = self.covered_by_everybody();
+        self.replica.cut_log(everybody);
+        self.replica.cut_log_to(self.config.log_bytes_max);
+        self.drop_floors();
+        if self.is_converged() && self.replica.session().is_none() {
+            // Whatever anybody's cells knew, everybody's do.
+            self.tellers.clear();
+            self.replica.settle_cells();
+        }
+    }
+
+    /// The position up to which every member that has not left is known to cover our log. Of one that is not connected
+    /// nothing is known.
+    fn covered_by_everybody(&mut self) -> u64 {
+        let mut everybody = self.replica.position();
+        let others: Vec<NodeId> = self.members.keys().copied().filter(|id| *id != self.me.node).collect();
+        for id in others {
+            let Some(peer) = self.peers.get(&id) else { return 0 };
+            let mut covered = peer.covers_to.max(self.replica.log_floor());
+            if peer.known_whole_at == Some(self.commits) {
+                covered = self.replica.position();
+            } else {
+                let unknown = self.replica.logged_after(covered).find(|(_, dot)| !peer.known.covers(*dot));
+                covered = unknown.map_or(self.replica.position(), |(position, _)| position - 1);
+            }
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.covers_to = covered;
+            }
+            everybody = everybody.min(covered);
+        }
+        everybody
+    }
+
+    /// Notes on resets go once the replica that they speak of can add nothing to what was reset: it is ourselves, or the
+    /// present life of a peer that holds exactly what we hold. Of other lives only if all members agree.
+    fn drop_floors(&mut self) {
+        if !self.replica.has_floors() {
+            return;
+        }
+        self.refresh_peers();
+        let all_agree = self
+            .members
+            .keys()
+            .filter(|id| **id != self.me.node)
+            .all(|id| self.peers.get(id).is_some_and(|peer| self.is_in_step(peer)));
+        let in_step = self.peers.iter().filter(|(_, peer)| self.is_in_step(peer));
+        let over: BTreeSet<_> = in_step.filter_map(|(id, peer)| Some((*id, peer.life?))).collect();
+        let me = self.me;
+        self.replica.drop_floors(|replica| {
+            replica == me || all_agree || over.contains(&(replica.node, replica.generation))
+        });
+    }
+
+    /// After so many rows or changed cells the state is written down, and the rows before it go.
+    pub(crate) fn look_at_checkpoint(&mut self) {
+        let rows = self.replica.position() - self.checkpointed;
+        let is_due = rows >= self.config.checkpoint_rows
+            || self.replica.changed_cells() as u64 >= self.config.checkpoint_rows;
+        if self.checkpoint_keys.is_some() || !is_due {
+            return;
+        }
+        let checkpoint = self.replica.checkpoint();
+        self.checkpoint_keys = Some(checkpoint.cells.iter().map(|(key, _)| key.clone()).collect());
+        self.checkpointed = checkpoint.position;
+        let cut = self.replica.log_floor();
+        self.checkpoint_out(checkpoint, cut);
+    }
+
+    pub(crate) fn on_checkpointed(&mut self, why: Option<String>) {
+        let keys = self.checkpoint_keys.take().unwrap_or_default();
+        if let Some(why) = why {
+            let cells = keys.len();
+            self.replica.checkpoint_failed(keys);
+            self.event(Event::CheckpointFailed { cells, why });
+        }
+    }
+}
