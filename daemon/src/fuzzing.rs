@@ -46,7 +46,17 @@ pub fn quic_answer(bytes: &[u8], id: &[u8; 8]) -> bool {
     crate::doctor::quic::is_answer(bytes, id)
 }
 
-/// A row of the log of entries, written again.
+/// A row of the log, written again.
+pub fn log_row(row: &[u8]) -> Option<Vec<u8>> {
+    <(u64, chinwag_crdt::Row)>::from_row(row).ok().map(|row| row.to_row())
+}
+
+/// A piece of a cell, written again.
+pub fn cell_row(row: &[u8]) -> Option<Vec<u8>> {
+    <(chinwag_base::Key, u32, Vec<chinwag_crdt::Part>)>::from_row(row).ok().map(|piece| piece.to_row())
+}
+
+/// A row of the log of format 1, written again.
 pub fn entry_row(row: &[u8]) -> Option<Vec<u8>> {
     chinwag_crdt::Entry::from_row(row).ok().map(|entry| entry.to_row())
 }

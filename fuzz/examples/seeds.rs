@@ -574,6 +574,8 @@ mod daemon {
 
         for (n, entry) in samples::entries().0.iter().enumerate().step_by(3) {
             choose("rows", &format!("entry-{n}"), 0, &codec::encode(entry));
+            let row = chinwag_crdt::Row::Write(std::sync::Arc::new(entry.clone()));
+            choose("rows", &format!("log-{n}"), 6, &codec::encode(&(n as u64 + 1, row)));
         }
         choose("rows", "member", 1, &codec::encode(&samples::record(2, 3, 1, Standing::Alive)));
         let invite = (chinwag_base::Role::Member, NOW, 3_u32, vec![samples::id(3)]);

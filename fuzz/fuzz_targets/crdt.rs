@@ -98,7 +98,7 @@ fn replicas(mut bytes: &[u8]) {
                     let _ = why.to_string();
                 }
                 Staged::New => assert!(entry.check().is_ok()),
-                Staged::Duplicate => panic!("each dot comes once"),
+                Staged::Duplicate | Staged::Promised => panic!("each dot comes once, and no cells are on their way"),
             }
             if !together {
                 replica.commit();
