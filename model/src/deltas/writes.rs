@@ -38,7 +38,7 @@ impl Ask {
         }
     }
 
-    fn brings(self) -> Option<Kind> {
+    pub(crate) fn brings(self) -> Option<Kind> {
         match self {
             Ask::Set => Some(Kind::Register),
             Ask::Increment => Some(Kind::Counter),
@@ -48,7 +48,7 @@ impl Ask {
     }
 
     /// What it replaces of what is seen: increments replace nothing.
-    fn replaces(self) -> Option<Kind> {
+    pub(crate) fn replaces(self) -> Option<Kind> {
         match self {
             Ask::Set => Some(Kind::Register),
             Ask::Increment => None,
