@@ -56,6 +56,11 @@ impl Clock {
         self.track(dot.replica).is_some_and(|track| track.covers(dot.counter))
     }
 
+    /// Whether all entries of a replica with these counters have been applied. None of an empty range.
+    pub fn covers_all(&self, replica: ReplicaId, counters: RangeInclusive<u64>) -> bool {
+        self.track(replica).is_some_and(|track| track.covers_all(*counters.start(), *counters.end()))
+    }
+
     /// Covers a dot. Says whether it is new; counter 0 names no write and never is.
     pub fn insert(&mut self, dot: Dot) -> bool {
         if dot.counter == 0 || self.covers(dot) {
@@ -240,6 +245,11 @@ impl Track {
     fn covers(&self, counter: u64) -> bool {
         let in_island = || self.islands.range(..=counter).next_back().is_some_and(|(_, &end)| counter <= end);
         counter > 0 && (counter <= self.base || in_island())
+    }
+
+    fn covers_all(&self, start: u64, end: u64) -> bool {
+        let in_island = || self.islands.range(..=start).next_back().is_some_and(|(_, &last)| end <= last);
+        1 <= start && start <= end && (end <= self.base || in_island())
     }
 
     fn last(&self) -> u64 {

@@ -24,7 +24,7 @@ use crate::counter::Share;
 use crate::index::{CellId, id_of};
 use crate::sketch::Sketch;
 use crate::whole::{CELL_HEAD_BYTES, Checkpoint, Extent, Part, PartId, Place, Promise, Row, Session, Slice};
-use crate::{Change, Clock, Dot, Hlc, Kind, Refusal, Replica, What};
+use crate::{Change, Clock, Dot, Hlc, Kind, Refusal, Replica, Run, What};
 use chinwag_base::limits::{CLOCK_GAPS_MAX, DOOMED_DOTS_MAX, GENERATIONS_PER_NODE_MAX, SLICE_CELLS_MAX};
 use chinwag_base::{Digest, Key, ReplicaId, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,8 +48,9 @@ impl Replica {
             self.exchange(&key, &gone, &[], &mut changes);
         }
         for (key, replica, floor) in promise.floors {
-            let last = Dot::new(replica, floor.last);
-            if !self.has_seen(&key, last) {
+            let counter = self.cells.get(&key).and_then(Cell::counter);
+            let is_live = counter.and_then(|c| c.share(replica)).is_some_and(|share| share.run.is_some());
+            if is_live || self.damaged.contains(&key) || !self.has_counted(replica, floor) {
                 let part = Part::Share { replica, run: None, floor: Some(floor) };
                 self.exchange(&key, &[], &[&part], &mut changes);
             }
@@ -196,10 +197,12 @@ impl Replica {
             Part::Sibling { dot, .. } | Part::Element { dot, .. } => {
                 !is_here.contains(&part.id()) && !we_cover(*dot) && !self.doomed.contains(*dot, key)
             }
-            // Without a run of our own, what we have counted was reset here, even if its floor has gone since.
+            // Without a run of our own, what we have counted was reset here, even if its floor has gone since. A floor may
+            // have gone only if we have counted all of what it resets.
             Part::Share { replica, run, floor } => {
-                match cell.counter().and_then(|counter| counter.share(*replica)) {
-                    Some(ours) if ours.run.is_some() => ours != Share { run: *run, floor: *floor },
+                match (cell.counter().and_then(|counter| counter.share(*replica)), run, floor) {
+                    (Some(ours), ..) if ours.run.is_some() => ours != Share { run: *run, floor: *floor },
+                    (_, None, Some(floor)) => is_damaged || !self.has_counted(*replica, *floor),
                     _ => !we_cover(part.newest()),
                 }
             }
@@ -285,17 +288,31 @@ impl Replica {
         self.damaged.is_empty()
     }
 
-    /// What a session with this replica would be under.
+    /// What a session by range with this replica would be under.
     pub fn promised(&self) -> Promise {
+        self.promise_with(|replica, floor| !self.has_counted(replica, floor))
+    }
+
+    /// The same if cells are told by name: then those are not told in which nothing but a floor differs, because nobody can
+    /// see a floor. So all that stand alone are part of the promise.
+    pub fn promised_by_name(&self) -> Promise {
+        self.promise_with(|_, _| true)
+    }
+
+    fn promise_with(&self, is_told: impl Fn(ReplicaId, Run) -> bool) -> Promise {
         let lone = |key: &Key| self.cells.get(key).and_then(Cell::counter).map(|c| (key.clone(), c));
         let counters = self.floors.iter().filter_map(lone);
         let floors = counters.flat_map(|(key, counter)| {
-            counter.shares().filter(|(_, share)| share.run.is_none()).filter_map(move |(replica, share)| {
-                let floor = share.floor?;
-                (!self.clock.covers(Dot::new(replica, floor.last))).then(|| (key.clone(), replica, floor))
-            })
+            let alone = counter.shares().filter(|(_, share)| share.run.is_none());
+            alone.filter_map(move |(replica, share)| Some((key.clone(), replica, share.floor?)))
         });
-        Promise { clock: self.clock.clone(), doomed: self.notes(), floors: floors.collect() }
+        let floors = floors.filter(|(_, replica, floor)| is_told(*replica, *floor)).collect();
+        Promise { clock: self.clock.clone(), doomed: self.notes(), floors }
+    }
+
+    /// Whether the clock covers all of a run, and not only its end.
+    fn has_counted(&self, replica: ReplicaId, run: Run) -> bool {
+        self.clock.covers_all(replica, run.start..=run.last)
     }
 
     fn notes(&self) -> Vec<(Dot, Key)> {
@@ -584,8 +601,9 @@ impl View {
 
 /// Floors that have done their work.
 impl Replica {
-    /// Drops the notes on resets that nothing can undo any more: those of replicas of which `is_over` says that all
-    /// that they ever added to the run in question is known here. Says how many.
+    /// Drops the notes on resets that nothing can undo any more: those of replicas of which `is_over` says that our *clock*
+    /// covers all that they ever wrote, and that they can no longer extend a run that our resets have seen, because they
+    /// have seen the resets or are gone. Both are needed (the model has a mutant for each). Says how many.
     pub fn drop_floors(&mut self, is_over: impl Fn(ReplicaId) -> bool) -> usize {
         let keys: Vec<Key> = self.floors.iter().cloned().collect();
         let mut dropped = 0;

@@ -470,14 +470,17 @@ impl Gossip {
 /// The side that has them.
 impl Gossip {
     pub(crate) fn on_open(&mut self, from: NodeId, number: u32, symbols: u32) {
-        let promise = self.replica.promised();
         let all = self.replica.sketch().symbols();
         let symbols = all.get(..symbols as usize).unwrap_or_default().to_vec();
+        let by_name = (!symbols.is_empty()).then(|| (self.replica.promised_by_name(), symbols));
+        let by_range = || (self.replica.promised(), Vec::new());
+        let can_tell = self.replica.is_whole() && self.replica.clock().is_told_whole();
         // A clock or notes that do not fit a frame cannot be told, and a part of them must not be.
-        let bytes = || codec::encode(&promise).len() + codec::encode(&symbols).len() + HEAD_BYTES;
-        let can_tell =
-            self.replica.is_whole() && promise.clock.is_told_whole() && bytes() <= BULK_FRAME_BYTES_MAX;
-        let (promise, symbols) = if can_tell { (Some(promise), symbols) } else { (None, Vec::new()) };
+        let fits =
+            |told: &(Promise, Vec<Symbol>)| codec::encode(told).len() + HEAD_BYTES <= BULK_FRAME_BYTES_MAX;
+        let told = by_name.filter(fits).or_else(|| Some(by_range()).filter(fits)).filter(|_| can_tell);
+        let (promise, symbols) =
+            told.map_or((None, Vec::new()), |(promise, symbols)| (Some(promise), symbols));
         self.send(from, Message::Promise { number, promise, symbols });
     }
 

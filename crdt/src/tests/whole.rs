@@ -454,3 +454,41 @@ fn the_cells_that_differ_are_found_and_named() {
     assert_eq!((a.digest(), a.clock()), (b.digest(), b.clock()));
     assert!(a.index_is_right() && b.index_is_right());
 }
+
+/// A promise resets what is counted here and has been covered.
+#[test]
+fn a_promised_floor_resets_a_run_that_is_covered_here() {
+    let (mut a, mut b, mut c) =
+        (Replica::new(replica_id(1)), Replica::new(replica_id(2)), Replica::new(replica_id(3)));
+    let counted = write(&mut a, increment("n", 5));
+    let reset = write(&mut a, delete("n", None));
+    assert_eq!(a.drop_floors(|_| true), 1, "a covers all that it ever wrote");
+    take(&mut b, &reset);
+    take(&mut c, &counted);
+    c.promise(b.promised());
+    assert!(a.clock().contains_all(b.clock()));
+    c.join(&a.slice_after(None, None, usize::MAX));
+    c.cover();
+    assert_eq!(c.clock(), a.clock());
+    assert_eq!((c.get(&key("n")), c.digest()), (None, a.digest()));
+}
+
+/// A promise resets what is counted here, also where the promiser has seen the end of a run and not its beginning.
+#[test]
+fn a_floor_is_promised_unless_all_of_its_run_is_covered() {
+    let (mut a, mut b, mut c) =
+        (Replica::new(replica_id(1)), Replica::new(replica_id(2)), Replica::new(replica_id(3)));
+    let first = write(&mut a, increment("n", 5));
+    let second = write(&mut a, increment("n", 5));
+    take(&mut b, &second);
+    let reset = write(&mut b, delete("n", None));
+    take(&mut a, &reset);
+    assert_eq!(a.drop_floors(|_| true), 1, "a covers all that it ever wrote");
+    take(&mut c, &first);
+    c.promise(b.promised());
+    assert!(a.clock().contains_all(b.clock()));
+    c.join(&a.slice_after(None, None, usize::MAX));
+    c.cover();
+    assert_eq!(c.clock(), a.clock());
+    assert_eq!((c.get(&key("n")), c.digest()), (None, a.digest()));
+}
