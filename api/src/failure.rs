@@ -209,6 +209,8 @@ pub struct Failure {
     pub because: Vec<String>,
     /// What to try, one command or step each.
     pub tries: Vec<String>,
+    /// Which operation of a write it is about, from 0. Nothing of the write is done then.
+    pub op: Option<usize>,
     /// The exit code, which is the kind's own unless a newer daemon sent a kind that this build does not know.
     exit: Exit,
 }
@@ -216,7 +218,15 @@ pub struct Failure {
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Failure { kind, message: message.into(), because: Vec::new(), tries: Vec::new(), exit: kind.exit() }
+        let exit = kind.exit();
+        Failure { kind, message: message.into(), because: Vec::new(), tries: Vec::new(), op: None, exit }
+    }
+
+    /// About this operation of a write.
+    #[must_use]
+    pub const fn at(mut self, op: usize) -> Self {
+        self.op = Some(op);
+        self
     }
 
     /// With a reason.
@@ -258,6 +268,8 @@ struct Wire {
     because: Vec<String>,
     #[serde(default, rename = "try")]
     tries: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    op: Option<usize>,
     exit: u8,
 }
 
@@ -268,6 +280,7 @@ impl Serialize for Failure {
             message: self.message.clone(),
             because: self.because.clone(),
             tries: self.tries.clone(),
+            op: self.op,
             exit: self.exit.code(),
         }
         .serialize(s)
@@ -276,13 +289,13 @@ impl Serialize for Failure {
 
 impl<'de> Deserialize<'de> for Failure {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let Wire { kind, message, because, tries, exit } = Wire::deserialize(d)?;
+        let Wire { kind, message, because, tries, op, exit } = Wire::deserialize(d)?;
         let exit = match kind {
             // A failure never counts as a success, whatever was sent.
             Kind::Unknown => Exit::from_code(exit).filter(|e| *e != Exit::Yes).unwrap_or(Exit::Refused),
             known => known.exit(),
         };
-        Ok(Failure { kind, message, because, tries, exit })
+        Ok(Failure { kind, message, because, tries, op, exit })
     }
 }
 

@@ -33,17 +33,8 @@ impl WriteRequest {
             Failure::new(crate::Kind::BadRequest, "the request's body is not understood").because(why)
         };
         let json: serde_json::Value = serde_json::from_slice(body).map_err(|e| bad(e.to_string()))?;
-        for op in json["ops"].as_array().into_iter().flatten().filter_map(|op| op.as_object()) {
-            let name = op.get("op").and_then(|name| name.as_str()).unwrap_or_default();
-            let Some(fields) = WriteOp::fields(name) else { continue };
-            if let Some(unknown) = op.keys().find(|field| *field != "op" && !fields.contains(&field.as_str()))
-            {
-                return Err(bad(format!(
-                    "`{name}` has no field `{}`; it has {}",
-                    printable(unknown),
-                    fields.join(", ")
-                )));
-            }
+        for (index, op) in json["ops"].as_array().into_iter().flatten().enumerate() {
+            WriteOp::has_known_fields(op).map_err(|why| bad(why).at(index))?;
         }
         serde_json::from_value(json).map_err(|e| bad(e.to_string()))
     }
@@ -93,6 +84,30 @@ pub enum WriteOp {
 }
 
 impl WriteOp {
+    /// Parses one operation, as in a request: one line of a batch.
+    ///
+    /// # Errors
+    /// What is not understood.
+    pub fn from_json(json: &[u8]) -> Result<Self, String> {
+        let json: serde_json::Value = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        WriteOp::has_known_fields(&json)?;
+        serde_json::from_value(json).map_err(|e| e.to_string())
+    }
+
+    fn has_known_fields(op: &serde_json::Value) -> Result<(), String> {
+        let Some(op) = op.as_object() else { return Err("an operation is an object".into()) };
+        let name = op.get("op").and_then(|name| name.as_str()).unwrap_or_default();
+        // An operation that is not known is told by whoever parses the rest.
+        let Some(fields) = WriteOp::fields(name) else { return Ok(()) };
+        match op.keys().find(|field| *field != "op" && !fields.contains(&field.as_str())) {
+            Some(unknown) => {
+                let unknown = printable(unknown);
+                Err(format!("`{name}` has no field `{unknown}`; it has {}", fields.join(", ")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The fields of the operation of this name.
     fn fields(op: &str) -> Option<&'static [&'static str]> {
         match op {
@@ -270,5 +285,17 @@ mod tests {
         assert!(WriteRequest::from_json(b"{").is_err());
         assert!(WriteRequest::from_json(br#"{"ops":[],"wiat":"all"}"#).is_err());
         assert!(WriteRequest::from_json(br#"{"ops":7}"#).is_err());
+        assert!(told("7").contains("an operation is an object"));
+    }
+
+    #[test]
+    fn it_is_told_which_operation_is_not_understood() {
+        let ops = r#"{"ops":[{"op":"incr","key":"n","by":1},{"op":"incr","key":"n","value":1}]}"#;
+        assert_eq!(WriteRequest::from_json(ops.as_bytes()).unwrap_err().op, Some(1));
+        let told = |line: &str| WriteOp::from_json(line.as_bytes()).unwrap_err();
+        assert_eq!(WriteOp::from_json(br#"{"op":"del","key":"k"}"#).unwrap().key(), "k");
+        assert!(told(r#"{"op":"del","key":"k","knid":"set"}"#).contains("no field `knid`"));
+        assert!(told("{").contains("EOF"));
+        assert!(told("[]").contains("an object"));
     }
 }

@@ -1,10 +1,11 @@
 //! The command line.
 
 use crate::commands::{
-    add::AddArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs, doctor::DoctorArgs,
-    explain::ExplainArgs, get::GetArgs, incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs,
-    keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, man::ManArgs, members::MembersArgs, reach::ReachArgs,
-    rm::RmArgs, set::SetArgs, status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
+    add::AddArgs, batch::BatchArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs,
+    doctor::DoctorArgs, explain::ExplainArgs, get::GetArgs, incr::IncrArgs, init::InitArgs,
+    invite::InviteArgs, join::JoinArgs, keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, man::ManArgs,
+    members::MembersArgs, reach::ReachArgs, rm::RmArgs, set::SetArgs, status::StatusArgs, up::UpArgs,
+    version::VersionArgs, watch::WatchArgs,
 };
 use crate::complete;
 use crate::output::Color;
@@ -70,6 +71,7 @@ pub(crate) enum Command {
     Incr(IncrArgs),
     Add(AddArgs),
     Rm(RmArgs),
+    Batch(BatchArgs),
     Keys(KeysArgs),
     Watch(WatchArgs),
     Dht(DhtArgs),
@@ -83,7 +85,7 @@ pub(crate) enum Command {
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["up", "lab", "init", "invite", "join", "leave"]),
     ("Look", &["status", "members", "explain", "reach", "doctor"]),
-    ("State", &["set", "get", "del", "incr", "add", "rm", "keys", "watch"]),
+    ("State", &["set", "get", "del", "incr", "add", "rm", "batch", "keys", "watch"]),
     ("DHT", &["dht"]),
     ("Tools", &["completions", "version"]),
 ];

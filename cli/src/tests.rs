@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+mod batch;
 mod dht;
 
 #[derive(Clone, Default)]

@@ -258,6 +258,29 @@ pub enum OpError {
     /// So much waits for the disk that nothing more is taken until the next commit.
     #[error("too many writes are waiting for the disk; try again")]
     Busy,
+    /// One of several operations cannot be done.
+    #[error("{error}")]
+    InBatch {
+        /// Which, from 0.
+        index: usize,
+        /// Why.
+        error: Box<OpError>,
+    },
+}
+
+impl OpError {
+    /// The same, as the error of one operation in a batch of `len`. Alone it needs no number.
+    pub(crate) fn in_batch(self, index: usize, len: usize) -> Self {
+        if len > 1 { OpError::InBatch { index, error: Box::new(self) } } else { self }
+    }
+
+    /// Which operation of its batch, and why.
+    pub fn parts(self) -> (usize, OpError) {
+        match self {
+            OpError::InBatch { index, error } => (index, *error),
+            alone => (0, alone),
+        }
+    }
 }
 
 fn list(kinds: &[Kind]) -> String {

@@ -160,7 +160,7 @@ impl Replica {
                 Err(error) => {
                     self.staging.truncate(staged_before);
                     self.next = next_before;
-                    return Err(error);
+                    return Err(error.in_batch(dots.len(), ops.len()));
                 }
             }
         }

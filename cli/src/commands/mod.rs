@@ -1,6 +1,7 @@
 //! The commands: one file each. A further one is its file, its line in [`crate::args`] and its line here.
 
 pub(crate) mod add;
+pub(crate) mod batch;
 pub(crate) mod completions;
 pub(crate) mod del;
 pub(crate) mod dht;
@@ -91,6 +92,7 @@ pub(crate) async fn dispatch(command: Command, context: &mut Context) -> Result<
         Command::Incr(args) => args.run(context).await,
         Command::Add(args) => args.run(context).await,
         Command::Rm(args) => args.run(context).await,
+        Command::Batch(args) => args.run(context).await,
         Command::Keys(args) => args.run(context).await,
         Command::Watch(args) => args.run(context).await,
         Command::Dht(args) => args.run(context).await,

@@ -391,7 +391,9 @@ fn a_failed_batch_leaves_what_was_staged_before_it() {
     let mut replica = Replica::new(replica_id(1));
     let first = replica.stage_local(&[add("s", "a"), increment("n", 1)], NOON).unwrap();
     let spoiled = [remove("s", "a"), increment("n", 5), add("s", "b"), remove("s", "never there")];
-    assert!(matches!(replica.stage_local(&spoiled, NOON), Err(OpError::NoSuchElement { .. })));
+    let (index, error) = replica.stage_local(&spoiled, NOON).unwrap_err().parts();
+    assert!(matches!(error, OpError::NoSuchElement { .. }), "{error:?}");
+    assert_eq!(index, spoiled.len() - 1, "it is told which one spoils the others");
     let then = replica.stage_local(&[remove("s", "a"), increment("n", 2)], NOON).unwrap();
     let counters: Vec<u64> = first.iter().chain(&then).map(|dot| dot.counter).collect();
     assert_eq!(counters, [1, 2, 3, 4], "the dots of the failed batch are used again");

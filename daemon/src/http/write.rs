@@ -10,6 +10,7 @@ use chinwag_base::{Key, Value};
 use chinwag_crdt::{Op, OpError, Read};
 use chinwag_gossip::WriteError;
 use chinwag_node::Node;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a wait for other members lasts, unless the client says.
@@ -17,14 +18,12 @@ const WAIT_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn write(State(daemon): Daemon, Text(body): Text) -> Answered<WriteReply> {
     let request = WriteRequest::from_json(&body)?;
-    let ops = operations(&request.ops)?;
+    let (ops, asked_by) = operations(&request.ops)?;
     let engine = daemon.running().await?;
     let asked = request.ops;
     let known = {
         let asked = asked.clone();
-        engine
-            .look(move |node, _, _| asked.iter().map(|op| known_elements(node, op)).collect::<Vec<_>>())
-            .await?
+        engine.look(move |node, _, _| known_elements(node, &asked)).await?
     };
     let timeout = request.timeout_ms.map_or(WAIT_WITHIN, Duration::from_millis);
     let wait = match request.wait {
@@ -36,8 +35,12 @@ pub(super) async fn write(State(daemon): Daemon, Text(body): Text) -> Answered<W
     let written = match engine.write(ops, wait, timeout).await? {
         Ok(written) => written,
         Err(error) => {
-            let failure = write_failure(error);
-            return Err(with_nearest(&engine, failure, &asked[0]).await?.into());
+            let mut failure = write_failure(error);
+            // What was asked for as one operation, such as to add several elements, may have become several.
+            let at = failure.op.and_then(|op| asked_by.get(op).copied());
+            failure.op = at.filter(|_| asked.len() > 1);
+            let op = &asked[at.unwrap_or_default()];
+            return Err(with_nearest(&engine, failure, op).await?.into());
         }
     };
     let results = engine
@@ -64,7 +67,9 @@ async fn with_nearest(engine: &Engine, failure: Failure, asked: &WriteOp) -> Res
         .look(move |node, _, _| (node.gossip().replica().get(&wanted).is_some(), some_keys(node)))
         .await?;
     let (false, keys) = found else { return Ok(failure) };
-    let failure = Failure::new(Kind::NoSuchKey, format!("no such key: {key}"));
+    let op = failure.op;
+    let mut failure = Failure::new(Kind::NoSuchKey, format!("no such key: {key}"));
+    failure.op = op;
     let command = if matches!(asked, WriteOp::Rm { .. }) { "rm" } else { "del" };
     Ok(match nearest(key.as_str(), &keys) {
         Some(near) => failure.hint(format!("chinwag {command} {near}")),
@@ -72,25 +77,13 @@ async fn with_nearest(engine: &Engine, failure: Failure, asked: &WriteOp) -> Res
     })
 }
 
-fn operations(asked: &[WriteOp]) -> Result<Vec<Op>, Failure> {
+/// The operations, and for each of them which one of `asked` it is for.
+fn operations(asked: &[WriteOp]) -> Result<(Vec<Op>, Vec<usize>), Failure> {
     let mut ops = Vec::with_capacity(asked.len());
-    for op in asked {
-        let key = parse_key(op.key())?;
-        match op {
-            WriteOp::Set { value, .. } => ops.push(Op::Set { key, value: value_of(value)? }),
-            WriteOp::Del { kind, .. } => ops.push(Op::Delete { key, kind: kind.map(kind_of).transpose()? }),
-            WriteOp::Incr { by, .. } => ops.push(Op::Increment { key, by: *by }),
-            WriteOp::Add { elements, .. } => {
-                for element in elements {
-                    ops.push(Op::Add { key: key.clone(), element: value_of(element)? });
-                }
-            }
-            WriteOp::Rm { elements, .. } => {
-                for element in elements {
-                    ops.push(Op::Remove { key: key.clone(), element: value_of(element)? });
-                }
-            }
-        }
+    let mut asked_by = Vec::with_capacity(asked.len());
+    for (index, op) in asked.iter().enumerate() {
+        ops.extend(operations_of(op).map_err(|failure| failure.at(index))?);
+        asked_by.resize(ops.len(), index);
     }
     if ops.len() > BATCH_OPS_MAX {
         return Err(Failure::new(Kind::TooLarge, format!("{} operations in one request", ops.len()))
@@ -99,7 +92,21 @@ fn operations(asked: &[WriteOp]) -> Result<Vec<Op>, Failure> {
     if ops.is_empty() {
         return Err(Failure::new(Kind::BadRequest, "a write needs at least one operation"));
     }
-    Ok(ops)
+    Ok((ops, asked_by))
+}
+
+fn operations_of(asked: &WriteOp) -> Result<Vec<Op>, Failure> {
+    let key = parse_key(asked.key())?;
+    let each = |elements: &[chinwag_api::Bytes], op: fn(Key, Value) -> Op| {
+        elements.iter().map(|element| Ok(op(key.clone(), value_of(element)?))).collect()
+    };
+    Ok(vec![match asked {
+        WriteOp::Set { value, .. } => Op::Set { key, value: value_of(value)? },
+        WriteOp::Del { kind, .. } => Op::Delete { key, kind: kind.map(kind_of).transpose()? },
+        WriteOp::Incr { by, .. } => Op::Increment { key, by: *by },
+        WriteOp::Add { elements, .. } => return each(elements, |key, element| Op::Add { key, element }),
+        WriteOp::Rm { elements, .. } => return each(elements, |key, element| Op::Remove { key, element }),
+    }])
 }
 
 fn value_of(bytes: &chinwag_api::Bytes) -> Result<Value, Failure> {
@@ -117,15 +124,33 @@ fn kind_of(kind: CellKind) -> Result<chinwag_crdt::Kind, Failure> {
     }
 }
 
-/// How many of an operation's elements a set has already, so that its outcome can tell what was new. Concurrent
+/// How many of each operation's elements a set has before it, so that its outcome can tell what was new. Concurrent
 /// requests may meet between this look and the write; the counts are for people.
-fn known_elements(node: &Node, op: &WriteOp) -> usize {
-    let (WriteOp::Add { key, elements } | WriteOp::Rm { key, elements }) = op else { return 0 };
-    let Ok(key) = key.parse::<Key>() else { return 0 };
-    let has = |bytes: &&chinwag_api::Bytes| {
-        bytes.to_value().is_ok_and(|element| node.gossip().replica().contains(&key, &element))
-    };
-    elements.iter().filter(has).count()
+fn known_elements(node: &Node, asked: &[WriteOp]) -> Vec<usize> {
+    // What the operations before will have changed; none of them is done yet.
+    let mut changed: BTreeMap<(&str, &[u8]), bool> = BTreeMap::new();
+    let mut deleted: BTreeSet<&str> = BTreeSet::new();
+    let mut counts = Vec::with_capacity(asked.len());
+    for op in asked {
+        let mut known = 0;
+        if let WriteOp::Add { key, elements } | WriteOp::Rm { key, elements } = op {
+            let was = |bytes: &chinwag_api::Bytes| {
+                let there = |key, element| node.gossip().replica().contains(&key, &element);
+                !deleted.contains(key.as_str())
+                    && key.parse().is_ok_and(|key| bytes.to_value().is_ok_and(|element| there(key, element)))
+            };
+            for element in elements {
+                let is_added = matches!(op, WriteOp::Add { .. });
+                let before = changed.insert((key, element.as_bytes()), is_added);
+                known += usize::from(before.unwrap_or_else(|| was(element)));
+            }
+        } else if let WriteOp::Del { key, .. } = op {
+            changed.retain(|(of, _), _| *of != key);
+            deleted.insert(key);
+        }
+        counts.push(known);
+    }
+    counts
 }
 
 fn outcome(node: &Node, op: &WriteOp, known: usize) -> Outcome {
@@ -148,6 +173,13 @@ fn outcome(node: &Node, op: &WriteOp, known: usize) -> Outcome {
 
 /// Why a write was refused, for people.
 pub(crate) fn write_failure(error: WriteError) -> Failure {
+    let (op, error) = match error {
+        WriteError::Op(error) => {
+            let (index, error) = error.parts();
+            (Some(index), WriteError::Op(error))
+        }
+        error => (None, error),
+    };
     let message = match &error {
         // In the words of a read that misses.
         WriteError::Op(OpError::NoSuchKey { key }) => format!("no such key: {key}"),
@@ -168,7 +200,8 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
         WriteError::ReadOnly | WriteError::TooManyLives => Kind::ReadOnly,
         WriteError::Storage(_) => Kind::Storage,
     };
-    let failure = Failure::new(kind, message);
+    let mut failure = Failure::new(kind, message);
+    failure.op = op;
     match (kind, error) {
         (Kind::Storage, _) => failure.hint("make room on the disk; the daemon takes writes again by itself"),
         (Kind::Conflict, WriteError::Op(OpError::Conflict { key, .. })) => {
