@@ -1,6 +1,7 @@
 //! Reading the replicated state.
 
 use crate::bytes::{self, Bytes};
+use crate::hex::Hex;
 use crate::write::Token;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -28,6 +29,9 @@ pub struct Cell {
     /// What it holds.
     #[serde(flatten)]
     pub content: Content,
+    /// Names what it holds, for a write on the condition that it still does. Every write changes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Hex>,
 }
 
 /// The type of a cell.

@@ -19,6 +19,8 @@ pub enum Exit {
     Refused = 4,
     /// No answer in time.
     Timeout = 5,
+    /// The condition of a write does not hold, and nothing is written.
+    Unmet = 6,
     /// A bug of ours.
     Bug = 70,
 }
@@ -38,6 +40,7 @@ impl Exit {
             3 => Exit::Unreachable,
             4 => Exit::Refused,
             5 => Exit::Timeout,
+            6 => Exit::Unmet,
             70 => Exit::Bug,
             _ => return None,
         })
@@ -56,6 +59,8 @@ pub enum Kind {
     NoSuchMember,
     /// The write is durable here, but not on as many members as were waited for.
     WaitNotMet,
+    /// The condition of a write does not hold; the reason says what is there.
+    ConditionFailed,
     /// A check that was asked for found behaviour that must not be.
     CheckFailed,
     /// The request or the command line does not say what to do.
@@ -123,11 +128,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind but `Unknown`, which is never sent.
-    pub const ALL: [Kind; 34] = [
+    pub const ALL: [Kind; 35] = [
         Kind::NoSuchKey,
         Kind::NoSuchElement,
         Kind::NoSuchMember,
         Kind::WaitNotMet,
+        Kind::ConditionFailed,
         Kind::CheckFailed,
         Kind::BadRequest,
         Kind::NotFound,
@@ -165,6 +171,7 @@ impl Kind {
         match self {
             Kind::NoSuchKey | Kind::NoSuchElement | Kind::NoSuchMember => (Exit::No, 404),
             Kind::WaitNotMet | Kind::CheckFailed => (Exit::No, 409),
+            Kind::ConditionFailed => (Exit::Unmet, 412),
             Kind::BadRequest | Kind::Ambiguous | Kind::InviteMistyped => (Exit::Usage, 400),
             Kind::NotFound => (Exit::Usage, 404),
             Kind::Unreachable | Kind::Gone => (Exit::Unreachable, 503),
@@ -339,7 +346,7 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), Kind::ALL.len(), "no kind twice");
-        for exit in [0, 1, 2, 3, 4, 5, 70] {
+        for exit in [0, 1, 2, 3, 4, 5, 6, 70] {
             assert_eq!(Exit::from_code(exit).map(Exit::code), Some(exit));
         }
     }

@@ -147,7 +147,7 @@ fn suspect() -> Member {
 
 #[test]
 fn cells_of_every_type() {
-    let cell = |content| Cell { key: "k".into(), content };
+    let cell = |content| Cell { key: "k".into(), content, version: None };
     let register = |value: Bytes, siblings| Content::Register { value, siblings };
     holds(
         &cell(register("hi".into(), vec![])),
@@ -186,7 +186,7 @@ fn cells_of_every_type() {
 #[test]
 fn writes() {
     let request = WriteRequest {
-        ops: vec![
+        ops: [
             WriteOp::Set { key: "a".into(), value: "1".into() },
             WriteOp::Set { key: "a".into(), value: vec![0xff].into() },
             WriteOp::Del { key: "a".into(), kind: None },
@@ -194,7 +194,9 @@ fn writes() {
             WriteOp::Incr { key: "n".into(), by: -2 },
             WriteOp::Add { key: "s".into(), elements: vec!["x".into()] },
             WriteOp::Rm { key: "s".into(), elements: vec![vec![0xff].into()] },
-        ],
+        ]
+        .map(Into::into)
+        .to_vec(),
         wait: Some(Wait::Members(2)),
         timeout_ms: Some(500),
     };

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 /// Ask a chinwag daemon, or run one.
 ///
 /// With one daemon running nothing needs to be chosen. Exit codes: 0 yes, 1 an honest no, 2 usage, 3 no daemon
-/// reachable, 4 refused, 5 timeout, 70 a bug.
+/// reachable, 4 refused, 5 timeout, 6 a condition that does not hold, 70 a bug.
 #[derive(Debug, Parser)]
 #[command(name = "chinwag", version, disable_help_subcommand = true, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -157,6 +157,10 @@ mod tests {
         assert_eq!(parse("chinwag lab 0").unwrap_err().exit_code(), 2);
         assert_eq!(parse("chinwag set k v --wait some").unwrap_err().exit_code(), 2);
         assert_eq!(parse("chinwag add k").unwrap_err().exit_code(), 2);
+        for condition in ["hello", "version=9c1f", "="] {
+            let error = parse(&format!("chinwag set k v --if {condition}")).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{condition}");
+        }
     }
 
     #[test]

@@ -156,7 +156,8 @@ fn keys(names: &[&str]) -> Keys {
 }
 
 fn register(value: impl Into<Bytes>) -> Cell {
-    Cell { key: "k".into(), content: Content::Register { value: value.into(), siblings: vec![] } }
+    let content = Content::Register { value: value.into(), siblings: vec![] };
+    Cell { key: "k".into(), content, version: None }
 }
 
 #[tokio::test]
@@ -420,7 +421,8 @@ async fn values_are_shown_safely_and_given_exactly() {
     let contents =
         vec![Content::Counter { count: Count(7) }, Content::Set { elements: vec!["a".into(), "b".into()] }];
     world.daemon("alpha", move |_| {
-        Says::yes(&Cell { key: "k".into(), content: Content::Conflict { contents: contents.clone() } })
+        let content = Content::Conflict { contents: contents.clone() };
+        Says::yes(&Cell { key: "k".into(), content, version: None })
     });
     let told = world.chinwag(&["get", "k"]).await;
     assert_eq!((told.exit.as_str(), told.out.as_str()), ("1", "counter   7\nset       \"a\" \"b\"\n"));

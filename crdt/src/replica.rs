@@ -359,6 +359,11 @@ impl Replica {
         self.cells.get(key)?.read()
     }
 
+    /// The version of what is under a key: see [`Cell::version`].
+    pub fn version(&self, key: &Key) -> Option<Digest> {
+        self.cells.get(key)?.version()
+    }
+
     /// Whether the set under a key has an element.
     pub fn contains(&self, key: &Key, element: &Value) -> bool {
         self.set(key).is_some_and(|set| set.contains(element))

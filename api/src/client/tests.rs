@@ -34,7 +34,7 @@ fn change(key: &str) -> Change {
 #[tokio::test]
 async fn a_read_asks_for_the_escaped_key() {
     let (_dir, socket) = socket();
-    let cell = Cell { key: "a/b c".into(), content: Content::Counter { count: Count(42) } };
+    let cell = Cell { key: "a/b c".into(), content: Content::Counter { count: Count(42) }, version: None };
     let reply = cell.clone();
     let fake = Fake::listen(&socket, move |_| Says::yes(&reply));
     let query = CellQuery { siblings: true, after: Some(Token("t+1".into())), timeout_ms: Some(50) };
@@ -50,7 +50,7 @@ async fn a_write_is_posted_as_the_contract_says() {
         WriteReply { token: Token("t".into()), holders: 3, of: 3, met: true, after_ms: 94.0, results };
     let said = reply.clone();
     let fake = Fake::listen(&socket, move |_| Says::yes(&said));
-    let ops = vec![WriteOp::Incr { key: "n".into(), by: 2 }];
+    let ops = vec![WriteOp::Incr { key: "n".into(), by: 2 }.into()];
     let request = WriteRequest { ops, wait: Some(Wait::All), timeout_ms: None };
     assert_eq!(Client::new(&socket).write(&request).await, Ok(reply));
     let asked = &fake.asked()[0];

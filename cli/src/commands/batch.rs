@@ -2,7 +2,7 @@ use super::Context;
 use super::write::{self, WaitArgs};
 use crate::ndjson::{self, Line, Lines, at_line};
 use crate::{End, text};
-use chinwag_api::{Exit, Failure, Kind, WriteOp};
+use chinwag_api::{ConditionalOp, Exit, Failure, Kind};
 use chinwag_base::limits::{API_BODY_BYTES_MAX, BATCH_OPS_MAX};
 use std::path::PathBuf;
 
@@ -16,6 +16,12 @@ use std::path::PathBuf;
 ///   {"op":"incr","key":"visits","by":2}
 ///   {"op":"add","key":"fruit","elements":["apple"]}
 ///   {"op":"rm","key":"fruit","elements":["pear"]}
+///
+/// Any of them may have a condition on its key, as for `set --if`
+///
+///   {"op":"set","key":"lock","value":"ada","if":"absent"}
+///   {"op":"set","key":"lock","value":"bob","if":{"value":"ada"}}
+///   {"op":"del","key":"lock","if":{"version":"9c1fa07e6d0caaa21f034776ddd8c7d1"}}
 ///
 /// Each sees those before it. If one cannot be done, its line is told and nothing is written.
 /// Other members may see a part of it for a moment, while it travels.
@@ -42,7 +48,7 @@ impl BatchArgs {
             context.out.json(&reply)?;
         } else {
             for (result, op) in reply.results.iter().zip(&ops) {
-                context.out.line(&write::outcome(result, op))?;
+                context.out.line(&write::outcome(result, &op.op))?;
             }
             let summary = format!("{} · {}", text::count(ops.len() as u64, "operation"), write::held(&reply));
             context.out.line(&summary)?;
@@ -51,7 +57,7 @@ impl BatchArgs {
     }
 
     /// The operations, and the number of each one's line.
-    fn read(&self) -> Result<(Vec<WriteOp>, Vec<u64>), Failure> {
+    fn read(&self) -> Result<(Vec<ConditionalOp>, Vec<u64>), Failure> {
         let mut lines = Lines::open(self.file.as_deref(), API_BODY_BYTES_MAX)?;
         let (mut ops, mut numbers, mut bytes_read) = (Vec::new(), Vec::new(), 0);
         while let Some(Line { number, bytes }) = lines.next()? {
@@ -63,7 +69,7 @@ impl BatchArgs {
                 let failure = Failure::new(Kind::TooLarge, "the batch is too large").because(why);
                 return Err(at_line(number, failure));
             }
-            let op = WriteOp::from_json(&bytes).map_err(|why| {
+            let op = ConditionalOp::from_json(&bytes).map_err(|why| {
                 let failure = Failure::new(Kind::BadRequest, "that is no operation").because(why);
                 at_line(number, failure).because("nothing of the batch is written")
             })?;

@@ -2,7 +2,9 @@
 
 use super::Context;
 use crate::{End, text};
-use chinwag_api::{Bytes, Exit, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest};
+use chinwag_api::{
+    Bytes, Condition, ConditionalOp, Exit, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest,
+};
 use chinwag_base::key::printable;
 
 /// How long a wait lasts unless told otherwise.
@@ -19,9 +21,27 @@ pub(crate) struct WaitArgs {
     pub(crate) timeout: Option<f64>,
 }
 
+/// On what condition to write.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct IfArgs {
+    /// Write only if this holds of the key, else exit with code 6: absent, value=TEXT (it is a register with this
+    /// value and no concurrent one), or version=VERSION (it is as `get --json` has shown it, by the field `version`).
+    /// The daemon that is asked decides by what it knows: another may decide otherwise at the same time, and then both
+    /// writes are concurrent
+    #[arg(long = "if", value_name = "CONDITION")]
+    condition: Option<Condition>,
+}
+
+impl IfArgs {
+    /// The operation on this condition.
+    pub(crate) fn on(self, op: WriteOp) -> ConditionalOp {
+        ConditionalOp { op, condition: self.condition }
+    }
+}
+
 impl WaitArgs {
     /// The request to write these, and to wait as was asked for.
-    pub(crate) fn request(&self, ops: Vec<WriteOp>) -> WriteRequest {
+    pub(crate) fn request(&self, ops: Vec<ConditionalOp>) -> WriteRequest {
         let timeout_ms = self.wait.map(|_| to_ms(self.timeout.unwrap_or(WAIT_TIMEOUT_S)));
         WriteRequest { ops, wait: self.wait, timeout_ms }
     }
@@ -49,8 +69,14 @@ pub(crate) fn to_ms(seconds: f64) -> u64 {
 }
 
 /// Sends one operation and prints what became of it.
-pub(crate) async fn one(context: &mut Context, op: WriteOp, wait: &WaitArgs) -> Result<Exit, End> {
-    let request = wait.request(vec![op.clone()]);
+pub(crate) async fn one(
+    context: &mut Context,
+    op: impl Into<ConditionalOp>,
+    wait: &WaitArgs,
+) -> Result<Exit, End> {
+    let conditional = op.into();
+    let op = conditional.op.clone();
+    let request = wait.request(vec![conditional]);
     let client = context.client()?;
     let reply = match client.write(&request).await {
         Ok(reply) => reply,

@@ -51,7 +51,7 @@ async fn the_line_that_cannot_be_done_is_told() {
 
     let told = async |text: &str| world.chinwag(&["batch", &file(&world, text)]).await;
     let bad = told(&format!("{OPS}{{\"op\":\"set\",\"key\":\"k\",\"valeu\":\"v\"}}\n")).await;
-    let why = "error: line 4: that is no operation\n  `set` has no field `valeu`; it has key, value, value_base64\n  nothing of the batch is written\n";
+    let why = "error: line 4: that is no operation\n  `set` has no field `valeu`; it has key, value, value_base64, if\n  nothing of the batch is written\n";
     assert_eq!(bad, ran(2, "", why));
     for (text, says) in [
         ("{", "line 1: that is no operation"),
@@ -70,4 +70,27 @@ async fn the_line_that_cannot_be_done_is_told() {
     let told = world.chinwag(&["batch", "/nowhere/ops"]).await;
     assert!(told.exit == "2" && told.err.contains("cannot read /nowhere/ops"), "{told:?}");
     assert_eq!(world.fakes[0].asked().len(), 1, "what is known to be wrong is not asked for");
+}
+
+#[tokio::test]
+async fn a_condition_goes_along_and_one_that_does_not_hold_has_its_own_exit_code() {
+    let mut world = World::new();
+    world.daemon("alpha", |_| {
+        let failure = Failure::new(Kind::ConditionFailed, "the condition on lock does not hold");
+        Says::no(&failure.because("it is \"bob\"").hint("chinwag get lock --siblings"))
+    });
+    let told =
+        "error: the condition on lock does not hold\n  it is \"bob\"\n  try: chinwag get lock --siblings\n";
+    assert_eq!(world.chinwag(&["set", "lock", "ada", "--if", "absent"]).await, ran(6, "", told));
+    assert_eq!(world.chinwag(&["del", "lock", "--if", "value=ada"]).await, ran(6, "", told));
+    let version = "9c1fa07e000000000000000000000000";
+    world.chinwag(&["set", "lock", "ada", "--if", &format!("version={version}")]).await;
+    let line = r#"{"op":"del","key":"lock","if":{"value":"ada"}}"#;
+    world.chinwag(&["batch", &file(&world, line)]).await;
+    let asked: Vec<String> = world.fakes[0].asked().into_iter().map(|asked| asked.body).collect();
+    let set = r#""op":"set","key":"lock","value":"ada","if""#;
+    assert_eq!(asked[0], format!(r#"{{"ops":[{{{set}:"absent"}}]}}"#));
+    assert_eq!(asked[1], r#"{"ops":[{"op":"del","key":"lock","if":{"value":"ada"}}]}"#);
+    assert_eq!(asked[2], format!(r#"{{"ops":[{{{set}:{{"version":"{version}"}}}}]}}"#));
+    assert_eq!(asked[3], asked[1], "a line of a batch has the same form");
 }

@@ -202,13 +202,15 @@ pub(super) async fn cell(
         .look(move |node, observer, _| {
             let replica = node.gossip().replica();
             match replica.get(&wanted) {
-                Some(read) => Ok(content(&read, siblings, observer)),
+                Some(read) => Ok((content(&read, siblings, observer), replica.version(&wanted))),
                 None => Err(some_keys(node)),
             }
         })
         .await?;
     match found {
-        Ok(content) => Ok(Reply(Cell { key: key.to_string(), content })),
+        Ok((content, version)) => {
+            Ok(Reply(Cell { key: key.to_string(), content, version: version.map(Into::into) }))
+        }
         Err(keys) => {
             let near = nearest(key.as_str(), &keys);
             let failure = Failure::new(Kind::NoSuchKey, format!("no such key: {key}"));

@@ -4,10 +4,13 @@ use super::read::{nearest, parse_key, some_keys, token};
 use super::{Answered, Daemon, Reply, Text};
 use crate::engine::Engine;
 use axum::extract::State;
-use chinwag_api::{CellKind, Count, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest};
+use chinwag_api::{
+    Bytes, CellKind, Condition, ConditionalOp, Count, Failure, Hex, Kind, Outcome, Wait, WriteOp, WriteReply,
+    WriteRequest,
+};
 use chinwag_base::limits::BATCH_OPS_MAX;
 use chinwag_base::{Key, Value};
-use chinwag_crdt::{Op, OpError, Read};
+use chinwag_crdt::{Found, Op, OpError, Read};
 use chinwag_gossip::WriteError;
 use chinwag_node::Node;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +23,7 @@ pub(super) async fn write(State(daemon): Daemon, Text(body): Text) -> Answered<W
     let request = WriteRequest::from_json(&body)?;
     let (ops, asked_by) = operations(&request.ops)?;
     let engine = daemon.running().await?;
-    let asked = request.ops;
+    let asked: Vec<WriteOp> = request.ops.into_iter().map(|conditional| conditional.op).collect();
     let known = {
         let asked = asked.clone();
         engine.look(move |node, _, _| known_elements(node, &asked)).await?
@@ -78,11 +81,22 @@ async fn with_nearest(engine: &Engine, failure: Failure, asked: &WriteOp) -> Res
 }
 
 /// The operations, and for each of them which one of `asked` it is for.
-fn operations(asked: &[WriteOp]) -> Result<(Vec<Op>, Vec<usize>), Failure> {
+fn operations(asked: &[ConditionalOp]) -> Result<(Vec<Op>, Vec<usize>), Failure> {
     let mut ops = Vec::with_capacity(asked.len());
     let mut asked_by = Vec::with_capacity(asked.len());
     for (index, op) in asked.iter().enumerate() {
-        ops.extend(operations_of(op).map_err(|failure| failure.at(index))?);
+        let on = op.condition.as_ref();
+        let mut those = operations_of(&op.op).map_err(|failure| failure.at(index))?;
+        if let Some(condition) = on.map(condition_of).transpose().map_err(|failure| failure.at(index))? {
+            // Of several, such as to add several elements, the first decides: the others would see what it has done.
+            let Some(first) = those.first_mut() else {
+                return Err(
+                    Failure::new(Kind::BadRequest, "a condition needs an element to add or remove").at(index)
+                );
+            };
+            *first = Op::If { condition, op: Box::new(first.clone()) };
+        }
+        ops.extend(those);
         asked_by.resize(ops.len(), index);
     }
     if ops.len() > BATCH_OPS_MAX {
@@ -97,7 +111,7 @@ fn operations(asked: &[WriteOp]) -> Result<(Vec<Op>, Vec<usize>), Failure> {
 
 fn operations_of(asked: &WriteOp) -> Result<Vec<Op>, Failure> {
     let key = parse_key(asked.key())?;
-    let each = |elements: &[chinwag_api::Bytes], op: fn(Key, Value) -> Op| {
+    let each = |elements: &[Bytes], op: fn(Key, Value) -> Op| {
         elements.iter().map(|element| Ok(op(key.clone(), value_of(element)?))).collect()
     };
     Ok(vec![match asked {
@@ -109,7 +123,15 @@ fn operations_of(asked: &WriteOp) -> Result<Vec<Op>, Failure> {
     }])
 }
 
-fn value_of(bytes: &chinwag_api::Bytes) -> Result<Value, Failure> {
+fn condition_of(condition: &Condition) -> Result<chinwag_crdt::Condition, Failure> {
+    Ok(match condition {
+        Condition::Absent => chinwag_crdt::Condition::Absent,
+        Condition::Value(bytes) => chinwag_crdt::Condition::Value(value_of(bytes)?),
+        Condition::Version(version) => chinwag_crdt::Condition::Version((*version).into()),
+    })
+}
+
+fn value_of(bytes: &Bytes) -> Result<Value, Failure> {
     bytes.to_value().map_err(|e| Failure::new(Kind::TooLarge, e.to_string()))
 }
 
@@ -134,7 +156,7 @@ fn known_elements(node: &Node, asked: &[WriteOp]) -> Vec<usize> {
     for op in asked {
         let mut known = 0;
         if let WriteOp::Add { key, elements } | WriteOp::Rm { key, elements } = op {
-            let was = |bytes: &chinwag_api::Bytes| {
+            let was = |bytes: &Bytes| {
                 let there = |key, element| node.gossip().replica().contains(&key, &element);
                 !deleted.contains(key.as_str())
                     && key.parse().is_ok_and(|key| bytes.to_value().is_ok_and(|element| there(key, element)))
@@ -183,6 +205,7 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
     let message = match &error {
         // In the words of a read that misses.
         WriteError::Op(OpError::NoSuchKey { key }) => format!("no such key: {key}"),
+        WriteError::Op(OpError::Unmet { key, .. }) => format!("the condition on {key} does not hold"),
         other => other.to_string(),
     };
     let kind = match &error {
@@ -192,6 +215,7 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
             OpError::NoSuchKey { .. } => Kind::NoSuchKey,
             OpError::NoSuchElement { .. } => Kind::NoSuchElement,
             OpError::Overflow { .. } => Kind::Overflow,
+            OpError::Unmet { .. } => Kind::ConditionFailed,
             _ => Kind::TooLarge,
         },
         WriteError::Busy { .. } | WriteError::TooManyWaits { .. } => Kind::Busy,
@@ -204,9 +228,33 @@ pub(crate) fn write_failure(error: WriteError) -> Failure {
     failure.op = op;
     match (kind, error) {
         (Kind::Storage, _) => failure.hint("make room on the disk; the daemon takes writes again by itself"),
+        (Kind::ConditionFailed, WriteError::Op(OpError::Unmet { key, found, version })) => {
+            let failure = failure.because(found_text(&found));
+            match version {
+                Some(version) => failure
+                    .because(format!("its version is {}", Hex::from(version)))
+                    .hint(format!("chinwag get {key} --siblings")),
+                None => failure,
+            }
+        }
         (Kind::Conflict, WriteError::Op(OpError::Conflict { key, .. })) => {
             failure.hint(format!("chinwag del {key} --kind TYPE, for the one to drop"))
         }
         _ => failure,
+    }
+}
+
+/// What is there instead of what a condition says. A value is cut where it would fill the screen.
+fn found_text(found: &Found) -> String {
+    const CHARS_MAX: usize = 200;
+    let Found::Register { value, values } = found else { return found.to_string() };
+    let text = Bytes::from(value).to_string();
+    let text = match text.char_indices().nth(CHARS_MAX) {
+        Some((at, _)) => format!("{}…\" ({} bytes)", &text[..at], value.as_bytes().len()),
+        None => text,
+    };
+    match values {
+        1 => format!("it is {text}"),
+        _ => format!("it has {values} concurrent values, {text} before the others"),
     }
 }
