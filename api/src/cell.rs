@@ -111,6 +111,9 @@ pub struct Sibling {
     pub origin: String,
     /// When, by its clock.
     pub at_unix_ms: u64,
+    /// The write's dot, as the log has it: the writer, its process life, and which of its writes.
+    #[serde(default)]
+    pub dot: String,
 }
 
 /// A counter's sum. As JSON a number where 64 bits hold it, else a string of decimal digits.

@@ -156,9 +156,14 @@ fn cells_of_every_type() {
     holds(
         &cell(register(
             vec![0xff].into(),
-            vec![Sibling { value: "b".into(), origin: "beta".into(), at_unix_ms: 5 }],
+            vec![Sibling {
+                value: "b".into(),
+                origin: "beta".into(),
+                at_unix_ms: 5,
+                dot: "12D3…q7Vf.19a0:7".into(),
+            }],
         )),
-        r#"{"schema":"chinwag.cell/1","key":"k","kind":"register","value_base64":"/w==","siblings":[{"value":"b","origin":"beta","at_unix_ms":5}]}"#,
+        r#"{"schema":"chinwag.cell/1","key":"k","kind":"register","value_base64":"/w==","siblings":[{"value":"b","origin":"beta","at_unix_ms":5,"dot":"12D3…q7Vf.19a0:7"}]}"#,
     );
     holds(
         &cell(Content::Counter { count: Count(-3) }),

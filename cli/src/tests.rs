@@ -585,3 +585,33 @@ async fn a_check_needs_three() {
     assert!(told.err.starts_with("error: --check needs three daemons or more"), "{}", told.err);
     assert_eq!(told.exit, "2");
 }
+
+#[tokio::test]
+async fn all_concurrent_values_are_shown_with_who_wrote_them() {
+    let mut world = World::new();
+    let sibling = |value: &str, origin: &str, dot: &str| Sibling {
+        value: value.into(),
+        origin: origin.into(),
+        at_unix_ms: u64::MAX,
+        dot: dot.into(),
+    };
+    let siblings =
+        vec![sibling("hi", "be\u{1b}[2Jta", "12D3…m2Xk.19a0:7"), sibling("hello", "alpha", "12D3…q7Vf.2:31")];
+    let content = Content::Register { value: "hi".into(), siblings };
+    world.daemon("alpha", move |asked| {
+        assert_eq!(asked.path, "/v1/cells/k?siblings");
+        Says::yes(&Cell { key: "k".into(), content: content.clone(), version: None })
+    });
+    let out = "\
+VALUE    ORIGIN         WRITTEN       DOT
+\"hi\"     be\\u{1b}[2Jta  --:--:--.---  12D3…m2Xk.19a0:7
+\"hello\"  alpha          --:--:--.---  12D3…q7Vf.2:31
+";
+    assert_eq!(world.chinwag(&["get", "k", "--siblings"]).await, ran(0, out, ""));
+    let json = world.chinwag(&["get", "k", "--siblings", "--json"]).await;
+    assert!(
+        json.out.contains(r#""origin":"alpha","at_unix_ms":18446744073709551615,"dot":"12D3…q7Vf.2:31"}"#),
+        "{}",
+        json.out
+    );
+}

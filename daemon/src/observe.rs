@@ -385,7 +385,8 @@ impl std::fmt::Display for Fields<'_> {
     }
 }
 
-fn dot_text(dot: &chinwag_crdt::Dot) -> String {
+/// A dot, for people.
+pub(crate) fn dot_text(dot: &chinwag_crdt::Dot) -> String {
     format!("{}.{}:{}", dot.replica.node.short(), dot.replica.generation, dot.counter)
 }
 

@@ -106,7 +106,7 @@ async fn a_lone_daemon_in_json() {
         $ chinwag --json get greeting
         {"schema":"chinwag.cell/1","key":"greeting","kind":"register","value":"hello","version":"[..]"}
         $ chinwag --json get greeting --siblings
-        {"schema":"chinwag.cell/1","key":"greeting","kind":"register","value":"hello","siblings":[{"value":"hello","origin":"alpha","at_unix_ms":[..]}],"version":"[..]"}
+        {"schema":"chinwag.cell/1","key":"greeting","kind":"register","value":"hello","siblings":[{"value":"hello","origin":"alpha","at_unix_ms":[..],"dot":"12D3[..]:1"}],"version":"[..]"}
         $ chinwag --json get greting
         ! {"schema":"chinwag.error/1","kind":"no_such_key","message":"no such key: greting","because":[],"try":["chinwag get greeting"],"exit":1}
         ? 1

@@ -16,7 +16,8 @@ pub(crate) struct GetArgs {
     /// The key
     #[arg(add = complete::keys())]
     key: String,
-    /// Show all concurrent values of a register, the winner first
+    /// Show all concurrent values of a register, the winner first: who wrote each, when, and its dot, by which the log
+    /// names the write
     #[arg(long)]
     siblings: bool,
     /// Wait until this write is visible here: the token that `set --json` answered with
@@ -63,7 +64,12 @@ pub(crate) fn print(
     match content {
         Content::Register { siblings, .. } if with_siblings && !siblings.is_empty() => {
             let rows = text::table(
-                &[("VALUE", Side::Left), ("ORIGIN", Side::Left), ("WRITTEN", Side::Left)],
+                &[
+                    ("VALUE", Side::Left),
+                    ("ORIGIN", Side::Left),
+                    ("WRITTEN", Side::Left),
+                    ("DOT", Side::Left),
+                ],
                 &siblings.iter().map(row).collect::<Vec<_>>(),
             );
             for (i, line) in rows.iter().enumerate() {
@@ -116,6 +122,7 @@ fn row(sibling: &Sibling) -> Vec<String> {
         super::write::shown(&sibling.value),
         printable(&sibling.origin).into_owned(),
         super::watch::time_of_day(sibling.at_unix_ms),
+        printable(&sibling.dot).into_owned(),
     ]
 }
 

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::daemon::Shared;
 use crate::engine::Engine;
 use crate::gauges::Gauges;
-use crate::observe::Observer;
+use crate::observe::{Observer, dot_text};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
@@ -251,6 +251,7 @@ pub(super) fn content(read: &Read, siblings: bool, observer: &Observer) -> Conte
                     value: Bytes::from(&s.value),
                     origin: observer.name(&s.dot.replica.node),
                     at_unix_ms: s.hlc.millis(),
+                    dot: dot_text(&s.dot),
                 })
                 .collect(),
         },
