@@ -90,6 +90,16 @@ pub enum Content {
 }
 
 impl Content {
+    /// The bytes of its values and elements, siblings not counted.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Content::Register { value, .. } => value.as_bytes().len(),
+            Content::Counter { .. } => size_of::<Count>(),
+            Content::Set { elements } => elements.iter().map(|element| element.as_bytes().len()).sum(),
+            Content::Conflict { contents } => contents.iter().map(Content::bytes).sum(),
+        }
+    }
+
     /// Its type.
     pub const fn kind(&self) -> Kind {
         match self {
@@ -173,6 +183,39 @@ pub const KEYS_PAGE_MAX: u32 = 1_000;
 pub struct Keys {
     /// The keys.
     pub keys: Vec<KeyRow>,
+    /// Where the next page starts (`?after=`); null on the last.
+    pub next: Option<String>,
+}
+
+/// The query of `GET /v1/cells`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellsQuery {
+    /// Only keys that begin with this. All without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// Show all concurrent values of registers.
+    #[serde(default, with = "crate::paths::flag", skip_serializing_if = "std::ops::Not::not")]
+    pub siblings: bool,
+    /// At most so many; the daemon has bounds of its own, [`CELLS_PAGE_MAX`] and [`CELLS_PAGE_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Only keys that sort after this one: the `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// Cells in one page: they are taken while the daemon does nothing else, in well under a millisecond.
+pub const CELLS_PAGE_MAX: u32 = 256;
+
+/// Bytes of keys, values and elements after which a page takes no further cell. Only a cell that is larger makes it more.
+pub const CELLS_PAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// `GET /v1/cells`: one page, sorted by key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cells {
+    /// The cells.
+    pub cells: Vec<Cell>,
     /// Where the next page starts (`?after=`); null on the last.
     pub next: Option<String>,
 }

@@ -183,6 +183,15 @@ fn cells_of_every_type() {
         r#"{"schema":"chinwag.cell/1","key":"k","kind":"conflict","contents":[{"kind":"register","value":"hi"},{"kind":"set","elements":["a",{"base64":"/w=="}]}]}"#,
     );
     holds(
+        &Cells { cells: vec![cell(Content::Counter { count: Count(1) })], next: Some("k".into()) },
+        r#"{"schema":"chinwag.cells/1","cells":[{"key":"k","kind":"counter","count":1}],"next":"k"}"#,
+    );
+    let line = br#"{"key":"k","kind":"counter","count":"-9223372036854775809"}"#;
+    let count = Count(-9_223_372_036_854_775_809);
+    assert_eq!(from_json::<Cell>(line), Ok(cell(Content::Counter { count })), "a schema may be left out");
+    let foreign = from_json::<Cell>(br#"{"schema":"chinwag.keys/1","keys":[]}"#).unwrap_err();
+    assert_eq!(foreign, "it is chinwag.keys/1, and chinwag.cell/1 was expected");
+    holds(
         &Keys { keys: vec![KeyRow { key: "k".into(), kind: CellKind::Set }], next: None },
         r#"{"schema":"chinwag.keys/1","keys":[{"key":"k","kind":"set"}],"next":null}"#,
     );

@@ -2,10 +2,10 @@
 
 use crate::commands::{
     add::AddArgs, batch::BatchArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs,
-    doctor::DoctorArgs, explain::ExplainArgs, get::GetArgs, incr::IncrArgs, init::InitArgs,
-    invite::InviteArgs, join::JoinArgs, keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, man::ManArgs,
-    members::MembersArgs, reach::ReachArgs, rm::RmArgs, set::SetArgs, status::StatusArgs, up::UpArgs,
-    version::VersionArgs, watch::WatchArgs,
+    doctor::DoctorArgs, explain::ExplainArgs, export::ExportArgs, get::GetArgs, import::ImportArgs,
+    incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs, keys::KeysArgs, lab::LabArgs,
+    leave::LeaveArgs, man::ManArgs, members::MembersArgs, reach::ReachArgs, rm::RmArgs, set::SetArgs,
+    status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
 };
 use crate::complete;
 use crate::output::Color;
@@ -36,7 +36,7 @@ pub(crate) struct Global {
     /// Ask the daemon that listens on this socket
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
-    /// Answer with one JSON object; `watch` with one a line. Errors are JSON on standard error
+    /// Answer with one JSON object; `watch` and `export` with one a line. Errors are JSON on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// When to colour; NO_COLOR is respected
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Rm(RmArgs),
     Batch(BatchArgs),
     Keys(KeysArgs),
+    Export(ExportArgs),
+    Import(ImportArgs),
     Watch(WatchArgs),
     Dht(DhtArgs),
     Completions(CompletionsArgs),
@@ -85,7 +87,7 @@ pub(crate) enum Command {
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["up", "lab", "init", "invite", "join", "leave"]),
     ("Look", &["status", "members", "explain", "reach", "doctor"]),
-    ("State", &["set", "get", "del", "incr", "add", "rm", "batch", "keys", "watch"]),
+    ("State", &["set", "get", "del", "incr", "add", "rm", "batch", "keys", "export", "import", "watch"]),
     ("DHT", &["dht"]),
     ("Tools", &["completions", "version"]),
 ];

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 mod batch;
 mod dht;
+mod import;
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);

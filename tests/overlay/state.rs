@@ -1,8 +1,8 @@
 //! The replicated state as a client sees it: writes that belong together, conditions, tokens, export and import.
 
-use crate::harness::{Ground, add, incr, set};
+use crate::harness::{Ground, add, incr, rm, set};
 use crate::transcript::plays;
-use chinwag_api::{Condition, ConditionalOp, Kind, WriteRequest};
+use chinwag_api::{Condition, ConditionalOp, KeysQuery, Kind, WriteOp, WriteRequest};
 
 fn file(ground: &Ground, name: &str, text: &str) {
     std::fs::write(ground.path().join(name), text).unwrap();
@@ -151,4 +151,201 @@ async fn of_many_who_take_a_lock_at_once_one_has_it() {
         }
     }
     assert_eq!(taken, 1);
+}
+
+/// All that a daemon holds, as an export shows it, but for the versions: they name writes, and other writes made it.
+async fn exported(ground: &Ground, line: &str) -> Vec<serde_json::Value> {
+    let told = ground.type_in(line).await.exits(0);
+    let mut lines: Vec<serde_json::Value> =
+        told.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    for line in &mut lines {
+        assert!(line.as_object_mut().unwrap().remove("version").is_some(), "{line}");
+    }
+    lines
+}
+
+#[tokio::test]
+async fn what_is_exported_and_imported_elsewhere_reads_the_same() {
+    let ground = Ground::new();
+    let alpha = ground.start("alpha").await;
+    let bytes = |key: &str, value: Vec<u8>| WriteOp::Set { key: key.into(), value: value.into() };
+    let element =
+        |key: &str, element: Vec<u8>| WriteOp::Add { key: key.into(), elements: vec![element.into()] };
+    alpha
+        .write(vec![
+            set("empty", ""),
+            set("text", "two\nlines \"quoted\" \u{1f600}"),
+            bytes("binary", (0..=255).collect()),
+            bytes("large", vec![b'\0'; 65_536]),
+            bytes("large/binary", vec![0xff; 65_536]),
+            set("größe/日本", "x"),
+            set("a b?c*d%2F\"e\\", "x"),
+            set("z".repeat(512), "long"),
+            incr("zero", 0),
+            incr("below", i64::MIN),
+            incr("below", i64::MIN + 1),
+            incr("above", i64::MAX),
+            incr("above", i64::MAX),
+            incr("above", 1),
+            add("set", &["", "a", "\u{7f}", "\u{9b}31m", "\u{202e}", "\u{e0001}"]),
+            element("set", vec![0xff, 0]),
+            element("set", vec![b'e'; 4_096]),
+            add("gone", &["a"]),
+            rm("gone", &["a"]),
+        ])
+        .await
+        .unwrap();
+    // More elements than one batch has, and more bytes than one page.
+    for n in 0..6u8 {
+        let elements = (0..100u8).map(|m| [b'0' + n, m].repeat(1_000).into()).collect();
+        alpha.write(vec![WriteOp::Add { key: "large/set".into(), elements }]).await.unwrap();
+    }
+    for n in 0..20 {
+        let ops = (0..30).map(|m| set(format!("many/{n:02}/{m:02}"), &"v".repeat(300))).collect();
+        alpha.write(ops).await.unwrap();
+    }
+    let all = exported(&ground, "export").await;
+    let keys = alpha.client.keys(&KeysQuery::default()).await.unwrap();
+    assert_eq!(all.len(), keys.keys.len(), "each key once: {}", all.len());
+    assert!(keys.keys.iter().zip(&all).all(|(row, line)| row.key == line["key"]), "sorted");
+    assert_eq!(exported(&ground, "export many/19/").await.len(), 30);
+    assert_eq!(exported(&ground, "export none").await.len(), 0);
+
+    let file = ground.path().join("all");
+    std::fs::write(&file, ground.type_in("export").await.out).unwrap();
+    let fresh = Ground::new();
+    let beta = fresh.start("beta").await;
+    let file = file.to_str().unwrap();
+    let told = fresh.cli(["import", file, "--wait", "1"]).await.exits(0);
+    assert!(told.out.starts_with(&format!("{} keys imported · on 1 of 1 member", all.len())), "{}", told.out);
+    assert_eq!(exported(&fresh, "export").await, all);
+    assert_eq!(beta.get("below").await, alpha.get("below").await);
+    assert_eq!(beta.get("large/set").await, alpha.get("large/set").await);
+
+    // Once more: it is there already.
+    let again = fresh.cli(["import", file]).await.exits(6);
+    again
+        .says("line 1: ")
+        .says("exists already")
+        .says("nothing of lines 1 to ")
+        .says("try: chinwag import --existing skip");
+    beta.write(vec![
+        set("text", "other"),
+        WriteOp::Del { key: "zero".into(), kind: None },
+        set("set/", "new"),
+    ])
+    .await
+    .unwrap();
+    let skip = fresh.cli(["import", file, "--existing", "skip", "--json"]).await.exits(0).json();
+    assert_eq!((&skip["imported"], &skip["skipped"]), (&1.into(), &(all.len() - 1).into()), "{skip}");
+    let changed = exported(&fresh, "export").await;
+    assert_eq!(changed.iter().filter(|line| !all.contains(line)).count(), 2);
+    beta.write(vec![WriteOp::Del { key: "zero".into(), kind: None }, add("zero", &["a set now"])])
+        .await
+        .unwrap();
+    beta.write(vec![incr("below", 3), add("large/set", &["more"])]).await.unwrap();
+    let overwrite = fresh.cli(["import", file, "--existing", "overwrite", "--json"]).await.exits(0).json();
+    assert_eq!((&overwrite["imported"], &overwrite["overwritten"]), (&all.len().into(), &all.len().into()));
+    let now = exported(&fresh, "export").await;
+    assert_eq!(now.iter().filter(|line| !all.contains(line)).count(), 1, "what is not in the file stays");
+    assert_eq!(now.len(), all.len() + 1);
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_be_imported_is_told_and_its_batch_is_not_written() {
+    let ground = Ground::new();
+    let _alpha = ground.start("alpha").await;
+    let good = r#"{"schema":"chinwag.cell/1","key":"a","kind":"register","value":"1"}"#;
+    for (name, line) in [
+        ("torn", r#"{"key":"b","kind":"register","val"#),
+        ("foreign", r#"{"schema":"chinwag.keys/1","keys":[],"next":null}"#),
+        ("kind", r#"{"key":"b","kind":"tree"}"#),
+        ("key", r#"{"key":"","kind":"register","value":"1"}"#),
+        ("base64", r#"{"key":"b","kind":"register","value_base64":"?"}"#),
+        (
+            "conflict",
+            r#"{"key":"b","kind":"conflict","contents":[{"kind":"counter","count":1},{"kind":"set","elements":["x"]}]}"#,
+        ),
+        ("counter", r#"{"key":"b","kind":"counter","count":"18446744073709551616"}"#),
+        ("twice", good),
+    ] {
+        file(&ground, name, &format!("{good}\n\n{line}\n"));
+    }
+    file(
+        &ground,
+        "long",
+        &format!("{good}\n{{\"key\":\"b\",\"kind\":\"register\",\"value\":\"{}\"}}\n", "v".repeat(65_537)),
+    );
+    file(
+        &ground,
+        "element",
+        &format!("{good}\n{{\"key\":\"b\",\"kind\":\"set\",\"elements\":[\"{}\"]}}\n", "v".repeat(4_097)),
+    );
+    file(&ground, "empty", "{\"key\":\"nothing\",\"kind\":\"set\",\"elements\":[]}\n");
+    file(&ground, "set", "{\"key\":\"a\",\"kind\":\"set\",\"elements\":[\"x\"]}\n");
+    plays(
+        &ground,
+        r#"
+        $ chinwag import torn
+        ! error: line 3: that is no line of an export
+        !   EOF while parsing a string at line 1 column 33
+        ? 2
+        $ chinwag import foreign
+        ! error: line 3: that is no line of an export
+        !   it is chinwag.keys/1, and chinwag.cell/1 was expected
+        ? 2
+        $ chinwag import kind
+        ! error: line 3: that is no line of an export
+        !   unknown variant [..]
+        ? 2
+        $ chinwag import base64
+        ! error: line 3: that is no line of an export
+        !   [..]
+        ? 2
+        $ chinwag import key
+        ! error: line 3: a key needs at least one character
+        !   nothing of lines 1 to 3 is written
+        ? 2
+        $ chinwag import conflict
+        ! error: line 3: b is in conflict
+        !   it was written concurrently as a counter and a set; leave one of them in the line
+        ? 4
+        $ chinwag import counter
+        ! error: line 3: b is too large: 18446744073709551616
+        !   what one daemon adds to a counter is below 2^64; several have added to this one
+        ? 4
+        $ chinwag import long
+        ! error: line 2: a value has at most 65536 bytes, this one has 65537
+        !   nothing of lines 1 to 2 is written
+        ? 4
+        $ chinwag import element
+        ! error: line 2: an element of a set has at most 4096 bytes, this one for `b` has 4097
+        !   nothing of lines 1 to 2 is written
+        ? 4
+        $ chinwag import nowhere
+        ! error: cannot read nowhere
+        !   [..]
+        ? 2
+        $ chinwag keys
+        $ chinwag import empty
+        0 keys imported
+        $ chinwag import twice
+        ! error: line 3: a exists already
+        !   it is "1"
+        !   1 key before it is written
+        !   try: chinwag import --existing skip    or: chinwag import --existing overwrite
+        ? 6
+        $ chinwag import set
+        ! error: line 1: a exists already
+        !   it is "1"
+        !   try: chinwag import --existing skip    or: chinwag import --existing overwrite
+        ? 6
+        $ chinwag import set --existing overwrite
+        1 key imported (1 overwritten) · on 1 of 1 member after [..]
+        $ chinwag export
+        {"schema":"chinwag.cell/1","key":"a","kind":"set","elements":["x"],"version":"[..]"}
+        ! 1 key exported
+        "#,
+    )
+    .await;
 }

@@ -13,7 +13,7 @@ mod stream;
 
 pub use stream::{Events, Heard, Stream, Watch};
 
-use crate::cell::{Cell, CellQuery, Keys, KeysQuery};
+use crate::cell::{Cell, CellQuery, Cells, CellsQuery, Keys, KeysQuery};
 use crate::doctor::Doctor;
 use crate::explain::Explained;
 use crate::failure::{Failure, Kind};
@@ -121,6 +121,22 @@ impl Client {
                 ("timeout_ms", timeout_ms.as_deref()),
             ]);
         self.get(&path, self.patience(query.timeout_ms)).await
+    }
+
+    /// One page of cells.
+    ///
+    /// # Errors
+    /// The daemon's, or why it could not be asked.
+    pub async fn cells(&self, query: &CellsQuery) -> Result<Cells, Failure> {
+        let limit = query.limit.map(|n| n.to_string());
+        let path = paths::CELLS.to_owned()
+            + &paths::query(&[
+                ("prefix", query.prefix.as_deref()),
+                ("siblings", query.siblings.then_some("")),
+                ("limit", limit.as_deref()),
+                ("after", query.after.as_deref()),
+            ]);
+        self.get(&path, self.timeout).await
     }
 
     /// One page of keys.

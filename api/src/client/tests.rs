@@ -128,6 +128,19 @@ async fn a_stream_that_is_not_chinwags_is_refused() {
 }
 
 #[tokio::test]
+async fn pages_of_cells_are_followed_by_their_next() {
+    let (_dir, socket) = socket();
+    let cell = Cell { key: "a".into(), content: Content::Counter { count: Count(1) }, version: None };
+    let page = Cells { cells: vec![cell], next: Some("a".into()) };
+    let said = page.clone();
+    let fake = Fake::listen(&socket, move |_| Says::yes(&said));
+    let after = Some("a/b".into());
+    let query = CellsQuery { prefix: Some("a/".into()), siblings: true, limit: Some(1), after };
+    assert_eq!(Client::new(&socket).cells(&query).await, Ok(page));
+    assert_eq!(fake.asked()[0].path, "/v1/cells?prefix=a%2F&siblings&limit=1&after=a%2Fb");
+}
+
+#[tokio::test]
 async fn pages_of_keys_are_followed_by_their_next() {
     let (_dir, socket) = socket();
     let page =

@@ -7,7 +7,9 @@ pub(crate) mod del;
 pub(crate) mod dht;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod get;
+pub(crate) mod import;
 pub(crate) mod incr;
 pub(crate) mod init;
 pub(crate) mod invite;
@@ -94,6 +96,8 @@ pub(crate) async fn dispatch(command: Command, context: &mut Context) -> Result<
         Command::Rm(args) => args.run(context).await,
         Command::Batch(args) => args.run(context).await,
         Command::Keys(args) => args.run(context).await,
+        Command::Export(args) => args.run(context).await,
+        Command::Import(args) => args.run(context).await,
         Command::Watch(args) => args.run(context).await,
         Command::Dht(args) => args.run(context).await,
         Command::Completions(args) => args.run(context).await,

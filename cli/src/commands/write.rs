@@ -48,9 +48,14 @@ impl WaitArgs {
 
     /// How a command ends whose write was answered so.
     pub(crate) fn judge(&self, reply: &WriteReply) -> Result<Exit, End> {
+        self.judged(reply).map(|()| Exit::Yes).map_err(End::from)
+    }
+
+    /// Whether the wait was met.
+    pub(crate) fn judged(&self, reply: &WriteReply) -> Result<(), Failure> {
         match self.wait {
-            Some(wait) if !reply.met => Err(not_met(wait, reply).into()),
-            _ => Ok(Exit::Yes),
+            Some(wait) if !reply.met => Err(not_met(wait, reply)),
+            _ => Ok(()),
         }
     }
 }

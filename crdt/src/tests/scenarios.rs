@@ -361,6 +361,16 @@ fn keys_are_sorted_and_found_by_prefix() {
     assert_eq!(keys("app"), ["app/a", "app/z", "apple"]);
     assert_eq!(keys(""), replica.keys().map(|(key, _)| key.to_string()).collect::<Vec<_>>());
     assert!(keys("\n").is_empty() && keys(&"x".repeat(600)).is_empty() && keys("zz").is_empty());
+    let after = |prefix: &str, after: &str| -> Vec<String> {
+        replica.keys_after(prefix, after).map(|(key, _)| key.to_string()).collect()
+    };
+    assert_eq!(after("app", "app/a"), ["app/z", "apple"]);
+    assert_eq!(after("app", "app/b"), ["app/z", "apple"], "it need not be there");
+    assert_eq!(after("app", "aa"), ["app/a", "app/z", "apple"]);
+    assert_eq!(after("app", "\n"), ["app/a", "app/z", "apple"], "nor be a key");
+    assert_eq!(after("app", "apple"), [""; 0]);
+    assert_eq!(after("app", "b"), [""; 0]);
+    assert_eq!(after("", "b"), ["z"]);
     let namespaces: Vec<&str> = replica.namespace_digests().map(|(name, _)| name).collect();
     assert_eq!(namespaces, ["", "app"]);
 }

@@ -10,10 +10,11 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use chinwag_api::cell::KEYS_PAGE_MAX;
+use chinwag_api::cell::{CELLS_PAGE_BYTES_MAX, CELLS_PAGE_MAX, KEYS_PAGE_MAX};
 use chinwag_api::{
-    Bytes, Cell, CellKind, CellQuery, Content, Count, Counts, DhtStatus, Failure, Gossip, Health, InStep,
-    KeyRow, Keys, KeysQuery, Kind, Overlay, Pattern, Phi, Problem, Sibling, Status, Token, Version,
+    Bytes, Cell, CellKind, CellQuery, Cells, CellsQuery, Content, Count, Counts, DhtStatus, Failure, Gossip,
+    Health, InStep, KeyRow, Keys, KeysQuery, Kind, Overlay, Pattern, Phi, Problem, Sibling, Status, Token,
+    Version,
 };
 use chinwag_base::limits::STAGED_ENTRIES_MAX;
 use chinwag_base::{Key, Moment, NodeId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
@@ -263,6 +264,45 @@ pub(super) fn content(read: &Read, siblings: bool, observer: &Observer) -> Conte
     }
 }
 
+pub(super) async fn cells(State(daemon): Daemon, uri: Uri) -> Answered<Cells> {
+    let CellsQuery { prefix, siblings, limit, after } = parse_query(&uri)?;
+    let prefix = prefix.unwrap_or_default();
+    let limit = limit.unwrap_or(CELLS_PAGE_MAX).clamp(1, CELLS_PAGE_MAX) as usize;
+    let engine = daemon.running().await?;
+    let page = engine
+        .look(move |node, observer, _| {
+            let mut page = Cells::default();
+            let mut bytes = 0;
+            for (key, cell) in live_keys(node, &prefix, after.as_deref()) {
+                if page.cells.len() == limit || bytes >= CELLS_PAGE_BYTES_MAX {
+                    page.next = page.cells.last().map(|cell| cell.key.clone());
+                    break;
+                }
+                let Some(read) = cell.read() else { continue };
+                let content = content(&read, siblings, observer);
+                bytes += key.as_str().len() + content.bytes();
+                let version = cell.version().map(Into::into);
+                page.cells.push(Cell { key: key.to_string(), content, version });
+            }
+            page
+        })
+        .await?;
+    Ok(Reply(page))
+}
+
+/// The live keys that begin so and sort after `after`, sorted, each with its cell.
+fn live_keys<'a>(
+    node: &'a Node,
+    prefix: &'a str,
+    after: Option<&'a str>,
+) -> Box<dyn Iterator<Item = (&'a Key, &'a chinwag_crdt::Cell)> + 'a> {
+    let replica = node.gossip().replica();
+    match after {
+        None => Box::new(replica.keys_with_prefix(prefix)),
+        Some(after) => Box::new(replica.keys_after(prefix, after)),
+    }
+}
+
 pub(super) async fn keys(State(daemon): Daemon, uri: Uri) -> Answered<Keys> {
     let query: KeysQuery = parse_query(&uri)?;
     let pattern = query.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), parse_pattern)?;
@@ -271,11 +311,7 @@ pub(super) async fn keys(State(daemon): Daemon, uri: Uri) -> Answered<Keys> {
     let engine = daemon.running().await?;
     let keys = engine
         .look(move |node, _, _| {
-            let mut rows: Vec<KeyRow> = node
-                .gossip()
-                .replica()
-                .keys_with_prefix(pattern.prefix())
-                .filter(|(key, _)| after.as_deref().is_none_or(|after| key.as_str() > after))
+            let mut rows: Vec<KeyRow> = live_keys(node, pattern.prefix(), after.as_deref())
                 .filter(|(key, _)| pattern.matches(key.as_str()))
                 .take(limit + 1)
                 .map(|(key, cell)| KeyRow { key: key.to_string(), kind: cell_kind(cell) })
