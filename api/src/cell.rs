@@ -13,7 +13,7 @@ pub struct CellQuery {
     /// Show all concurrent values of a register. Present without a value means yes: `?siblings`.
     #[serde(default, with = "crate::paths::flag", skip_serializing_if = "std::ops::Not::not")]
     pub siblings: bool,
-    /// Answer only once this write is visible here.
+    /// Answer only once this write is visible here; several, with commas between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Token>,
     /// How long to wait for `after`.
@@ -173,6 +173,12 @@ pub struct KeysQuery {
     /// Only keys that sort after this one: the `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Answer only once this write is visible here; several, with commas between them. (`after` is a key here.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_write: Option<Token>,
+    /// How long to wait for `after_write`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 /// Keys in one page: with keys of the largest size a page stays below a megabyte.
@@ -203,6 +209,12 @@ pub struct CellsQuery {
     /// Only keys that sort after this one: the `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Answer only once this write is visible here; several, with commas between them. (`after` is a key here.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_write: Option<Token>,
+    /// How long to wait for `after_write`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 /// Cells in one page: they are taken while the daemon does nothing else, in well under a millisecond.

@@ -21,8 +21,8 @@
 //! | `GET /v1/explain/NAME`, the name or the id of a member | [`Explained`] |
 //! | `GET /v1/reach` | [`Reach`] |
 //! | `GET /v1/cells/KEY?siblings&after=TOKEN` | [`Cell`] |
-//! | `GET /v1/cells?prefix=&siblings&limit=&after=` | [`Cells`] |
-//! | `GET /v1/keys?pattern=&limit=&after=` | [`Keys`] |
+//! | `GET /v1/cells?prefix=&siblings&limit=&after=&after_write=TOKEN` | [`Cells`] |
+//! | `GET /v1/keys?pattern=&limit=&after=&after_write=TOKEN` | [`Keys`] |
 //! | `POST /v1/write` [`WriteRequest`] | [`WriteReply`] |
 //! | `GET /v1/watch?pattern=` | server-sent [`Watched`] |
 //! | `GET /v1/events` | server-sent [`NodeEvent`] |

@@ -278,7 +278,8 @@ impl<'de> Deserialize<'de> for Wait {
     }
 }
 
-/// A write, named: the dots that it made. Opaque to clients; a read anywhere can wait until it is visible.
+/// A write, named: the dots that it made. Opaque to clients; a read anywhere can wait until it is visible. Where a token is
+/// asked for, several may stand with commas between them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(pub String);

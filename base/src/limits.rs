@@ -50,6 +50,8 @@ pub const GENERATIONS_PER_NODE_MAX: usize = 4_096;
 pub const DOOMED_DOTS_MAX: usize = 65_536;
 /// A hybrid logical clock this far ahead of local time is kept but flagged, and does not drag the local one past it.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 500;
+/// Dots that one read may wait for: the tokens of a few writes of the largest size, or of thousands of small ones.
+pub const AWAITED_DOTS_MAX: usize = 2 * BATCH_OPS_MAX;
 /// Clients whose `--wait` is still open. Each costs a row and a scan per acknowledgement.
 pub const WAITS_MAX: usize = 4_096;
 

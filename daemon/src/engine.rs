@@ -184,8 +184,12 @@ impl Engine {
         answer.await.map_err(|_| Unanswered::Stopping)
     }
 
-    /// Waits until a write is visible here; false if it did not become so in time.
-    pub(crate) async fn visible(&self, token: Vec<Dot>, timeout: Duration) -> Result<bool, Unanswered> {
+    /// Waits until a write is visible here; false if it did not become so in time, `None` if too many wait.
+    pub(crate) async fn visible(
+        &self,
+        token: Vec<Dot>,
+        timeout: Duration,
+    ) -> Result<Option<bool>, Unanswered> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Await { token, timeout, reply })?;
         answer.await.map_err(|_| Unanswered::Stopping)

@@ -1,8 +1,8 @@
 //! The replicated state as a client sees it: writes that belong together, conditions, tokens, export and import.
 
-use crate::harness::{Ground, add, incr, rm, set};
+use crate::harness::{Ground, add, incr, register, rm, set};
 use crate::transcript::plays;
-use chinwag_api::{Condition, ConditionalOp, KeysQuery, Kind, WriteOp, WriteRequest};
+use chinwag_api::{CellQuery, Condition, ConditionalOp, KeysQuery, Kind, Token, WriteOp, WriteRequest};
 
 fn file(ground: &Ground, name: &str, text: &str) {
     std::fs::write(ground.path().join(name), text).unwrap();
@@ -348,4 +348,68 @@ async fn a_line_that_cannot_be_imported_is_told_and_its_batch_is_not_written() {
         "#,
     )
     .await;
+}
+
+/// What one daemon has just written, another shows to whoever has the token: at once, many times, and by every read.
+#[tokio::test]
+async fn a_session_reads_its_own_writes_through_any_daemon() {
+    let ground = Ground::new();
+    let daemons = ground.overlay(["alpha", "beta", "gamma"]).await;
+    let mut tokens: Vec<String> = Vec::new();
+    for n in 0..60 {
+        let (here, there) = (&daemons[n % 3], &daemons[(n + 1) % 3]);
+        let (key, value) = (format!("session/{n:02}"), n.to_string());
+        let token = here.write(vec![set(&key, &value)]).await.unwrap().token;
+        let query = CellQuery { after: Some(token.clone()), ..CellQuery::default() };
+        assert_eq!(there.client.cell(&key, &query).await.unwrap().content, register(&value));
+        tokens.push(token.0);
+    }
+    // All of them at once, by the other reads.
+    let after_write = Some(Token(tokens.join(",")));
+    let query = KeysQuery { after_write: after_write.clone(), ..KeysQuery::default() };
+    assert_eq!(daemons[1].client.keys(&query).await.unwrap().keys.len(), 60);
+    let token = daemons[0].write(vec![set("session/last", "x")]).await.unwrap().token.0;
+    let told =
+        ground.type_in(&format!("-n gamma keys session/l* --after {token} --after {}", tokens[7])).await;
+    assert_eq!(told.exits(0).out, "session/last\n");
+    let told = ground.type_in(&format!("-n gamma export session/last --after {token}")).await.exits(0);
+    assert!(told.out.contains(r#""value":"x""#), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_or_that_nobody_brings_is_told() {
+    let ground = Ground::new();
+    let [alpha, beta] = ground.overlay(["alpha", "beta"]).await;
+    let token = alpha.write_everywhere(vec![set("a", "1")]).await.token.0;
+    for bad in ["hello", "", "00ff", &token[..token.len() - 2], &format!("{token}00"), &format!("{token},x")]
+    {
+        for line in [["get", "a"], ["keys", "a"], ["export", "a"]] {
+            let told = ground.cli(["-n", "alpha", line[0], line[1], "--after", bad]).await.exits(2);
+            told.says("that is not a token of a write");
+        }
+    }
+    ground.type_in("-n alpha get a --timeout 1").await.exits(2).says("--after");
+    // A write that is made, but of another overlay.
+    let stranger = Ground::new();
+    let gamma = stranger.start("gamma").await;
+    let foreign = gamma.write(vec![set("a", "1")]).await.unwrap().token.0;
+    let told = ground.type_in(&format!("-n beta get a --after {foreign} --timeout 0.3")).await.exits(5);
+    told.says("the write that this read should follow has not arrived within 300 ms")
+        .says("nothing is here of what 12D3")
+        .says("try: chinwag members");
+    // Of several the one that is lacking is named; what is here already is no matter.
+    let told = ground.type_in(&format!("-n beta keys --after {token},{foreign} --timeout 0")).await.exits(5);
+    assert_eq!(told.err.matches("nothing is here").count(), 1, "{}", told.err);
+    // The next write of alpha, which is not made yet. Its counter is the last but one and the last byte of the token.
+    let (head, number) = token.split_at(token.len() - 4);
+    assert_eq!(number, "0101", "the first write of this process life");
+    let next = format!("{head}0202");
+    let told = ground.type_in(&format!("-n beta get a --after {next} --timeout 0.1")).await.exits(5);
+    told.says("it is write 2 of alpha since it last started; those up to 1 are here");
+    let waits = ground.cli(["-n", "beta", "get", "b", "--after", &next, "--timeout", "30"]);
+    let (told, ()) = tokio::join!(waits, async {
+        alpha.write(vec![set("b", "now")]).await.unwrap();
+    });
+    assert_eq!(told.exits(0).out, "now\n");
+    drop(beta);
 }

@@ -135,9 +135,14 @@ async fn pages_of_cells_are_followed_by_their_next() {
     let said = page.clone();
     let fake = Fake::listen(&socket, move |_| Says::yes(&said));
     let after = Some("a/b".into());
-    let query = CellsQuery { prefix: Some("a/".into()), siblings: true, limit: Some(1), after };
+    let (after_write, timeout_ms) = (Some(Token("t,u".into())), Some(9));
+    let prefix = Some("a/".into());
+    let query = CellsQuery { prefix, siblings: true, limit: Some(1), after, after_write, timeout_ms };
     assert_eq!(Client::new(&socket).cells(&query).await, Ok(page));
-    assert_eq!(fake.asked()[0].path, "/v1/cells?prefix=a%2F&siblings&limit=1&after=a%2Fb");
+    assert_eq!(
+        fake.asked()[0].path,
+        "/v1/cells?prefix=a%2F&siblings&limit=1&after=a%2Fb&after_write=t%2Cu&timeout_ms=9"
+    );
 }
 
 #[tokio::test]
@@ -147,8 +152,9 @@ async fn pages_of_keys_are_followed_by_their_next() {
         Keys { keys: vec![KeyRow { key: "a".into(), kind: CellKind::Register }], next: Some("a".into()) };
     let said = page.clone();
     let fake = Fake::listen(&socket, move |_| Says::yes(&said));
-    let query = KeysQuery { pattern: Some("*".into()), limit: Some(1), after: Some("0".into()) };
+    let (after, after_write) = (Some("0".into()), Some(Token("t".into())));
+    let query = KeysQuery { pattern: Some("*".into()), limit: Some(1), after, after_write, timeout_ms: None };
     assert_eq!(Client::new(&socket).keys(&query).await, Ok(page));
-    assert_eq!(fake.asked()[0].path, "/v1/keys?pattern=%2A&limit=1&after=0");
+    assert_eq!(fake.asked()[0].path, "/v1/keys?pattern=%2A&limit=1&after=0&after_write=t");
     assert_eq!(Bytes::from("x").to_string(), "\"x\"");
 }

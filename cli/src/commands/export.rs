@@ -1,4 +1,5 @@
 use super::Context;
+use super::after::AfterArgs;
 use crate::{End, complete, output, text};
 use chinwag_api::{Cell, CellsQuery, Content, Exit};
 
@@ -14,12 +15,17 @@ pub(crate) struct ExportArgs {
     /// Only keys that begin with this [default: all]
     #[arg(add = complete::keys())]
     prefix: Option<String>,
+    #[command(flatten)]
+    after: AfterArgs,
 }
 
 impl ExportArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
         let client = context.client()?;
-        let mut query = CellsQuery { prefix: self.prefix, siblings: true, ..CellsQuery::default() };
+        let (after_write, timeout_ms) = (self.after.token(), self.after.timeout_ms());
+        let prefix = self.prefix;
+        let mut query =
+            CellsQuery { prefix, siblings: true, after_write, timeout_ms, ..CellsQuery::default() };
         let mut count = 0;
         loop {
             let page = client.cells(&query).await?;

@@ -1,10 +1,10 @@
 use super::Context;
-use super::write::{seconds, to_ms};
+use super::after::AfterArgs;
 use crate::complete;
 use crate::nearest::nearest;
 use crate::text::{self, Side};
 use crate::{End, output::Tone};
-use chinwag_api::{CellQuery, Client, Content, Exit, Failure, KeysQuery, Kind, Sibling, Token};
+use chinwag_api::{CellQuery, Client, Content, Exit, Failure, KeysQuery, Kind, Sibling};
 use chinwag_base::key::printable;
 
 /// Pages of keys that are looked through for the nearest; a suggestion is not worth more.
@@ -20,12 +20,8 @@ pub(crate) struct GetArgs {
     /// names the write
     #[arg(long)]
     siblings: bool,
-    /// Wait until this write is visible here: the token that `set --json` answered with
-    #[arg(long, value_name = "TOKEN")]
-    after: Option<String>,
-    /// Wait so many seconds at most [default: the daemon's]
-    #[arg(long, value_name = "SECONDS", requires = "after", value_parser = seconds)]
-    timeout: Option<f64>,
+    #[command(flatten)]
+    after: AfterArgs,
     /// Write the exact bytes of a register and nothing else
     #[arg(long, conflicts_with_all = ["siblings", "json"])]
     raw: bool,
@@ -34,8 +30,8 @@ pub(crate) struct GetArgs {
 impl GetArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
         let client = context.client()?;
-        let timeout_ms = self.timeout.map(to_ms);
-        let query = CellQuery { siblings: self.siblings, after: self.after.clone().map(Token), timeout_ms };
+        let (after, timeout_ms) = (self.after.token(), self.after.timeout_ms());
+        let query = CellQuery { siblings: self.siblings, after, timeout_ms };
         let cell = match client.cell(&self.key, &query).await {
             Ok(cell) => cell,
             Err(failure) if failure.kind == Kind::NoSuchKey => {

@@ -1,6 +1,7 @@
 //! The commands: one file each. A further one is its file, its line in [`crate::args`] and its line here.
 
 pub(crate) mod add;
+mod after;
 pub(crate) mod batch;
 pub(crate) mod completions;
 pub(crate) mod del;
