@@ -112,7 +112,7 @@ fn added(told: Watched) -> Option<String> {
             What::Add { value } => value.as_text().map(str::to_owned),
             _ => None,
         },
-        Watched::Ready(_) | Watched::Reset(_) => None,
+        Watched::Ready(_) | Watched::Reset(_) | Watched::Cell(_) => None,
     }
 }
 

@@ -24,7 +24,7 @@
 //! | `GET /v1/cells?prefix=&siblings&limit=&after=&after_write=TOKEN` | [`Cells`] |
 //! | `GET /v1/keys?pattern=&limit=&after=&after_write=TOKEN` | [`Keys`] |
 //! | `POST /v1/write` [`WriteRequest`] | [`WriteReply`] |
-//! | `GET /v1/watch?pattern=` | server-sent [`Watched`] |
+//! | `GET /v1/watch?pattern=&after=POSITION` | server-sent [`Watched`] |
 //! | `GET /v1/events` | server-sent [`NodeEvent`] |
 //! | `POST /v1/init` [`InitRequest`] | [`InitReply`] |
 //! | `POST /v1/invite` [`InviteRequest`] | [`InviteReply`] |
@@ -74,7 +74,7 @@ pub use dht::{
     DhtOp, DhtRecords, DhtRecordsQuery, DhtRow, DhtStatus, DhtTimeQuery, DhtVerdict, DhtWrite, DhtWritten,
 };
 pub use doctor::{Doctor, Finding, Verdict};
-pub use event::{Change, NodeEvent, Ready, Reset, WatchQuery, Watched, What};
+pub use event::{Change, NodeEvent, Position, Ready, Reset, WatchQuery, Watched, What};
 pub use explain::{Clue, ClueKind, Explained};
 pub use failure::{Exit, Failure, Kind};
 pub use glob::Pattern;

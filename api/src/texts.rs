@@ -255,6 +255,7 @@ fn what_is_told_as_it_happens() {
         age_ms: 63,
         was,
         concurrent,
+        position: None,
     };
     holds(
         &change(What::Merge { value: "hi".into() }, vec!["hello".into()], true),
@@ -279,7 +280,16 @@ fn what_is_told_as_it_happens() {
         assert!(text.contains(&format!(r#""what":"{name}""#)), "{text}");
         assert_eq!(serde_json::from_str::<Change>(&text).unwrap(), change);
     }
-    holds(&Ready { name: "alpha".into() }, r#"{"schema":"chinwag.ready/1","name":"alpha"}"#);
+    let position = Some(Position("00000000000000a7.9".into()));
+    holds(
+        &Ready { name: "alpha".into(), position: position.clone() },
+        r#"{"schema":"chinwag.ready/1","name":"alpha","position":"00000000000000a7.9"}"#,
+    );
+    holds(&Ready { name: "alpha".into(), position: None }, r#"{"schema":"chinwag.ready/1","name":"alpha"}"#);
+    holds(
+        &Change { position, ..change(What::Del {}, vec![], false) },
+        r#"{"schema":"chinwag.change/1","at_unix_ms":9,"key":"k","what":"del","origin":"gamma","age_ms":63,"was":[],"concurrent":false,"position":"00000000000000a7.9"}"#,
+    );
     holds(&Reset { message: "too slow".into() }, r#"{"schema":"chinwag.reset/1","message":"too slow"}"#);
     let fields = [("phi".to_owned(), serde_json::json!(1.5))].into_iter().collect();
     holds(

@@ -145,6 +145,10 @@ pub const API_QUEUE_MAX: usize = 1_024;
 /// Events that a slow watcher may fall behind before it is told so and starts over. A reader that stands still pins
 /// them all: 128 MiB if each has a value of the largest size.
 pub const WATCH_QUEUE_MAX: usize = 2_048;
+/// Changes that a daemon keeps for watchers who come back: some minutes of a busy overlay, hours of a quiet one.
+pub const WATCH_KEPT_MAX: usize = 4_096;
+/// Their bytes.
+pub const WATCH_KEPT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The bytes of a Unix socket's path that every system takes.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 

@@ -2,7 +2,13 @@
 
 use crate::harness::{Ground, add, incr, register, rm, set};
 use crate::transcript::plays;
-use chinwag_api::{CellQuery, Condition, ConditionalOp, KeysQuery, Kind, Token, WriteOp, WriteRequest};
+use chinwag_api::client::Watch;
+use chinwag_api::{
+    CellQuery, Condition, ConditionalOp, KeysQuery, Kind, Position, Token, Watched, What, WriteOp,
+    WriteRequest,
+};
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
 
 fn file(ground: &Ground, name: &str, text: &str) {
     std::fs::write(ground.path().join(name), text).unwrap();
@@ -412,4 +418,99 @@ async fn a_token_that_is_none_or_that_nobody_brings_is_told() {
     });
     assert_eq!(told.exits(0).out, "now\n");
     drop(beta);
+}
+
+/// What a watcher shows within a moment of quiet.
+async fn told(watch: &mut Watch) -> Vec<Watched> {
+    let mut all = Vec::new();
+    while let Ok(told) = tokio::time::timeout(Duration::from_millis(300), watch.next()).await {
+        all.push(told.unwrap());
+    }
+    all
+}
+
+/// The values that changes of `told` have set, and its last position.
+fn changes(told: &[Watched]) -> (Vec<String>, Option<Position>) {
+    let mut position = None;
+    let mut values = Vec::new();
+    for told in told {
+        match told {
+            Watched::Ready(ready) => position = ready.position.clone(),
+            Watched::Change(change) => {
+                position = change.position.clone();
+                let What::Set { value } = &change.what else { panic!("{change:?}") };
+                values.push(value.as_text().unwrap().to_owned());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    (values, position)
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_without_a_gap_or_says_that_there_is_one() {
+    let ground = Ground::new();
+    let mut alpha = ground.start("alpha").await;
+    let mut watch = alpha.client.watch(Some("w/*")).await.unwrap();
+    alpha.write(vec![set("w/1", "a"), set("other", "x"), set("w/2", "b")]).await.unwrap();
+    let (values, position) = changes(&told(&mut watch).await);
+    assert_eq!(values, ["a", "b"]);
+    drop(watch);
+    // Nobody watches meanwhile.
+    for n in 0..50 {
+        alpha.write(vec![set("w/1", &n.to_string()), set("other", "y")]).await.unwrap();
+    }
+    let mut watch = alpha.client.watch_after(Some("w/*"), position.as_ref()).await.unwrap();
+    let (values, last) = changes(&told(&mut watch).await);
+    assert_eq!(values, (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
+    alpha.write(vec![set("w/1", "c")]).await.unwrap();
+    assert_eq!(changes(&told(&mut watch).await).0, ["c"]);
+    // A browser says it in a header.
+    let socket = alpha.client.socket().to_owned();
+    let id = last.clone().unwrap().0;
+    let request = format!("GET /v1/watch?pattern=w%2F* HTTP/1.1\r\nhost: x\r\nlast-event-id: {id}\r\n\r\n");
+    let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said);
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(said.contains(r#""value":"c""#) && !said.contains(r#""value":"49""#), "{said}");
+    assert!(said.contains("\nid: "), "{said}");
+
+    // In another life the changes are not known any more, but what is there is.
+    alpha.kill_9();
+    alpha.start_again().await;
+    let mut watch = alpha.client.watch_after(Some("w/*"), last.as_ref()).await.unwrap();
+    let told = told(&mut watch).await;
+    let [Watched::Reset(reset), Watched::Cell(one), Watched::Cell(two), Watched::Ready(_)] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert!(reset.message.contains("another life"), "{reset:?}");
+    assert_eq!((one.key.as_str(), &one.content), ("w/1", &register("c")));
+    assert_eq!((two.key.as_str(), &two.content), ("w/2", &register("b")));
+    let told = ground.type_in("watch w/* --after nonsense").await.exits(2);
+    told.says("that is no position in a watch");
+}
+
+/// Over the daemon's end and start, the command itself goes on.
+#[tokio::test]
+async fn a_watch_that_reconnects_outlives_its_daemon() {
+    let ground = Ground::new();
+    let mut alpha = ground.start("alpha").await;
+    alpha.write(vec![set("before", "1")]).await.unwrap();
+    let watch = ground.cli(["watch", "--reconnect", "--count", "2"]);
+    let (told, ()) = tokio::join!(watch, async {
+        // Until it is seen to listen, nothing tells that it does.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        alpha.write(vec![set("first", "2")]).await.unwrap();
+        alpha.kill_9();
+        alpha.start_again().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        alpha.write(vec![set("second", "3")]).await.unwrap();
+    });
+    let told = told.exits(0);
+    assert!(told.out.contains("set    first") && told.out.contains("set    second"), "{told:?}");
+    assert!(told.out.contains("now    before  \"1\"\n"), "{told:?}");
+    told.says("the daemon went away; waiting for it").says("changes were left out: ");
 }

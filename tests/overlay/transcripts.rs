@@ -220,8 +220,8 @@ async fn a_watch_in_text_and_in_json() {
         [..]:[..]:[..].[..]  set    w/[..]  "v"  alpha  +[..] ms
         [..]:[..]:[..].[..]  set    w/[..]  "v"  alpha  +[..] ms
         $ chinwag watch 'w/*' --count 1 --json
-        {"schema":"chinwag.ready/1","name":"alpha"}
-        {"schema":"chinwag.change/1","at_unix_ms":[..],"key":"w/[..]","what":"set","value":"v","origin":"alpha","age_ms":[..],"was":[],"concurrent":false}
+        {"schema":"chinwag.ready/1","name":"alpha","position":"[..]"}
+        {"schema":"chinwag.change/1","at_unix_ms":[..],"key":"w/[..]","what":"set","value":"v","origin":"alpha","age_ms":[..],"was":[],"concurrent":false,"position":"[..]"}
         "#,
     );
     tokio::select! {

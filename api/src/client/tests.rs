@@ -4,7 +4,8 @@ use super::fake::{Fake, Says};
 use super::stream::Heard;
 use super::*;
 use crate::{
-    Bytes, Change, Content, Count, KeyRow, Outcome, Ready, Token, Wait, Watched, What, WriteOp, to_json,
+    Bytes, Change, Content, Count, KeyRow, Outcome, Position, Ready, Reset, Token, Wait, Watched, What,
+    WriteOp, to_json,
 };
 use crate::{CellKind, Failure as F};
 
@@ -28,6 +29,7 @@ fn change(key: &str) -> Change {
         age_ms: 0,
         was: vec![],
         concurrent: false,
+        position: Some(Position("7.1".into())),
     }
 }
 
@@ -98,7 +100,7 @@ async fn every_way_not_to_answer_is_told_apart() {
 #[tokio::test]
 async fn a_watch_ends_with_an_error_when_the_daemon_goes_away() {
     let (_dir, socket) = socket();
-    let ready = Ready { name: "alpha".into() };
+    let ready = Ready { name: "alpha".into(), position: None };
     let text = format!(
         "{}: alive\n\n{}event: later\ndata: ?\n\n{}",
         sse("ready", &ready),
@@ -116,6 +118,20 @@ async fn a_watch_ends_with_an_error_when_the_daemon_goes_away() {
     );
     assert_eq!(watch.next().await.unwrap_err().kind, Kind::Gone);
     assert_eq!(fake.asked()[0].path, "/v1/watch?pattern=gr%2A");
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_after_a_position() {
+    let (_dir, socket) = socket();
+    let cell = Cell { key: "k".into(), content: Content::Counter { count: Count(1) }, version: None };
+    let reset = Reset { message: "too far back".into() };
+    let text = format!("{}{}", sse("reset", &reset), sse("cell", &cell));
+    let fake = Fake::listen(&socket, move |_| Says::Stream(text.clone()));
+    let client = Client::new(&socket);
+    let mut watch = client.watch_after(Some("k"), Some(&Position("7.1".into()))).await.unwrap();
+    assert_eq!(watch.next().await, Ok(Watched::Reset(reset)));
+    assert_eq!(watch.next().await, Ok(Watched::Cell(cell)));
+    assert_eq!(fake.asked()[0].path, "/v1/watch?pattern=k&after=7.1");
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ fn row(sibling: &Sibling) -> Vec<String> {
 }
 
 /// A content on one line.
-fn summary(content: &Content) -> String {
+pub(super) fn summary(content: &Content) -> String {
     match content {
         Content::Register { value, .. } => super::write::shown(value),
         Content::Counter { count } => count.to_string(),

@@ -330,7 +330,7 @@ pub(super) async fn cells(State(daemon): Daemon, uri: Uri) -> Answered<Cells> {
 }
 
 /// The live keys that begin so and sort after `after`, sorted, each with its cell.
-fn live_keys<'a>(
+pub(super) fn live_keys<'a>(
     node: &'a Node,
     prefix: &'a str,
     after: Option<&'a str>,

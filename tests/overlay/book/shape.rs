@@ -19,7 +19,7 @@ const SHAPES: [(&str, &str); 31] = [
     (r"\b\d{1,3}(\.\d{1,3}){3}\b", "<ip>"),
     // JSON, by the name of the field.
     (r#""(\w+_ms|\w+_us|\w+_per_s|pid|phi|incarnation|behind|rank)":(-?[0-9.e-]+|null)"#, r#""$1":<number>"#),
-    (r#""(digest|id|generation|token|dot)":("[^"]*"|null)"#, r#""$1":<text>"#),
+    (r#""(digest|id|generation|token|dot|position)":("[^"]*"|null)"#, r#""$1":<text>"#),
     // Rows of the log, likewise. A digest is two words there too.
     (r"\b(inc|generation|phi|ms|age_ms|digest|dot|pid|address|peer|from|rtt)=\S+", "$1=<value>"),
     (r"\b(\d+m\d\ds|\d+h\d\dm|\d+d\d\dh)\b", "<time>"),
