@@ -87,7 +87,7 @@ async fn say(client: &Client, who: &str, text: &str) -> Outcome<()> {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     let message = format!("{now_ms} {who}: {text}");
     let add = WriteOp::Add { key: ROOM.into(), elements: vec![message.as_str().into()] };
-    client.write(&WriteRequest { ops: vec![add], ..WriteRequest::default() }).await?;
+    client.write(&WriteRequest { ops: vec![add.into()], ..WriteRequest::default() }).await?;
     Ok(())
 }
 
@@ -112,7 +112,7 @@ fn added(told: Watched) -> Option<String> {
             What::Add { value } => value.as_text().map(str::to_owned),
             _ => None,
         },
-        Watched::Ready(_) | Watched::Reset(_) => None,
+        Watched::Ready(_) | Watched::Reset(_) | Watched::Cell(_) => None,
     }
 }
 

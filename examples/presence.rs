@@ -70,7 +70,9 @@ async fn offer(client: &Client, service: &str) -> Result<(), Failure> {
     let status = client.status().await?;
     let value = format!("{} {service}", status.generation);
     let set = WriteOp::Set { key: format!("{PREFIX}{}", status.name), value: value.as_str().into() };
-    client.write(&WriteRequest { ops: vec![set], wait: Some(Wait::All), timeout_ms: Some(10_000) }).await?;
+    client
+        .write(&WriteRequest { ops: vec![set.into()], wait: Some(Wait::All), timeout_ms: Some(10_000) })
+        .await?;
     Ok(())
 }
 

@@ -25,6 +25,14 @@ impl Bytes {
         std::str::from_utf8(&self.0).ok()
     }
 
+    pub(crate) fn to_base64(&self) -> String {
+        STANDARD.encode(&self.0)
+    }
+
+    pub(crate) fn from_base64(text: &str) -> Result<Self, String> {
+        STANDARD.decode(text).map(Bytes).map_err(|e| e.to_string())
+    }
+
     /// The value of these bytes.
     ///
     /// # Errors

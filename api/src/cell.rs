@@ -1,6 +1,7 @@
 //! Reading the replicated state.
 
 use crate::bytes::{self, Bytes};
+use crate::hex::Hex;
 use crate::write::Token;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -12,7 +13,7 @@ pub struct CellQuery {
     /// Show all concurrent values of a register. Present without a value means yes: `?siblings`.
     #[serde(default, with = "crate::paths::flag", skip_serializing_if = "std::ops::Not::not")]
     pub siblings: bool,
-    /// Answer only once this write is visible here.
+    /// Answer only once this write is visible here; several, with commas between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Token>,
     /// How long to wait for `after`.
@@ -28,6 +29,9 @@ pub struct Cell {
     /// What it holds.
     #[serde(flatten)]
     pub content: Content,
+    /// Names what it holds, for a write on the condition that it still does. Every write changes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Hex>,
 }
 
 /// The type of a cell.
@@ -86,6 +90,16 @@ pub enum Content {
 }
 
 impl Content {
+    /// The bytes of its values and elements, siblings not counted.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Content::Register { value, .. } => value.as_bytes().len(),
+            Content::Counter { .. } => size_of::<Count>(),
+            Content::Set { elements } => elements.iter().map(|element| element.as_bytes().len()).sum(),
+            Content::Conflict { contents } => contents.iter().map(Content::bytes).sum(),
+        }
+    }
+
     /// Its type.
     pub const fn kind(&self) -> Kind {
         match self {
@@ -107,6 +121,9 @@ pub struct Sibling {
     pub origin: String,
     /// When, by its clock.
     pub at_unix_ms: u64,
+    /// The write's dot, as the log has it: the writer, its process life, and which of its writes.
+    #[serde(default)]
+    pub dot: String,
 }
 
 /// A counter's sum. As JSON a number where 64 bits hold it, else a string of decimal digits.
@@ -156,6 +173,12 @@ pub struct KeysQuery {
     /// Only keys that sort after this one: the `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Answer only once this write is visible here; several, with commas between them. (`after` is a key here.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_write: Option<Token>,
+    /// How long to wait for `after_write`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 /// Keys in one page: with keys of the largest size a page stays below a megabyte.
@@ -166,6 +189,45 @@ pub const KEYS_PAGE_MAX: u32 = 1_000;
 pub struct Keys {
     /// The keys.
     pub keys: Vec<KeyRow>,
+    /// Where the next page starts (`?after=`); null on the last.
+    pub next: Option<String>,
+}
+
+/// The query of `GET /v1/cells`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellsQuery {
+    /// Only keys that begin with this. All without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// Show all concurrent values of registers.
+    #[serde(default, with = "crate::paths::flag", skip_serializing_if = "std::ops::Not::not")]
+    pub siblings: bool,
+    /// At most so many; the daemon has bounds of its own, [`CELLS_PAGE_MAX`] and [`CELLS_PAGE_BYTES_MAX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Only keys that sort after this one: the `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Answer only once this write is visible here; several, with commas between them. (`after` is a key here.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_write: Option<Token>,
+    /// How long to wait for `after_write`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// Cells in one page: they are taken while the daemon does nothing else, in well under a millisecond.
+pub const CELLS_PAGE_MAX: u32 = 256;
+
+/// Bytes of keys, values and elements after which a page takes no further cell. Only a cell that is larger makes it more.
+pub const CELLS_PAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// `GET /v1/cells`: one page, sorted by key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cells {
+    /// The cells.
+    pub cells: Vec<Cell>,
     /// Where the next page starts (`?after=`); null on the last.
     pub next: Option<String>,
 }

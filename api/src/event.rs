@@ -1,11 +1,13 @@
 //! What is told as it happens, over server-sent events.
 //!
-//! A stream starts with an event `ready`, once nothing more can be missed. `GET /v1/watch` then sends `change`, and
-//! `reset` when the watcher fell too far behind; `GET /v1/events` sends `event`. The name of the server-sent event
+//! A stream starts with an event `ready`, once nothing more can be missed. `GET /v1/watch` then sends `change`, each with its
+//! [`Position`]. A watcher that comes back with a position is told what came after it. Where that is not known any more,
+//! and where a watcher has fallen too far behind, it is told `reset`, then a `cell` for each key as it is now, then `ready`
+//! again. `GET /v1/events` sends `event`. The name of the server-sent event
 //! is in [`Watched::NAMES`] and beside; its data is one JSON object with its schema.
 
 use crate::bytes::Bytes;
-use crate::cell::Count;
+use crate::cell::{Cell, Count};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -16,7 +18,16 @@ pub struct WatchQuery {
     /// Which keys: see [`Pattern`](crate::Pattern). All without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
+    /// Tell first what came after this: the position of the last change that was heard. The header `Last-Event-ID`, which
+    /// browsers send by themselves, means the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Position>,
 }
+
+/// A place in what one daemon tells in one of its lives. Opaque to clients; it is the `id` of the server-sent event too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(pub String);
 
 /// The server-sent event's name of [`Ready`].
 pub const READY: &str = "ready";
@@ -24,6 +35,8 @@ pub const READY: &str = "ready";
 pub const CHANGE: &str = "change";
 /// The server-sent event's name of [`Reset`].
 pub const RESET: &str = "reset";
+/// The server-sent event's name of a [`Cell`].
+pub const CELL: &str = "cell";
 /// The server-sent event's name of [`NodeEvent`].
 pub const EVENT: &str = "event";
 
@@ -34,13 +47,15 @@ pub enum Watched {
     Ready(Ready),
     /// A change became visible.
     Change(Change),
-    /// Changes were left out.
+    /// Changes were left out. What the watcher knows is void; what is there follows, and then `ready`.
     Reset(Reset),
+    /// After a reset: what a key holds.
+    Cell(Cell),
 }
 
 impl Watched {
     /// The names of the server-sent events, in the order of the variants.
-    pub const NAMES: [&'static str; 3] = [READY, CHANGE, RESET];
+    pub const NAMES: [&'static str; 4] = [READY, CHANGE, RESET, CELL];
 
     /// The server-sent event's name.
     pub const fn name(&self) -> &'static str {
@@ -48,6 +63,7 @@ impl Watched {
             Watched::Ready(_) => READY,
             Watched::Change(_) => CHANGE,
             Watched::Reset(_) => RESET,
+            Watched::Cell(_) => CELL,
         }
     }
 }
@@ -57,9 +73,12 @@ impl Watched {
 pub struct Ready {
     /// The member that tells.
     pub name: String,
+    /// Of a watch: where it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
 }
 
-/// The watcher fell behind, and some changes were left out. What it knows must be read anew.
+/// The watcher fell behind, and some changes were left out. What it knows is void.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reset {
     /// Why, for people.
@@ -86,6 +105,25 @@ pub struct Change {
     /// Whether it was concurrent with what it met.
     #[serde(default)]
     pub concurrent: bool,
+    /// Where it is in what this daemon tells: a watch can go on after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+}
+
+impl Change {
+    /// What it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        /// Its fields, and the row of the log that goes along with it.
+        const HEAD_BYTES: usize = 1024;
+        let what = match &self.what {
+            What::Set { value } | What::Merge { value } | What::Add { value } | What::Rm { value } => {
+                value.as_bytes().len()
+            }
+            What::Del {} | What::Incr { .. } => 0,
+        };
+        let was: usize = self.was.iter().map(|value| value.as_bytes().len()).sum();
+        HEAD_BYTES + self.key.len() + self.origin.len() + what + was
+    }
 }
 
 /// What happened to a cell, by its `"what"`.

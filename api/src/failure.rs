@@ -19,6 +19,8 @@ pub enum Exit {
     Refused = 4,
     /// No answer in time.
     Timeout = 5,
+    /// The condition of a write does not hold, and nothing is written.
+    Unmet = 6,
     /// A bug of ours.
     Bug = 70,
 }
@@ -38,6 +40,7 @@ impl Exit {
             3 => Exit::Unreachable,
             4 => Exit::Refused,
             5 => Exit::Timeout,
+            6 => Exit::Unmet,
             70 => Exit::Bug,
             _ => return None,
         })
@@ -56,6 +59,8 @@ pub enum Kind {
     NoSuchMember,
     /// The write is durable here, but not on as many members as were waited for.
     WaitNotMet,
+    /// The condition of a write does not hold; the reason says what is there.
+    ConditionFailed,
     /// A check that was asked for found behaviour that must not be.
     CheckFailed,
     /// The request or the command line does not say what to do.
@@ -123,11 +128,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind but `Unknown`, which is never sent.
-    pub const ALL: [Kind; 34] = [
+    pub const ALL: [Kind; 35] = [
         Kind::NoSuchKey,
         Kind::NoSuchElement,
         Kind::NoSuchMember,
         Kind::WaitNotMet,
+        Kind::ConditionFailed,
         Kind::CheckFailed,
         Kind::BadRequest,
         Kind::NotFound,
@@ -165,6 +171,7 @@ impl Kind {
         match self {
             Kind::NoSuchKey | Kind::NoSuchElement | Kind::NoSuchMember => (Exit::No, 404),
             Kind::WaitNotMet | Kind::CheckFailed => (Exit::No, 409),
+            Kind::ConditionFailed => (Exit::Unmet, 412),
             Kind::BadRequest | Kind::Ambiguous | Kind::InviteMistyped => (Exit::Usage, 400),
             Kind::NotFound => (Exit::Usage, 404),
             Kind::Unreachable | Kind::Gone => (Exit::Unreachable, 503),
@@ -209,6 +216,8 @@ pub struct Failure {
     pub because: Vec<String>,
     /// What to try, one command or step each.
     pub tries: Vec<String>,
+    /// Which operation of a write it is about, from 0. Nothing of the write is done then.
+    pub op: Option<usize>,
     /// The exit code, which is the kind's own unless a newer daemon sent a kind that this build does not know.
     exit: Exit,
 }
@@ -216,7 +225,15 @@ pub struct Failure {
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Failure { kind, message: message.into(), because: Vec::new(), tries: Vec::new(), exit: kind.exit() }
+        let exit = kind.exit();
+        Failure { kind, message: message.into(), because: Vec::new(), tries: Vec::new(), op: None, exit }
+    }
+
+    /// About this operation of a write.
+    #[must_use]
+    pub const fn at(mut self, op: usize) -> Self {
+        self.op = Some(op);
+        self
     }
 
     /// With a reason.
@@ -258,6 +275,8 @@ struct Wire {
     because: Vec<String>,
     #[serde(default, rename = "try")]
     tries: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    op: Option<usize>,
     exit: u8,
 }
 
@@ -268,6 +287,7 @@ impl Serialize for Failure {
             message: self.message.clone(),
             because: self.because.clone(),
             tries: self.tries.clone(),
+            op: self.op,
             exit: self.exit.code(),
         }
         .serialize(s)
@@ -276,13 +296,13 @@ impl Serialize for Failure {
 
 impl<'de> Deserialize<'de> for Failure {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let Wire { kind, message, because, tries, exit } = Wire::deserialize(d)?;
+        let Wire { kind, message, because, tries, op, exit } = Wire::deserialize(d)?;
         let exit = match kind {
             // A failure never counts as a success, whatever was sent.
             Kind::Unknown => Exit::from_code(exit).filter(|e| *e != Exit::Yes).unwrap_or(Exit::Refused),
             known => known.exit(),
         };
-        Ok(Failure { kind, message, because, tries, exit })
+        Ok(Failure { kind, message, because, tries, op, exit })
     }
 }
 
@@ -326,7 +346,7 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), Kind::ALL.len(), "no kind twice");
-        for exit in [0, 1, 2, 3, 4, 5, 70] {
+        for exit in [0, 1, 2, 3, 4, 5, 6, 70] {
             assert_eq!(Exit::from_code(exit).map(Exit::code), Some(exit));
         }
     }

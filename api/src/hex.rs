@@ -69,6 +69,12 @@ impl From<Digest> for Hex {
     }
 }
 
+impl From<Hex> for Digest {
+    fn from(hex: Hex) -> Self {
+        Digest::from_bytes(hex.to_bytes())
+    }
+}
+
 impl From<OverlayId> for Hex {
     fn from(id: OverlayId) -> Self {
         Hex(u128::from_be_bytes(*id.as_bytes()))

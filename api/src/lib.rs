@@ -21,9 +21,10 @@
 //! | `GET /v1/explain/NAME`, the name or the id of a member | [`Explained`] |
 //! | `GET /v1/reach` | [`Reach`] |
 //! | `GET /v1/cells/KEY?siblings&after=TOKEN` | [`Cell`] |
-//! | `GET /v1/keys?pattern=&limit=&after=` | [`Keys`] |
+//! | `GET /v1/cells?prefix=&siblings&limit=&after=&after_write=TOKEN` | [`Cells`] |
+//! | `GET /v1/keys?pattern=&limit=&after=&after_write=TOKEN` | [`Keys`] |
 //! | `POST /v1/write` [`WriteRequest`] | [`WriteReply`] |
-//! | `GET /v1/watch?pattern=` | server-sent [`Watched`] |
+//! | `GET /v1/watch?pattern=&after=POSITION` | server-sent [`Watched`] |
 //! | `GET /v1/events` | server-sent [`NodeEvent`] |
 //! | `POST /v1/init` [`InitRequest`] | [`InitReply`] |
 //! | `POST /v1/invite` [`InviteRequest`] | [`InviteReply`] |
@@ -63,7 +64,9 @@ pub mod write;
 mod texts;
 
 pub use bytes::Bytes;
-pub use cell::{Cell, CellQuery, Content, Count, KeyRow, Keys, KeysQuery, Kind as CellKind, Sibling};
+pub use cell::{
+    Cell, CellQuery, Cells, CellsQuery, Content, Count, KeyRow, Keys, KeysQuery, Kind as CellKind, Sibling,
+};
 #[cfg(feature = "client")]
 pub use client::Client;
 pub use dht::{
@@ -71,7 +74,7 @@ pub use dht::{
     DhtOp, DhtRecords, DhtRecordsQuery, DhtRow, DhtStatus, DhtTimeQuery, DhtVerdict, DhtWrite, DhtWritten,
 };
 pub use doctor::{Doctor, Finding, Verdict};
-pub use event::{Change, NodeEvent, Ready, Reset, WatchQuery, Watched, What};
+pub use event::{Change, NodeEvent, Position, Ready, Reset, WatchQuery, Watched, What};
 pub use explain::{Clue, ClueKind, Explained};
 pub use failure::{Exit, Failure, Kind};
 pub use glob::Pattern;
@@ -81,6 +84,6 @@ pub use overlay::{
     InitReply, InitRequest, InviteReply, InviteRequest, JoinReply, JoinRequest, LeaveReply, Overlay, Through,
 };
 pub use reach::{Hindrance, Reach, ReachAnswer, ReachMember, Unheard};
-pub use schema::{Schema, to_json};
+pub use schema::{Schema, from_json, to_json};
 pub use status::{Counts, Gossip, Health, InStep, OpenDoor, Phi, Problem, Status, Version};
-pub use write::{Outcome, Token, Wait, WriteOp, WriteReply, WriteRequest};
+pub use write::{Condition, ConditionalOp, Outcome, Token, Wait, WriteOp, WriteReply, WriteRequest};

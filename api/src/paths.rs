@@ -13,7 +13,7 @@ pub const MEMBERS: &str = "/v1/members";
 pub const EXPLAIN: &str = "/v1/explain";
 /// `GET`: [`Reach`](crate::Reach).
 pub const REACH: &str = "/v1/reach";
-/// `GET`, followed by a slash and the escaped key: [`Cell`](crate::Cell).
+/// `GET`: [`Cells`](crate::Cells). Followed by a slash and the escaped key: [`Cell`](crate::Cell).
 pub const CELLS: &str = "/v1/cells";
 /// `GET`: [`Keys`](crate::Keys).
 pub const KEYS: &str = "/v1/keys";

@@ -1,6 +1,8 @@
 //! The name and version that each reply carries.
 
+use chinwag_base::key::printable;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// A reply with a name of its own, such as `chinwag.members/1`.
 pub trait Schema: Serialize {
@@ -22,6 +24,22 @@ pub fn to_json<T: Schema>(reply: &T) -> String {
         .expect("a reply encodes, because its maps have text for keys and its types never fail")
 }
 
+/// Reads what [`to_json`] writes, and the same without a schema, as a person may write it.
+///
+/// # Errors
+/// What is not understood.
+pub fn from_json<T: Schema + DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        schema: Option<String>,
+    }
+    let named: Named = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    if let Some(schema) = named.schema.filter(|schema| schema != T::SCHEMA) {
+        return Err(format!("it is {}, and {} was expected", printable(&schema), T::SCHEMA));
+    }
+    serde_json::from_slice(json).map_err(|e| e.to_string())
+}
+
 /// Gives types their schema, one row each.
 macro_rules! schemas {
     ($($type:ty => $schema:literal,)*) => {
@@ -38,6 +56,7 @@ schemas! {
     crate::Explained => "chinwag.explain/1",
     crate::Reach => "chinwag.reach/1",
     crate::Cell => "chinwag.cell/1",
+    crate::Cells => "chinwag.cells/1",
     crate::Keys => "chinwag.keys/1",
     crate::WriteReply => "chinwag.write/1",
     crate::Ready => "chinwag.ready/1",

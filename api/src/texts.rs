@@ -147,7 +147,7 @@ fn suspect() -> Member {
 
 #[test]
 fn cells_of_every_type() {
-    let cell = |content| Cell { key: "k".into(), content };
+    let cell = |content| Cell { key: "k".into(), content, version: None };
     let register = |value: Bytes, siblings| Content::Register { value, siblings };
     holds(
         &cell(register("hi".into(), vec![])),
@@ -156,9 +156,14 @@ fn cells_of_every_type() {
     holds(
         &cell(register(
             vec![0xff].into(),
-            vec![Sibling { value: "b".into(), origin: "beta".into(), at_unix_ms: 5 }],
+            vec![Sibling {
+                value: "b".into(),
+                origin: "beta".into(),
+                at_unix_ms: 5,
+                dot: "12D3…q7Vf.19a0:7".into(),
+            }],
         )),
-        r#"{"schema":"chinwag.cell/1","key":"k","kind":"register","value_base64":"/w==","siblings":[{"value":"b","origin":"beta","at_unix_ms":5}]}"#,
+        r#"{"schema":"chinwag.cell/1","key":"k","kind":"register","value_base64":"/w==","siblings":[{"value":"b","origin":"beta","at_unix_ms":5,"dot":"12D3…q7Vf.19a0:7"}]}"#,
     );
     holds(
         &cell(Content::Counter { count: Count(-3) }),
@@ -178,6 +183,15 @@ fn cells_of_every_type() {
         r#"{"schema":"chinwag.cell/1","key":"k","kind":"conflict","contents":[{"kind":"register","value":"hi"},{"kind":"set","elements":["a",{"base64":"/w=="}]}]}"#,
     );
     holds(
+        &Cells { cells: vec![cell(Content::Counter { count: Count(1) })], next: Some("k".into()) },
+        r#"{"schema":"chinwag.cells/1","cells":[{"key":"k","kind":"counter","count":1}],"next":"k"}"#,
+    );
+    let line = br#"{"key":"k","kind":"counter","count":"-9223372036854775809"}"#;
+    let count = Count(-9_223_372_036_854_775_809);
+    assert_eq!(from_json::<Cell>(line), Ok(cell(Content::Counter { count })), "a schema may be left out");
+    let foreign = from_json::<Cell>(br#"{"schema":"chinwag.keys/1","keys":[]}"#).unwrap_err();
+    assert_eq!(foreign, "it is chinwag.keys/1, and chinwag.cell/1 was expected");
+    holds(
         &Keys { keys: vec![KeyRow { key: "k".into(), kind: CellKind::Set }], next: None },
         r#"{"schema":"chinwag.keys/1","keys":[{"key":"k","kind":"set"}],"next":null}"#,
     );
@@ -186,7 +200,7 @@ fn cells_of_every_type() {
 #[test]
 fn writes() {
     let request = WriteRequest {
-        ops: vec![
+        ops: [
             WriteOp::Set { key: "a".into(), value: "1".into() },
             WriteOp::Set { key: "a".into(), value: vec![0xff].into() },
             WriteOp::Del { key: "a".into(), kind: None },
@@ -194,7 +208,9 @@ fn writes() {
             WriteOp::Incr { key: "n".into(), by: -2 },
             WriteOp::Add { key: "s".into(), elements: vec!["x".into()] },
             WriteOp::Rm { key: "s".into(), elements: vec![vec![0xff].into()] },
-        ],
+        ]
+        .map(Into::into)
+        .to_vec(),
         wait: Some(Wait::Members(2)),
         timeout_ms: Some(500),
     };
@@ -239,6 +255,7 @@ fn what_is_told_as_it_happens() {
         age_ms: 63,
         was,
         concurrent,
+        position: None,
     };
     holds(
         &change(What::Merge { value: "hi".into() }, vec!["hello".into()], true),
@@ -263,7 +280,16 @@ fn what_is_told_as_it_happens() {
         assert!(text.contains(&format!(r#""what":"{name}""#)), "{text}");
         assert_eq!(serde_json::from_str::<Change>(&text).unwrap(), change);
     }
-    holds(&Ready { name: "alpha".into() }, r#"{"schema":"chinwag.ready/1","name":"alpha"}"#);
+    let position = Some(Position("00000000000000a7.9".into()));
+    holds(
+        &Ready { name: "alpha".into(), position: position.clone() },
+        r#"{"schema":"chinwag.ready/1","name":"alpha","position":"00000000000000a7.9"}"#,
+    );
+    holds(&Ready { name: "alpha".into(), position: None }, r#"{"schema":"chinwag.ready/1","name":"alpha"}"#);
+    holds(
+        &Change { position, ..change(What::Del {}, vec![], false) },
+        r#"{"schema":"chinwag.change/1","at_unix_ms":9,"key":"k","what":"del","origin":"gamma","age_ms":63,"was":[],"concurrent":false,"position":"00000000000000a7.9"}"#,
+    );
     holds(&Reset { message: "too slow".into() }, r#"{"schema":"chinwag.reset/1","message":"too slow"}"#);
     let fields = [("phi".to_owned(), serde_json::json!(1.5))].into_iter().collect();
     holds(

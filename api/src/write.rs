@@ -3,6 +3,7 @@
 use crate::bytes::{self, Bytes};
 use crate::cell::{Count, Kind};
 use crate::failure::Failure;
+use crate::hex::Hex;
 use chinwag_base::key::printable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -13,7 +14,7 @@ use std::str::FromStr;
 #[serde(deny_unknown_fields)]
 pub struct WriteRequest {
     /// The operations, applied in this order.
-    pub ops: Vec<WriteOp>,
+    pub ops: Vec<ConditionalOp>,
     /// On how many members to wait until they hold the write durably. Without it, on none but this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<Wait>,
@@ -33,17 +34,8 @@ impl WriteRequest {
             Failure::new(crate::Kind::BadRequest, "the request's body is not understood").because(why)
         };
         let json: serde_json::Value = serde_json::from_slice(body).map_err(|e| bad(e.to_string()))?;
-        for op in json["ops"].as_array().into_iter().flatten().filter_map(|op| op.as_object()) {
-            let name = op.get("op").and_then(|name| name.as_str()).unwrap_or_default();
-            let Some(fields) = WriteOp::fields(name) else { continue };
-            if let Some(unknown) = op.keys().find(|field| *field != "op" && !fields.contains(&field.as_str()))
-            {
-                return Err(bad(format!(
-                    "`{name}` has no field `{}`; it has {}",
-                    printable(unknown),
-                    fields.join(", ")
-                )));
-            }
+        for (index, op) in json["ops"].as_array().into_iter().flatten().enumerate() {
+            ConditionalOp::has_known_fields(op).map_err(|why| bad(why).at(index))?;
         }
         serde_json::from_value(json).map_err(|e| bad(e.to_string()))
     }
@@ -116,6 +108,115 @@ impl WriteOp {
     }
 }
 
+/// An operation, and the condition on which it is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionalOp {
+    /// The operation.
+    #[serde(flatten)]
+    pub op: WriteOp,
+    /// What must hold of its key; without it nothing.
+    #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+}
+
+impl ConditionalOp {
+    /// Parses one operation, as in a request: one line of a batch.
+    ///
+    /// # Errors
+    /// What is not understood.
+    pub fn from_json(json: &[u8]) -> Result<Self, String> {
+        let json: serde_json::Value = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+        ConditionalOp::has_known_fields(&json)?;
+        serde_json::from_value(json).map_err(|e| e.to_string())
+    }
+
+    fn has_known_fields(op: &serde_json::Value) -> Result<(), String> {
+        let Some(op) = op.as_object() else { return Err("an operation is an object".into()) };
+        let name = op.get("op").and_then(|name| name.as_str()).unwrap_or_default();
+        // An operation that is not known is told by whoever parses the rest.
+        let Some(fields) = WriteOp::fields(name) else { return Ok(()) };
+        match op
+            .keys()
+            .find(|field| !["op", "if"].contains(&field.as_str()) && !fields.contains(&field.as_str()))
+        {
+            Some(unknown) => {
+                let unknown = printable(unknown);
+                Err(format!("`{name}` has no field `{unknown}`; it has {}, if", fields.join(", ")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<WriteOp> for ConditionalOp {
+    fn from(op: WriteOp) -> Self {
+        ConditionalOp { op, condition: None }
+    }
+}
+
+/// What must hold of a key for an operation to be done, by what the answering daemon knows. As JSON `"absent"`,
+/// `{"value":"…"}` or `{"value_base64":"…"}`, or `{"version":"…"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ConditionForm", into = "ConditionForm")]
+pub enum Condition {
+    /// Nothing is there.
+    Absent,
+    /// It is a register with this value and no concurrent ones.
+    Value(Bytes),
+    /// It is as a read with this version has shown it.
+    Version(Hex),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ConditionForm {
+    Absent,
+    Value(String),
+    ValueBase64(String),
+    Version(Hex),
+}
+
+impl From<Condition> for ConditionForm {
+    fn from(condition: Condition) -> Self {
+        match condition {
+            Condition::Absent => ConditionForm::Absent,
+            Condition::Value(bytes) => match bytes.as_text() {
+                Some(text) => ConditionForm::Value(text.to_owned()),
+                None => ConditionForm::ValueBase64(bytes.to_base64()),
+            },
+            Condition::Version(version) => ConditionForm::Version(version),
+        }
+    }
+}
+
+impl TryFrom<ConditionForm> for Condition {
+    type Error = String;
+    fn try_from(form: ConditionForm) -> Result<Self, String> {
+        Ok(match form {
+            ConditionForm::Absent => Condition::Absent,
+            ConditionForm::Value(text) => Condition::Value(text.as_str().into()),
+            ConditionForm::ValueBase64(text) => Condition::Value(Bytes::from_base64(&text)?),
+            ConditionForm::Version(version) => Condition::Version(version),
+        })
+    }
+}
+
+/// As on a command line: `absent`, `value=TEXT` or `version=VERSION`.
+impl FromStr for Condition {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            None if text == "absent" => Ok(Condition::Absent),
+            Some(("value", value)) => Ok(Condition::Value(value.into())),
+            Some(("version", version)) => version.parse().map(Condition::Version).map_err(|_| {
+                "a version has 32 hexadecimal digits: it is the field `version` of `chinwag get --json`"
+                    .into()
+            }),
+            _ => Err("expected absent, value=TEXT or version=VERSION".into()),
+        }
+    }
+}
+
 /// How many members must hold a write. As JSON `"majority"`, `"all"` or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wait {
@@ -177,7 +278,8 @@ impl<'de> Deserialize<'de> for Wait {
     }
 }
 
-/// A write, named: the dots that it made. Opaque to clients; a read anywhere can wait until it is visible.
+/// A write, named: the dots that it made. Opaque to clients; a read anywhere can wait until it is visible. Where a token is
+/// asked for, several may stand with commas between them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(pub String);
@@ -264,11 +366,55 @@ mod tests {
         let told = |ops: &str| parse(ops).unwrap_err().because.join(" ");
         assert!(told(r#"{"op":"del","key":"k","knid":"set"}"#).contains("`del` has no field `knid`"));
         assert!(
-            told(r#"{"op":"add","key":"k","elements":["a"],"value":"b"}"#).contains("it has key, elements")
+            told(r#"{"op":"add","key":"k","elements":["a"],"value":"b"}"#)
+                .contains("it has key, elements, if")
         );
         assert!(told(r#"{"op":"steal","key":"k"}"#).contains("unknown variant"));
         assert!(WriteRequest::from_json(b"{").is_err());
         assert!(WriteRequest::from_json(br#"{"ops":[],"wiat":"all"}"#).is_err());
         assert!(WriteRequest::from_json(br#"{"ops":7}"#).is_err());
+        assert!(told("7").contains("an operation is an object"));
+    }
+
+    #[test]
+    fn it_is_told_which_operation_is_not_understood() {
+        let ops = r#"{"ops":[{"op":"incr","key":"n","by":1},{"op":"incr","key":"n","value":1}]}"#;
+        assert_eq!(WriteRequest::from_json(ops.as_bytes()).unwrap_err().op, Some(1));
+        let told = |line: &str| ConditionalOp::from_json(line.as_bytes()).unwrap_err();
+        assert_eq!(ConditionalOp::from_json(br#"{"op":"del","key":"k"}"#).unwrap().op.key(), "k");
+        assert!(told(r#"{"op":"del","key":"k","knid":"set"}"#).contains("no field `knid`"));
+        assert!(told("{").contains("EOF"));
+        assert!(told("[]").contains("an object"));
+    }
+
+    #[test]
+    fn a_condition_is_a_word_or_one_field() {
+        let op = |condition: &str| {
+            let line = format!(r#"{{"op":"set","key":"k","value":"v","if":{condition}}}"#);
+            ConditionalOp::from_json(line.as_bytes())
+        };
+        let version = "9c1fa07e000000000000000000000000";
+        for (json, condition) in [
+            (r#""absent""#, Condition::Absent),
+            (r#"{"value":"old"}"#, Condition::Value("old".into())),
+            (r#"{"value_base64":"/wA="}"#, Condition::Value(vec![0xff, 0].into())),
+            (&format!(r#"{{"version":"{version}"}}"#), Condition::Version(version.parse().unwrap())),
+        ] {
+            let op = op(json).unwrap();
+            assert_eq!(op.condition, Some(condition), "{json}");
+            let text = format!(r#"{{"op":"set","key":"k","value":"v","if":{json}}}"#);
+            assert_eq!(serde_json::to_string(&op).unwrap(), text);
+        }
+        assert_eq!(op("null").unwrap().condition, None);
+        for bad in [r#""present""#, "{}", r#"{"value":"a","version":"b"}"#, r#"{"version":"9c"}"#, "7"] {
+            assert!(op(bad).is_err(), "{bad}");
+        }
+        let typed = |text: &str| text.parse::<Condition>();
+        assert_eq!(typed("absent"), Ok(Condition::Absent));
+        assert_eq!(typed("value="), Ok(Condition::Value("".into())));
+        assert_eq!(typed("value=a=b"), Ok(Condition::Value("a=b".into())));
+        assert_eq!(typed(&format!("version={version}")), Ok(Condition::Version(version.parse().unwrap())));
+        assert!(typed("version=9c").unwrap_err().contains("32 hexadecimal digits"));
+        assert!(typed("old").unwrap_err().contains("expected absent"));
     }
 }

@@ -27,6 +27,11 @@ impl Digest {
         Digest(u128::from_le_bytes(bytes))
     }
 
+    /// The digest with these bytes, most significant first.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Digest(u128::from_be_bytes(bytes))
+    }
+
     /// The digest's bytes, most significant first.
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()

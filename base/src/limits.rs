@@ -50,6 +50,8 @@ pub const GENERATIONS_PER_NODE_MAX: usize = 4_096;
 pub const DOOMED_DOTS_MAX: usize = 65_536;
 /// A hybrid logical clock this far ahead of local time is kept but flagged, and does not drag the local one past it.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 500;
+/// Dots that one read may wait for: the tokens of a few writes of the largest size, or of thousands of small ones.
+pub const AWAITED_DOTS_MAX: usize = 2 * BATCH_OPS_MAX;
 /// Clients whose `--wait` is still open. Each costs a row and a scan per acknowledgement.
 pub const WAITS_MAX: usize = 4_096;
 
@@ -143,6 +145,10 @@ pub const API_QUEUE_MAX: usize = 1_024;
 /// Events that a slow watcher may fall behind before it is told so and starts over. A reader that stands still pins
 /// them all: 128 MiB if each has a value of the largest size.
 pub const WATCH_QUEUE_MAX: usize = 2_048;
+/// Changes that a daemon keeps for watchers who come back: some minutes of a busy overlay, hours of a quiet one.
+pub const WATCH_KEPT_MAX: usize = 4_096;
+/// Their bytes.
+pub const WATCH_KEPT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The bytes of a Unix socket's path that every system takes.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 

@@ -1,10 +1,11 @@
 //! The command line.
 
 use crate::commands::{
-    add::AddArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs, doctor::DoctorArgs,
-    explain::ExplainArgs, get::GetArgs, incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs,
-    keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, man::ManArgs, members::MembersArgs, reach::ReachArgs,
-    rm::RmArgs, set::SetArgs, status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
+    add::AddArgs, batch::BatchArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs,
+    doctor::DoctorArgs, explain::ExplainArgs, export::ExportArgs, get::GetArgs, import::ImportArgs,
+    incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs, keys::KeysArgs, lab::LabArgs,
+    leave::LeaveArgs, man::ManArgs, members::MembersArgs, reach::ReachArgs, rm::RmArgs, set::SetArgs,
+    status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
 };
 use crate::complete;
 use crate::output::Color;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 /// Ask a chinwag daemon, or run one.
 ///
 /// With one daemon running nothing needs to be chosen. Exit codes: 0 yes, 1 an honest no, 2 usage, 3 no daemon
-/// reachable, 4 refused, 5 timeout, 70 a bug.
+/// reachable, 4 refused, 5 timeout, 6 a condition that does not hold, 70 a bug.
 #[derive(Debug, Parser)]
 #[command(name = "chinwag", version, disable_help_subcommand = true, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -35,7 +36,7 @@ pub(crate) struct Global {
     /// Ask the daemon that listens on this socket
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
-    /// Answer with one JSON object; `watch` with one a line. Errors are JSON on standard error
+    /// Answer with one JSON object; `watch` and `export` with one a line. Errors are JSON on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// When to colour; NO_COLOR is respected
@@ -70,7 +71,10 @@ pub(crate) enum Command {
     Incr(IncrArgs),
     Add(AddArgs),
     Rm(RmArgs),
+    Batch(BatchArgs),
     Keys(KeysArgs),
+    Export(ExportArgs),
+    Import(ImportArgs),
     Watch(WatchArgs),
     Dht(DhtArgs),
     Completions(CompletionsArgs),
@@ -83,7 +87,7 @@ pub(crate) enum Command {
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["up", "lab", "init", "invite", "join", "leave"]),
     ("Look", &["status", "members", "explain", "reach", "doctor"]),
-    ("State", &["set", "get", "del", "incr", "add", "rm", "keys", "watch"]),
+    ("State", &["set", "get", "del", "incr", "add", "rm", "batch", "keys", "export", "import", "watch"]),
     ("DHT", &["dht"]),
     ("Tools", &["completions", "version"]),
 ];
@@ -155,6 +159,10 @@ mod tests {
         assert_eq!(parse("chinwag lab 0").unwrap_err().exit_code(), 2);
         assert_eq!(parse("chinwag set k v --wait some").unwrap_err().exit_code(), 2);
         assert_eq!(parse("chinwag add k").unwrap_err().exit_code(), 2);
+        for condition in ["hello", "version=9c1f", "="] {
+            let error = parse(&format!("chinwag set k v --if {condition}")).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{condition}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod choose;
 mod commands;
 mod complete;
 mod daemon;
+mod ndjson;
 mod nearest;
 mod output;
 mod process;

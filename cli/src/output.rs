@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use chinwag_api::{Failure, Schema, to_json};
-use chinwag_base::key::printable;
+use chinwag_base::key::{is_unprintable, printable};
 use std::io::{self, IsTerminal as _, Write};
 
 /// When to colour.
@@ -110,7 +110,7 @@ impl Output {
 
     /// A reply as one JSON object.
     pub(crate) fn json<T: Schema>(&mut self, reply: &T) -> io::Result<()> {
-        self.line(&to_json(reply))
+        self.line(&json(reply))
     }
 
     /// A line of prose. With `--json` nobody reads it.
@@ -137,7 +137,7 @@ impl Output {
     /// An error: what, why, and what to try.
     pub(crate) fn failure(&mut self, failure: &Failure) -> io::Result<()> {
         if self.json {
-            return self.prose(&to_json(failure));
+            return self.prose(&json(failure));
         }
         let mut text = format!("{} {}", self.paint_prose(Tone::Bad, "error:"), printable(&failure.message));
         for why in &failure.because {
@@ -149,6 +149,24 @@ impl Output {
         }
         self.prose(&text)
     }
+}
+
+/// A reply as JSON, with all escaped that could steer a terminal. JSON itself asks it of the oldest control characters
+/// only. What is to be escaped stands in strings, so it means the same.
+pub(crate) fn json<T: Schema>(reply: &T) -> String {
+    let text = to_json(reply);
+    if !text.contains(is_unprintable) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unprintable(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| escaped += &format!("\\u{unit:04x}"));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 fn painted(color: bool, tone: Tone, text: &str) -> String {

@@ -14,7 +14,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+mod batch;
 mod dht;
+mod import;
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -155,7 +157,8 @@ fn keys(names: &[&str]) -> Keys {
 }
 
 fn register(value: impl Into<Bytes>) -> Cell {
-    Cell { key: "k".into(), content: Content::Register { value: value.into(), siblings: vec![] } }
+    let content = Content::Register { value: value.into(), siblings: vec![] };
+    Cell { key: "k".into(), content, version: None }
 }
 
 #[tokio::test]
@@ -419,7 +422,8 @@ async fn values_are_shown_safely_and_given_exactly() {
     let contents =
         vec![Content::Counter { count: Count(7) }, Content::Set { elements: vec!["a".into(), "b".into()] }];
     world.daemon("alpha", move |_| {
-        Says::yes(&Cell { key: "k".into(), content: Content::Conflict { contents: contents.clone() } })
+        let content = Content::Conflict { contents: contents.clone() };
+        Says::yes(&Cell { key: "k".into(), content, version: None })
     });
     let told = world.chinwag(&["get", "k"]).await;
     assert_eq!((told.exit.as_str(), told.out.as_str()), ("1", "counter   7\nset       \"a\" \"b\"\n"));
@@ -515,8 +519,9 @@ async fn a_watch_whose_daemon_dies_ends_with_an_error() {
         age_ms: 0,
         was: vec![],
         concurrent: false,
+        position: None,
     };
-    let ready = to_json(&Ready { name: "alpha".into() });
+    let ready = to_json(&Ready { name: "alpha".into(), position: None });
     let text = format!("event: ready\ndata: {ready}\n\nevent: change\ndata: {}\n\n", to_json(&change));
     world.daemon("alpha", move |_| Says::Stream(text.clone()));
     let told = world.chinwag(&["watch", "greet*"]).await;
@@ -526,6 +531,57 @@ async fn a_watch_whose_daemon_dies_ends_with_an_error() {
     assert_eq!(world.chinwag(&["watch", "--count", "1"]).await.exit, "0");
     let json = world.chinwag(&["watch", "--json", "-c", "1"]).await;
     assert_eq!(json.out, format!("{ready}\n{}\n", to_json(&change)), "one object a line");
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_where_it_was_when_the_daemon_is_back() {
+    let mut world = World::new();
+    let position = |n: u64| Some(Position(format!("00000000000000a7.{n}")));
+    let change = move |value: &str, n| Change {
+        at_unix_ms: u64::MAX,
+        key: "k".into(),
+        what: What::Set { value: value.into() },
+        origin: "alpha".into(),
+        age_ms: 0,
+        was: vec![],
+        concurrent: false,
+        position: position(n),
+    };
+    let said = |name: &str, data: String| format!("event: {name}\ndata: {data}\n\n");
+    let ready = move |n| said("ready", to_json(&Ready { name: "alpha".into(), position: position(n) }));
+    let first = ready(4) + &said("change", to_json(&change("a", 5)));
+    let second = said("change", to_json(&change("b", 6))) + &ready(6);
+    let cell = Cell { key: "k".into(), content: Content::Counter { count: Count(7) }, version: None };
+    let reset = Reset { message: "the position is of another life".into() };
+    let third = said("reset", to_json(&reset)) + &said("cell", to_json(&cell)) + &ready(9);
+    let asked = Mutex::new(0);
+    world.daemon("alpha", move |request| {
+        let mut asked = asked.lock().unwrap();
+        *asked += 1;
+        match *asked {
+            1 => Says::Stream(first.clone()),
+            // It has not quite started yet.
+            2 => Says::no(&Failure::new(Kind::Leaving, "the daemon is stopping")),
+            3 => Says::Stream(second.clone()),
+            4 => Says::Stream(third.clone()),
+            _ => {
+                assert_eq!(request.path, "/v1/watch?pattern=k&after=00000000000000a7.9");
+                Says::Stream(said("change", to_json(&change("c", 10))))
+            }
+        }
+    });
+    let told =
+        world.chinwag(&["watch", "k", "--reconnect", "--count", "3", "--after", "00000000000000a7.2"]).await;
+    let line = |value: &str| format!("--:--:--.---  set    k  \"{value}\"  alpha  +0 ms\n");
+    let now = "              now    k  7\n";
+    assert_eq!(told.out, line("a") + &line("b") + now + &line("c"), "{told:?}");
+    assert_eq!(told.err.matches("the daemon went away; waiting for it").count(), 3, "{told:?}");
+    assert!(told.err.contains("changes were left out: the position is of another life; this is there now"));
+    let paths: Vec<String> = world.fakes[0].asked().into_iter().map(|asked| asked.path).collect();
+    let positions: Vec<&str> =
+        paths.iter().filter_map(|path| path.rsplit_once('.')).map(|(_, n)| n).collect();
+    assert_eq!(positions, ["2", "5", "5", "6", "9"]);
+    assert_eq!(told.exit, "0");
 }
 
 #[tokio::test]
@@ -581,4 +637,34 @@ async fn a_check_needs_three() {
     let told = chinwag(dir.path(), &["lab", "2", "--check"]).await;
     assert!(told.err.starts_with("error: --check needs three daemons or more"), "{}", told.err);
     assert_eq!(told.exit, "2");
+}
+
+#[tokio::test]
+async fn all_concurrent_values_are_shown_with_who_wrote_them() {
+    let mut world = World::new();
+    let sibling = |value: &str, origin: &str, dot: &str| Sibling {
+        value: value.into(),
+        origin: origin.into(),
+        at_unix_ms: u64::MAX,
+        dot: dot.into(),
+    };
+    let siblings =
+        vec![sibling("hi", "be\u{1b}[2Jta", "12D3…m2Xk.19a0:7"), sibling("hello", "alpha", "12D3…q7Vf.2:31")];
+    let content = Content::Register { value: "hi".into(), siblings };
+    world.daemon("alpha", move |asked| {
+        assert_eq!(asked.path, "/v1/cells/k?siblings");
+        Says::yes(&Cell { key: "k".into(), content: content.clone(), version: None })
+    });
+    let out = "\
+VALUE    ORIGIN         WRITTEN       DOT
+\"hi\"     be\\u{1b}[2Jta  --:--:--.---  12D3…m2Xk.19a0:7
+\"hello\"  alpha          --:--:--.---  12D3…q7Vf.2:31
+";
+    assert_eq!(world.chinwag(&["get", "k", "--siblings"]).await, ran(0, out, ""));
+    let json = world.chinwag(&["get", "k", "--siblings", "--json"]).await;
+    assert!(
+        json.out.contains(r#""origin":"alpha","at_unix_ms":18446744073709551615,"dot":"12D3…q7Vf.2:31"}"#),
+        "{}",
+        json.out
+    );
 }

@@ -64,6 +64,7 @@ mod staging;
 
 pub mod change;
 pub mod clock;
+pub mod condition;
 pub mod dot;
 pub mod dots;
 pub mod entry;
@@ -77,6 +78,7 @@ pub mod whole;
 pub use cell::Cell;
 pub use change::{Change, What};
 pub use clock::Clock;
+pub use condition::{Condition, Found};
 pub use dot::Dot;
 pub use dots::Dots;
 pub use entry::{Effect, Entry, Refusal, Run};

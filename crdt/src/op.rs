@@ -1,10 +1,10 @@
 //! Operations: what a client asks for, and how it becomes an entry.
 
-use crate::{Cell, Dot, Dots, Effect};
+use crate::{Cell, Condition, Dot, Dots, Effect, Found};
 use chinwag_base::limits::{
     BATCH_OPS_MAX, ELEMENT_BYTES_MAX, ENTRY_BYTES_MAX, SET_ELEMENTS_MAX, STAGED_BYTES_MAX,
 };
-use chinwag_base::{Key, Value};
+use chinwag_base::{Digest, Key, Value};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -46,6 +46,13 @@ pub enum Op {
         /// The element.
         element: Value,
     },
+    /// Does an operation if a condition holds of its key, as all that was staged before will leave it.
+    If {
+        /// The condition.
+        condition: Condition,
+        /// The operation.
+        op: Box<Op>,
+    },
 }
 
 impl Op {
@@ -57,7 +64,17 @@ impl Op {
             | Op::Increment { key, .. }
             | Op::Add { key, .. }
             | Op::Remove { key, .. } => key,
+            Op::If { op, .. } => op.key(),
         }
+    }
+
+    /// The operation without its conditions.
+    pub fn bare(&self) -> &Op {
+        let mut op = self;
+        while let Op::If { op: inner, .. } = op {
+            op = inner;
+        }
+        op
     }
 
     /// What this operation writes as `dot` on a cell that looks like `cell`: what it adds and which dots it removes.
@@ -83,6 +100,10 @@ impl Op {
                     return Err(OpError::NoSuchElement { key: key.clone(), element: element.clone() });
                 }
                 Ok((Effect::Remove, removed))
+            }
+            Op::If { condition, op } => {
+                condition.check(op.key(), cell)?;
+                op.plan(cell, dot)
             }
         }
     }
@@ -224,6 +245,16 @@ pub enum OpError {
         /// The set.
         key: Key,
     },
+    /// The operation's condition does not hold.
+    #[error("the condition on `{key}` does not hold: {found}")]
+    Unmet {
+        /// The key.
+        key: Key,
+        /// What is there.
+        found: Found,
+        /// Its version.
+        version: Option<Digest>,
+    },
     /// The write names so much that it does not fit an entry: a value with very many concurrent writers.
     #[error("writing `{key}` takes up to {bytes} bytes, and an entry has at most {ENTRY_BYTES_MAX}")]
     EntryTooLarge {
@@ -258,6 +289,29 @@ pub enum OpError {
     /// So much waits for the disk that nothing more is taken until the next commit.
     #[error("too many writes are waiting for the disk; try again")]
     Busy,
+    /// One of several operations cannot be done.
+    #[error("{error}")]
+    InBatch {
+        /// Which, from 0.
+        index: usize,
+        /// Why.
+        error: Box<OpError>,
+    },
+}
+
+impl OpError {
+    /// The same, as the error of one operation in a batch of `len`. Alone it needs no number.
+    pub(crate) fn in_batch(self, index: usize, len: usize) -> Self {
+        if len > 1 { OpError::InBatch { index, error: Box::new(self) } } else { self }
+    }
+
+    /// Which operation of its batch, and why.
+    pub fn parts(self) -> (usize, OpError) {
+        match self {
+            OpError::InBatch { index, error } => (index, *error),
+            alone => (0, alone),
+        }
+    }
 }
 
 fn list(kinds: &[Kind]) -> String {

@@ -160,7 +160,7 @@ impl Replica {
                 Err(error) => {
                     self.staging.truncate(staged_before);
                     self.next = next_before;
-                    return Err(error);
+                    return Err(error.in_batch(dots.len(), ops.len()));
                 }
             }
         }
@@ -359,6 +359,11 @@ impl Replica {
         self.cells.get(key)?.read()
     }
 
+    /// The version of what is under a key: see [`Cell::version`].
+    pub fn version(&self, key: &Key) -> Option<Digest> {
+        self.cells.get(key)?.version()
+    }
+
     /// Whether the set under a key has an element.
     pub fn contains(&self, key: &Key, element: &Value) -> bool {
         self.set(key).is_some_and(|set| set.contains(element))
@@ -376,6 +381,19 @@ impl Replica {
     /// The live keys, sorted, each with its cell.
     pub fn keys(&self) -> impl Iterator<Item = (&Key, &Cell)> {
         self.cells.iter().filter(|(_, cell)| cell.is_live())
+    }
+
+    /// The live keys that begin with `prefix` and sort after `after`, which need be no key, sorted, each with its cell.
+    pub fn keys_after(&self, prefix: &str, after: &str) -> impl Iterator<Item = (&Key, &Cell)> {
+        // The scan starts at `after` where that can be done: a page costs no more the further it is from the first.
+        let from = after.parse::<Key>().ok().filter(|after| after.as_str() >= prefix);
+        let all = from.is_none().then(|| self.keys_with_prefix(prefix));
+        let rest = from.map(|from| self.cells.range((Bound::Excluded(from), Bound::Unbounded)));
+        let prefix = prefix.to_owned();
+        let rest = rest.into_iter().flatten().take_while(move |(key, _)| key.as_str().starts_with(&prefix));
+        let after = after.to_owned();
+        let all = all.into_iter().flatten().filter(move |(key, _)| key.as_str() > after.as_str());
+        all.chain(rest.filter(|(_, cell)| cell.is_live()))
     }
 
     /// The live keys that begin with `prefix`, sorted, each with its cell.

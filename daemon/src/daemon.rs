@@ -9,11 +9,11 @@ use crate::home::{Home, Papers};
 use crate::hook;
 use crate::http;
 use crate::join::enter;
+use crate::listeners::Listeners;
 use crate::observe::Told;
 use crate::unattended;
 use chinwag_api::runtime::{Claim, Entry, Runtime};
 use chinwag_api::{Failure, Kind};
-use chinwag_base::limits::WATCH_QUEUE_MAX;
 use chinwag_base::{Address, Invite, Key, Moment, Name, NodeId, Tags, Value};
 use chinwag_crdt::{Op, Read};
 use chinwag_dht::{Ask, Content, Edit, Outcome, RecordKey};
@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     pub(crate) home: Home,
     pub(crate) name: Name,
     pub(crate) started: Moment,
-    pub(crate) listeners: broadcast::Sender<Arc<Told>>,
+    pub(crate) listeners: Listeners,
     /// Held by whoever founds or joins an overlay, so that two do not at once.
     pub(crate) entering: tokio::sync::Mutex<()>,
     /// Empty while one engine makes room for another, and at the end.
@@ -75,9 +75,9 @@ impl Daemon {
         let claim =
             config.runtime_dir.as_ref().map(|dir| Runtime::at(dir).claim(&config.name)).transpose()?;
         let name = claim.as_ref().map_or_else(|| config.name.clone(), |c| c.name().clone());
-        let (listeners, _) = broadcast::channel(WATCH_QUEUE_MAX);
+        let listeners = Listeners::new(rand::random());
         // Before anything can happen.
-        let hook = config.on_member.clone().map(|command| (command, listeners.subscribe()));
+        let hook = config.on_member.clone().map(|command| (command, listeners.listen().receiver));
         let (stop, _) = watch::channel(None);
         let (addresses, _) = watch::channel(Vec::new());
         if let Some(path) = &config.invite_to {
@@ -259,7 +259,7 @@ impl Handle {
 
     /// Everything that happens from now on.
     pub fn events(&self) -> broadcast::Receiver<Arc<Told>> {
-        self.shared.listeners.subscribe()
+        self.shared.listeners.listen().receiver
     }
 
     /// Makes an invite for `uses` nodes that ends after `life`.

@@ -33,8 +33,8 @@ const WALL_EVERY: Duration = Duration::from_secs(1);
 pub(crate) enum Command {
     /// Write, and answer when the wait is over.
     Write { ops: Vec<Op>, wait: Wait, timeout: Duration, reply: oneshot::Sender<Result<Written, WriteError>> },
-    /// Answer when the write is visible here, or not in time.
-    Await { token: Vec<Dot>, timeout: Duration, reply: oneshot::Sender<bool> },
+    /// Answer when the write is visible here, or not in time; `None` if too many wait.
+    Await { token: Vec<Dot>, timeout: Duration, reply: oneshot::Sender<Option<bool>> },
     /// Keep a record that came in by Kademlia. Nobody waits for it.
     Accept(chinwag_dht::Record),
     /// Ask the owners of a record, and answer with what they say.
@@ -85,7 +85,7 @@ pub(crate) struct Driver {
 struct Turn {
     next_request: u64,
     writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
-    awaits: BTreeMap<RequestId, oneshot::Sender<bool>>,
+    awaits: BTreeMap<RequestId, oneshot::Sender<Option<bool>>>,
     calls: BTreeMap<RequestId, oneshot::Sender<Option<Reached>>>,
     asks: BTreeMap<chinwag_dht::RequestId, oneshot::Sender<chinwag_dht::Reply>>,
     /// Until when each connected peer's grant lasts.
@@ -468,7 +468,12 @@ impl Turn {
             }
             Answer::Visible(visible) => {
                 if let Some(reply) = self.awaits.remove(&request) {
-                    let _ = reply.send(visible);
+                    let _ = reply.send(Some(visible));
+                }
+            }
+            Answer::TooManyAwaits => {
+                if let Some(reply) = self.awaits.remove(&request) {
+                    let _ = reply.send(None);
                 }
             }
             Answer::Reached(reached) => {

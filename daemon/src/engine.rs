@@ -9,8 +9,9 @@ use crate::driver::{Command, Driver, Stopped, UNPOISONED};
 use crate::gauges::Gauges;
 use crate::home::{Home, Papers};
 use crate::kad::{self, Records, Teller};
+use crate::listeners::Listeners;
 use crate::network::{self, Clocks, Network, NetworkConfig, NetworkError};
-use crate::observe::{Observer, Row, Told};
+use crate::observe::{Observer, Row};
 use crate::records::{self, OverlayShelf, RecordStorage};
 use crate::storage::{self, OpenInvite, Opened, Storage};
 use chinwag_api::event::Level;
@@ -28,7 +29,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// A running node.
 pub(crate) struct Engine {
@@ -67,7 +68,7 @@ impl Engine {
         config: &Config,
         name: &Name,
         seed: Option<(NodeId, Vec<Address>)>,
-        listeners: broadcast::Sender<Arc<Told>>,
+        listeners: Listeners,
         addresses: watch::Sender<Vec<Address>>,
     ) -> Result<Self, Failure> {
         let keypair = home.keypair(clock::entropy)?;
@@ -184,8 +185,12 @@ impl Engine {
         answer.await.map_err(|_| Unanswered::Stopping)
     }
 
-    /// Waits until a write is visible here; false if it did not become so in time.
-    pub(crate) async fn visible(&self, token: Vec<Dot>, timeout: Duration) -> Result<bool, Unanswered> {
+    /// Waits until a write is visible here; false if it did not become so in time, `None` if too many wait.
+    pub(crate) async fn visible(
+        &self,
+        token: Vec<Dot>,
+        timeout: Duration,
+    ) -> Result<Option<bool>, Unanswered> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Await { token, timeout, reply })?;
         answer.await.map_err(|_| Unanswered::Stopping)

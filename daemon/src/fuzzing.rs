@@ -103,6 +103,10 @@ pub fn log_filter(text: &str) -> bool {
 
 /// How many writes a token names, and the token of them.
 pub fn token(text: &str) -> Option<(usize, String)> {
+    // Several have no token that is theirs.
+    if text.contains(',') {
+        return None;
+    }
     let dots = crate::http::read::dots(&Token(text.to_owned())).ok()?;
     Some((dots.len(), crate::http::read::token(&dots).0))
 }

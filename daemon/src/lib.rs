@@ -36,6 +36,7 @@ mod hook;
 mod http;
 mod join;
 mod kad;
+mod listeners;
 pub mod log;
 pub mod network;
 mod observe;

@@ -2,6 +2,7 @@
 //!
 //! Nothing observes by other means. The names of events and fields are stable; interface and logs share them.
 
+use crate::listeners::Listeners;
 use chinwag_api::event::Level;
 use chinwag_api::{Bytes, Change, Count, NodeEvent, What};
 use chinwag_base::{Name, NodeId, WallTime};
@@ -11,8 +12,6 @@ use chinwag_membership::Event as Membership;
 use chinwag_node::Event;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use tokio::sync::broadcast;
 
 /// What is told to everyone who listens.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +26,7 @@ pub struct Told {
 #[derive(Debug)]
 pub(crate) struct Observer {
     names: BTreeMap<NodeId, Name>,
-    listeners: broadcast::Sender<Arc<Told>>,
+    listeners: Listeners,
     /// Warnings of each name, since when and how many: a peer must not choose how long the log is.
     warnings: BTreeMap<&'static str, Warnings>,
     /// How often each event has happened, told or not.
@@ -46,7 +45,7 @@ struct Warnings {
 const WARNINGS_PER_SECOND: u64 = 5;
 
 impl Observer {
-    pub(crate) fn new(me: NodeId, name: Name, listeners: broadcast::Sender<Arc<Told>>) -> Self {
+    pub(crate) fn new(me: NodeId, name: Name, listeners: Listeners) -> Self {
         Observer {
             names: BTreeMap::from([(me, name)]),
             listeners,
@@ -92,8 +91,7 @@ impl Observer {
         log(&row);
         let Row { level, event, fields } = row;
         let event = NodeEvent { at_unix_ms: at.unix_ms(), level, event: event.to_owned(), fields };
-        // An error means that nobody listens.
-        let _ = self.listeners.send(Arc::new(Told { event, change }));
+        self.listeners.tell(event, change);
     }
 
     /// Drops warnings of which there are too many.
@@ -331,6 +329,7 @@ impl Observer {
             age_ms,
             was,
             concurrent,
+            position: None,
         })
     }
 }
@@ -385,7 +384,8 @@ impl std::fmt::Display for Fields<'_> {
     }
 }
 
-fn dot_text(dot: &chinwag_crdt::Dot) -> String {
+/// A dot, for people.
+pub(crate) fn dot_text(dot: &chinwag_crdt::Dot) -> String {
     format!("{}.{}:{}", dot.replica.node.short(), dot.replica.generation, dot.counter)
 }
 
@@ -404,7 +404,8 @@ mod tests {
 
     #[test]
     fn a_flood_of_warnings_is_counted_rather_than_told() {
-        let (listeners, mut told) = broadcast::channel(64);
+        let listeners = Listeners::new(1);
+        let mut told = listeners.listen().receiver;
         let id = Keypair::from_secret([1; 32]).id();
         let mut observer = Observer::new(id, "alpha".parse().unwrap(), listeners);
         let at = WallTime::from_unix_ms(1_000_000);

@@ -124,12 +124,12 @@ fn ops_bytes(ops: &[Op]) -> usize {
     ops.iter()
         .map(|op| {
             HEAD_BYTES
-                + match op {
+                + match op.bare() {
                     Op::Set { key, value } => key.as_str().len() + value.as_bytes().len(),
                     Op::Add { key, element } | Op::Remove { key, element } => {
                         key.as_str().len() + element.as_bytes().len()
                     }
-                    Op::Delete { key, .. } | Op::Increment { key, .. } => key.as_str().len(),
+                    Op::Delete { .. } | Op::Increment { .. } | Op::If { .. } => op.key().as_str().len(),
                 }
         })
         .sum()

@@ -103,7 +103,8 @@ pub enum Input {
         /// When to answer anyhow.
         wait_until: Option<Moment>,
     },
-    /// A client waits until a write is visible here. Answered by [`Answer::Visible`].
+    /// A client waits until a write is visible here. Answered by [`Answer::Visible`] or, if too many
+    /// wait, at once by [`Answer::TooManyAwaits`].
     Await {
         /// Names the answer.
         request: RequestId,
@@ -268,6 +269,8 @@ pub enum Answer {
     Written(Result<Written, WriteError>),
     /// Whether the awaited write became visible in time.
     Visible(bool),
+    /// Too many wait already.
+    TooManyAwaits,
     /// Who answered a call; `None` if too many call at once.
     Reached(Option<chinwag_membership::Reached>),
 }

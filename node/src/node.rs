@@ -228,7 +228,7 @@ impl Node {
         if self.is_visible(&token) {
             self.answer(request, Answer::Visible(true));
         } else if self.awaits.len() >= WAITS_MAX {
-            self.answer(request, Answer::Visible(false));
+            self.answer(request, Answer::TooManyAwaits);
         } else {
             self.awaits.insert(request, Await { token, until });
         }

@@ -4,6 +4,7 @@ use crate::wire::{self, WireError};
 use crate::{Answer, Config, Event, FrameFault, Identity, Input, Node, Output, Recovered};
 use chinwag_base::codec::DecodeError;
 use chinwag_base::limits::BAD_FRAMES_MAX;
+use chinwag_base::limits::WAITS_MAX;
 use chinwag_base::{Generation, Grant, Keypair, Lane, Moment, NodeId, OverlayId, Role, WallTime};
 use chinwag_crdt::{Dot, Op, Read};
 use chinwag_gossip::{RequestId, Wait};
@@ -272,6 +273,35 @@ fn a_read_can_follow_a_write_elsewhere() {
     world.connect(a, b);
     world.run(Duration::from_secs(2));
     assert_eq!(world.answers.get(&(b, RequestId(8))), Some(&Answer::Visible(true)));
+}
+
+/// In the moment in which the last of them is visible, and not at the next look of some timer.
+#[test]
+fn a_read_that_follows_two_writes_is_told_with_the_second() {
+    let mut world = World::new();
+    let a = world.start(1);
+    let until = world.now + Duration::from_secs(60);
+    world.write(a, 1, set("k", "v"), Wait::Local);
+    let token = world.token(a, 1);
+    let next = Dot { counter: token[0].counter + 1, ..token[0] };
+    let await_both = Input::Await { request: RequestId(7), token: vec![token[0], next], until };
+    world.handle(a, await_both);
+    assert_eq!(world.answers.get(&(a, RequestId(7))), None, "the second is not written yet");
+    world.write(a, 2, set("k", "w"), Wait::Local);
+    assert_eq!(world.token(a, 2), [next]);
+    assert_eq!(world.answers.get(&(a, RequestId(7))), Some(&Answer::Visible(true)), "without a tick");
+}
+
+#[test]
+fn reads_that_find_no_room_to_wait_are_told_so() {
+    let mut world = World::new();
+    let a = world.start(1);
+    let replica = chinwag_base::ReplicaId { node: a, generation: Generation::new(77) };
+    let until = world.now + Duration::from_secs(60);
+    let never = |n| Input::Await { request: RequestId(n), token: vec![Dot { replica, counter: 1 }], until };
+    (0..=WAITS_MAX as u64).for_each(|n| world.handle(a, never(n)));
+    assert_eq!(world.answers.len(), 1);
+    assert_eq!(world.answers[&(a, RequestId(WAITS_MAX as u64))], Answer::TooManyAwaits);
 }
 
 #[test]

@@ -218,6 +218,7 @@ fn of_op(op: &chinwag_crdt::Op) -> String {
         Op::Increment { key, by } => format!("add {by} to {key}"),
         Op::Add { key, element } => format!("add {} to {key}", text(element)),
         Op::Remove { key, element } => format!("remove {} from {key}", text(element)),
+        Op::If { op, .. } => format!("on a condition: {}", of_op(op)),
     }
 }
 

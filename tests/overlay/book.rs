@@ -93,6 +93,7 @@ pages! {
     readme => "README.md",
     first_overlay => "docs/src/first-overlay.md",
     several_laptops => "docs/src/several-laptops.md",
+    working => "docs/src/working.md",
     running => "docs/src/operating/running.md",
     watching => "docs/src/operating/watching.md",
     trouble => "docs/src/operating/trouble.md",

@@ -172,12 +172,14 @@ impl Daemon {
     }
 
     pub(crate) async fn write(&self, ops: Vec<WriteOp>) -> Result<WriteReply, Failure> {
+        let ops = ops.into_iter().map(Into::into).collect();
         self.client.write(&WriteRequest { ops, ..WriteRequest::default() }).await
     }
 
     /// Writes, and waits until all members have it.
     pub(crate) async fn write_everywhere(&self, ops: Vec<WriteOp>) -> WriteReply {
         let timeout_ms = Some(PATIENCE.as_millis() as u64);
+        let ops = ops.into_iter().map(Into::into).collect();
         let reply = self.client.write(&WriteRequest { ops, wait: Some(Wait::All), timeout_ms }).await;
         let reply = reply.unwrap_or_else(|e| panic!("{} refuses to write: {e}", self.name));
         assert!(reply.met, "{reply:?}");

@@ -126,7 +126,8 @@ async fn kill_9_at_any_moment_loses_nothing_that_was_acknowledged() {
         let writer = tokio::spawn(async move {
             let mut history = History::default();
             for n in 0u64.. {
-                let ops = vec![incr("n", 1 << (n % 3)), set("k", &format!("{life}-{n}"))];
+                let ops =
+                    [incr("n", 1 << (n % 3)), set("k", &format!("{life}-{n}"))].map(Into::into).to_vec();
                 let answer = match client.write(&WriteRequest { ops, ..WriteRequest::default() }).await {
                     Ok(_) => Answer::Acknowledged,
                     Err(_) => Answer::None,

@@ -39,6 +39,7 @@ mod namespace;
 mod requests;
 mod service;
 mod settings;
+mod state;
 mod store;
 mod together;
 mod transcript;

@@ -268,7 +268,7 @@ async fn daemons_that_start_together_form_an_overlay_and_find_each_other_again()
         assert_eq!(std::fs::metadata(&invite).unwrap().permissions().mode() & 0o777, 0o600);
         let (client, key) = (beta.client().unwrap(), round.to_owned());
         let op = chinwag_api::WriteOp::Set { key, value: "here".into() };
-        client.write(&WriteRequest { ops: vec![op], ..WriteRequest::default() }).await.unwrap();
+        client.write(&WriteRequest { ops: vec![op.into()], ..WriteRequest::default() }).await.unwrap();
         agree([&alpha, &beta, &gamma]).await;
         let keys = alpha.client().unwrap().keys(&Default::default()).await.unwrap();
         assert!(keys.keys.iter().any(|row| row.key == "first"), "{keys:?}");

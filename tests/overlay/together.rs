@@ -101,7 +101,8 @@ async fn a_write_waits_for_as_many_members_as_it_is_told() {
 
     // All that are alive, or a majority of all: one that does not run is told apart.
     drop(gamma);
-    let write = |wait, ms| WriteRequest { ops: vec![set("k", "x")], wait: Some(wait), timeout_ms: Some(ms) };
+    let write =
+        |wait, ms| WriteRequest { ops: vec![set("k", "x").into()], wait: Some(wait), timeout_ms: Some(ms) };
     let reply = beta.client.write(&write(Wait::Majority, 30_000)).await.unwrap();
     assert!(reply.met && reply.holders >= 2 && reply.of == 3, "{reply:?}");
     let reply = beta.client.write(&write(Wait::Members(3), 300)).await.unwrap();

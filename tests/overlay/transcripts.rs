@@ -104,9 +104,9 @@ async fn a_lone_daemon_in_json() {
         $ chinwag --json set greeting hello
         {"schema":"chinwag.write/1","token":"[..]","holders":1,"of":1,"met":true,"after_ms":[..],"results":[{"op":"set","key":"greeting","value":"hello"}]}
         $ chinwag --json get greeting
-        {"schema":"chinwag.cell/1","key":"greeting","kind":"register","value":"hello"}
+        {"schema":"chinwag.cell/1","key":"greeting","kind":"register","value":"hello","version":"[..]"}
         $ chinwag --json get greeting --siblings
-        {"schema":"chinwag.cell/1","key":"greeting","kind":"register","value":"hello","siblings":[{"value":"hello","origin":"alpha","at_unix_ms":[..]}]}
+        {"schema":"chinwag.cell/1","key":"greeting","kind":"register","value":"hello","siblings":[{"value":"hello","origin":"alpha","at_unix_ms":[..],"dot":"12D3[..]:1"}],"version":"[..]"}
         $ chinwag --json get greting
         ! {"schema":"chinwag.error/1","kind":"no_such_key","message":"no such key: greting","because":[],"try":["chinwag get greeting"],"exit":1}
         ? 1
@@ -114,13 +114,13 @@ async fn a_lone_daemon_in_json() {
         $ chinwag --json incr visits 5
         {"schema":"chinwag.write/1","token":"[..]","holders":1,"of":1,"met":true,"after_ms":[..],"results":[{"op":"incr","key":"visits","by":5,"count":5}]}
         $ chinwag --json get visits
-        {"schema":"chinwag.cell/1","key":"visits","kind":"counter","count":5}
+        {"schema":"chinwag.cell/1","key":"visits","kind":"counter","count":5,"version":"[..]"}
         $ chinwag --json add hosts a b
         {"schema":"chinwag.write/1","token":"[..]","holders":1,"of":1,"met":true,"after_ms":[..],"results":[{"op":"add","key":"hosts","added":2,"size":2}]}
         $ chinwag --json rm hosts a
         {"schema":"chinwag.write/1","token":"[..]","holders":1,"of":1,"met":true,"after_ms":[..],"results":[{"op":"rm","key":"hosts","removed":1,"size":1}]}
         $ chinwag --json get hosts
-        {"schema":"chinwag.cell/1","key":"hosts","kind":"set","elements":["b"]}
+        {"schema":"chinwag.cell/1","key":"hosts","kind":"set","elements":["b"],"version":"[..]"}
         $ chinwag --json keys
         {"schema":"chinwag.keys/1","keys":[{"key":"greeting","kind":"register"},{"key":"hosts","kind":"set"},{"key":"visits","kind":"counter"}],"next":null}
 
@@ -220,8 +220,8 @@ async fn a_watch_in_text_and_in_json() {
         [..]:[..]:[..].[..]  set    w/[..]  "v"  alpha  +[..] ms
         [..]:[..]:[..].[..]  set    w/[..]  "v"  alpha  +[..] ms
         $ chinwag watch 'w/*' --count 1 --json
-        {"schema":"chinwag.ready/1","name":"alpha"}
-        {"schema":"chinwag.change/1","at_unix_ms":[..],"key":"w/[..]","what":"set","value":"v","origin":"alpha","age_ms":[..],"was":[],"concurrent":false}
+        {"schema":"chinwag.ready/1","name":"alpha","position":"[..]"}
+        {"schema":"chinwag.change/1","at_unix_ms":[..],"key":"w/[..]","what":"set","value":"v","origin":"alpha","age_ms":[..],"was":[],"concurrent":false,"position":"[..]"}
         "#,
     );
     tokio::select! {

@@ -141,7 +141,7 @@ impl Writer {
 
     /// Asks until there is an answer, or until it cannot be known whether there was one. Says how many hold it, too.
     async fn ask(&self, op: WriteOp) -> (Answer, usize) {
-        let request = WriteRequest { ops: vec![op], ..WriteRequest::default() };
+        let request = WriteRequest { ops: vec![op.into()], ..WriteRequest::default() };
         let begun = Instant::now();
         let refused = loop {
             match self.client.write(&request).await {

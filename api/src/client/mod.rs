@@ -13,7 +13,7 @@ mod stream;
 
 pub use stream::{Events, Heard, Stream, Watch};
 
-use crate::cell::{Cell, CellQuery, Keys, KeysQuery};
+use crate::cell::{Cell, CellQuery, Cells, CellsQuery, Keys, KeysQuery};
 use crate::doctor::Doctor;
 use crate::explain::Explained;
 use crate::failure::{Failure, Kind};
@@ -123,19 +123,41 @@ impl Client {
         self.get(&path, self.patience(query.timeout_ms)).await
     }
 
+    /// One page of cells.
+    ///
+    /// # Errors
+    /// `timeout` where `after_write` was waited for in vain, or why it could not be asked.
+    pub async fn cells(&self, query: &CellsQuery) -> Result<Cells, Failure> {
+        let limit = query.limit.map(|n| n.to_string());
+        let timeout_ms = query.timeout_ms.map(|ms| ms.to_string());
+        let path = paths::CELLS.to_owned()
+            + &paths::query(&[
+                ("prefix", query.prefix.as_deref()),
+                ("siblings", query.siblings.then_some("")),
+                ("limit", limit.as_deref()),
+                ("after", query.after.as_deref()),
+                ("after_write", query.after_write.as_ref().map(|t| t.0.as_str())),
+                ("timeout_ms", timeout_ms.as_deref()),
+            ]);
+        self.get(&path, self.patience(query.after_write.as_ref().and(query.timeout_ms))).await
+    }
+
     /// One page of keys.
     ///
     /// # Errors
-    /// The daemon's, or why it could not be asked.
+    /// `timeout` where `after_write` was waited for in vain, or why it could not be asked.
     pub async fn keys(&self, query: &KeysQuery) -> Result<Keys, Failure> {
         let limit = query.limit.map(|n| n.to_string());
+        let timeout_ms = query.timeout_ms.map(|ms| ms.to_string());
         let path = paths::KEYS.to_owned()
             + &paths::query(&[
                 ("pattern", query.pattern.as_deref()),
                 ("limit", limit.as_deref()),
                 ("after", query.after.as_deref()),
+                ("after_write", query.after_write.as_ref().map(|t| t.0.as_str())),
+                ("timeout_ms", timeout_ms.as_deref()),
             ]);
-        self.get(&path, self.timeout).await
+        self.get(&path, self.patience(query.after_write.as_ref().and(query.timeout_ms))).await
     }
 
     /// Writes. A wait that was not met is no error: the write is durable, and the reply says so.

@@ -2,7 +2,8 @@
 
 use super::request::{gone, parse};
 use super::{Client, sse};
-use crate::event::{self, Change, NodeEvent, Ready, Reset, Watched};
+use crate::cell::Cell;
+use crate::event::{self, Change, NodeEvent, Position, Ready, Reset, Watched};
 use crate::failure::{Failure, Kind};
 use crate::paths;
 use http_body_util::BodyExt as _;
@@ -25,6 +26,7 @@ impl Told for Watched {
             event::READY => Watched::Ready(parse::<Ready>(data.as_bytes())?),
             event::CHANGE => Watched::Change(parse::<Change>(data.as_bytes())?),
             event::RESET => Watched::Reset(parse::<Reset>(data.as_bytes())?),
+            event::CELL => Watched::Cell(parse::<Cell>(data.as_bytes())?),
             _ => return Ok(None),
         }))
     }
@@ -72,7 +74,20 @@ impl Client {
     /// # Errors
     /// The daemon's, or why it could not be asked.
     pub async fn watch(&self, pattern: Option<&str>) -> Result<Watch, Failure> {
-        let path = paths::WATCH.to_owned() + &paths::query(&[("pattern", pattern)]);
+        self.watch_after(pattern, None).await
+    }
+
+    /// The same, from a position on: first what came after it, or a reset.
+    ///
+    /// # Errors
+    /// The daemon's, or why it could not be asked.
+    pub async fn watch_after(
+        &self,
+        pattern: Option<&str>,
+        after: Option<&Position>,
+    ) -> Result<Watch, Failure> {
+        let after = after.map(|position| position.0.as_str());
+        let path = paths::WATCH.to_owned() + &paths::query(&[("pattern", pattern), ("after", after)]);
         Ok(Stream::of(self.open(&path).await?))
     }
 

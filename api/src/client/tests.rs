@@ -4,7 +4,8 @@ use super::fake::{Fake, Says};
 use super::stream::Heard;
 use super::*;
 use crate::{
-    Bytes, Change, Content, Count, KeyRow, Outcome, Ready, Token, Wait, Watched, What, WriteOp, to_json,
+    Bytes, Change, Content, Count, KeyRow, Outcome, Position, Ready, Reset, Token, Wait, Watched, What,
+    WriteOp, to_json,
 };
 use crate::{CellKind, Failure as F};
 
@@ -28,13 +29,14 @@ fn change(key: &str) -> Change {
         age_ms: 0,
         was: vec![],
         concurrent: false,
+        position: Some(Position("7.1".into())),
     }
 }
 
 #[tokio::test]
 async fn a_read_asks_for_the_escaped_key() {
     let (_dir, socket) = socket();
-    let cell = Cell { key: "a/b c".into(), content: Content::Counter { count: Count(42) } };
+    let cell = Cell { key: "a/b c".into(), content: Content::Counter { count: Count(42) }, version: None };
     let reply = cell.clone();
     let fake = Fake::listen(&socket, move |_| Says::yes(&reply));
     let query = CellQuery { siblings: true, after: Some(Token("t+1".into())), timeout_ms: Some(50) };
@@ -50,7 +52,7 @@ async fn a_write_is_posted_as_the_contract_says() {
         WriteReply { token: Token("t".into()), holders: 3, of: 3, met: true, after_ms: 94.0, results };
     let said = reply.clone();
     let fake = Fake::listen(&socket, move |_| Says::yes(&said));
-    let ops = vec![WriteOp::Incr { key: "n".into(), by: 2 }];
+    let ops = vec![WriteOp::Incr { key: "n".into(), by: 2 }.into()];
     let request = WriteRequest { ops, wait: Some(Wait::All), timeout_ms: None };
     assert_eq!(Client::new(&socket).write(&request).await, Ok(reply));
     let asked = &fake.asked()[0];
@@ -98,7 +100,7 @@ async fn every_way_not_to_answer_is_told_apart() {
 #[tokio::test]
 async fn a_watch_ends_with_an_error_when_the_daemon_goes_away() {
     let (_dir, socket) = socket();
-    let ready = Ready { name: "alpha".into() };
+    let ready = Ready { name: "alpha".into(), position: None };
     let text = format!(
         "{}: alive\n\n{}event: later\ndata: ?\n\n{}",
         sse("ready", &ready),
@@ -119,6 +121,20 @@ async fn a_watch_ends_with_an_error_when_the_daemon_goes_away() {
 }
 
 #[tokio::test]
+async fn a_watch_goes_on_after_a_position() {
+    let (_dir, socket) = socket();
+    let cell = Cell { key: "k".into(), content: Content::Counter { count: Count(1) }, version: None };
+    let reset = Reset { message: "too far back".into() };
+    let text = format!("{}{}", sse("reset", &reset), sse("cell", &cell));
+    let fake = Fake::listen(&socket, move |_| Says::Stream(text.clone()));
+    let client = Client::new(&socket);
+    let mut watch = client.watch_after(Some("k"), Some(&Position("7.1".into()))).await.unwrap();
+    assert_eq!(watch.next().await, Ok(Watched::Reset(reset)));
+    assert_eq!(watch.next().await, Ok(Watched::Cell(cell)));
+    assert_eq!(fake.asked()[0].path, "/v1/watch?pattern=k&after=7.1");
+}
+
+#[tokio::test]
 async fn a_stream_that_is_not_chinwags_is_refused() {
     let (_dir, socket) = socket();
     let _fake = Fake::listen(&socket, |_| Says::Stream("event: event\ndata: [1]\n\n".into()));
@@ -128,14 +144,33 @@ async fn a_stream_that_is_not_chinwags_is_refused() {
 }
 
 #[tokio::test]
+async fn pages_of_cells_are_followed_by_their_next() {
+    let (_dir, socket) = socket();
+    let cell = Cell { key: "a".into(), content: Content::Counter { count: Count(1) }, version: None };
+    let page = Cells { cells: vec![cell], next: Some("a".into()) };
+    let said = page.clone();
+    let fake = Fake::listen(&socket, move |_| Says::yes(&said));
+    let after = Some("a/b".into());
+    let (after_write, timeout_ms) = (Some(Token("t,u".into())), Some(9));
+    let prefix = Some("a/".into());
+    let query = CellsQuery { prefix, siblings: true, limit: Some(1), after, after_write, timeout_ms };
+    assert_eq!(Client::new(&socket).cells(&query).await, Ok(page));
+    assert_eq!(
+        fake.asked()[0].path,
+        "/v1/cells?prefix=a%2F&siblings&limit=1&after=a%2Fb&after_write=t%2Cu&timeout_ms=9"
+    );
+}
+
+#[tokio::test]
 async fn pages_of_keys_are_followed_by_their_next() {
     let (_dir, socket) = socket();
     let page =
         Keys { keys: vec![KeyRow { key: "a".into(), kind: CellKind::Register }], next: Some("a".into()) };
     let said = page.clone();
     let fake = Fake::listen(&socket, move |_| Says::yes(&said));
-    let query = KeysQuery { pattern: Some("*".into()), limit: Some(1), after: Some("0".into()) };
+    let (after, after_write) = (Some("0".into()), Some(Token("t".into())));
+    let query = KeysQuery { pattern: Some("*".into()), limit: Some(1), after, after_write, timeout_ms: None };
     assert_eq!(Client::new(&socket).keys(&query).await, Ok(page));
-    assert_eq!(fake.asked()[0].path, "/v1/keys?pattern=%2A&limit=1&after=0");
+    assert_eq!(fake.asked()[0].path, "/v1/keys?pattern=%2A&limit=1&after=0&after_write=t");
     assert_eq!(Bytes::from("x").to_string(), "\"x\"");
 }

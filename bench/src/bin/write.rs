@@ -170,7 +170,7 @@ async fn write_over_http(plan: Plan, client: Client, value: Vec<u8>) -> Outcome 
         let (client, value) = (client.clone(), value.clone());
         async move {
             let op = WriteOp::Set { key: key(number), value: value.into() };
-            let request = WriteRequest { ops: vec![op], ..WriteRequest::default() };
+            let request = WriteRequest { ops: vec![op.into()], ..WriteRequest::default() };
             client.write(&request).await.map(drop).map_err(|e| e.to_string())
         }
     };

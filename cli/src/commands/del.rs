@@ -1,5 +1,5 @@
 use super::Context;
-use super::write::{self, WaitArgs};
+use super::write::{self, IfArgs, WaitArgs};
 use crate::End;
 use crate::complete;
 use chinwag_api::{CellKind, Exit, WriteOp};
@@ -13,6 +13,8 @@ pub(crate) struct DelArgs {
     /// Only this type, where two were written concurrently
     #[arg(long, value_enum, value_name = "TYPE")]
     kind: Option<Type>,
+    #[command(flatten)]
+    condition: IfArgs,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -32,6 +34,6 @@ impl DelArgs {
             Type::Counter => CellKind::Counter,
             Type::Set => CellKind::Set,
         });
-        write::one(context, WriteOp::Del { key: self.key, kind }, &self.wait).await
+        write::one(context, self.condition.on(WriteOp::Del { key: self.key, kind }), &self.wait).await
     }
 }

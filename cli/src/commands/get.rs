@@ -1,10 +1,10 @@
 use super::Context;
-use super::write::{seconds, to_ms};
+use super::after::AfterArgs;
 use crate::complete;
 use crate::nearest::nearest;
 use crate::text::{self, Side};
 use crate::{End, output::Tone};
-use chinwag_api::{CellQuery, Client, Content, Exit, Failure, KeysQuery, Kind, Sibling, Token};
+use chinwag_api::{CellQuery, Client, Content, Exit, Failure, KeysQuery, Kind, Sibling};
 use chinwag_base::key::printable;
 
 /// Pages of keys that are looked through for the nearest; a suggestion is not worth more.
@@ -16,15 +16,12 @@ pub(crate) struct GetArgs {
     /// The key
     #[arg(add = complete::keys())]
     key: String,
-    /// Show all concurrent values of a register, the winner first
+    /// Show all concurrent values of a register, the winner first: who wrote each, when, and its dot, by which the log
+    /// names the write
     #[arg(long)]
     siblings: bool,
-    /// Wait until this write is visible here: the token that `set --json` answered with
-    #[arg(long, value_name = "TOKEN")]
-    after: Option<String>,
-    /// Wait so many seconds at most [default: the daemon's]
-    #[arg(long, value_name = "SECONDS", requires = "after", value_parser = seconds)]
-    timeout: Option<f64>,
+    #[command(flatten)]
+    after: AfterArgs,
     /// Write the exact bytes of a register and nothing else
     #[arg(long, conflicts_with_all = ["siblings", "json"])]
     raw: bool,
@@ -33,8 +30,8 @@ pub(crate) struct GetArgs {
 impl GetArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
         let client = context.client()?;
-        let timeout_ms = self.timeout.map(to_ms);
-        let query = CellQuery { siblings: self.siblings, after: self.after.clone().map(Token), timeout_ms };
+        let (after, timeout_ms) = (self.after.token(), self.after.timeout_ms());
+        let query = CellQuery { siblings: self.siblings, after, timeout_ms };
         let cell = match client.cell(&self.key, &query).await {
             Ok(cell) => cell,
             Err(failure) if failure.kind == Kind::NoSuchKey => {
@@ -63,7 +60,12 @@ pub(crate) fn print(
     match content {
         Content::Register { siblings, .. } if with_siblings && !siblings.is_empty() => {
             let rows = text::table(
-                &[("VALUE", Side::Left), ("ORIGIN", Side::Left), ("WRITTEN", Side::Left)],
+                &[
+                    ("VALUE", Side::Left),
+                    ("ORIGIN", Side::Left),
+                    ("WRITTEN", Side::Left),
+                    ("DOT", Side::Left),
+                ],
                 &siblings.iter().map(row).collect::<Vec<_>>(),
             );
             for (i, line) in rows.iter().enumerate() {
@@ -116,11 +118,12 @@ fn row(sibling: &Sibling) -> Vec<String> {
         super::write::shown(&sibling.value),
         printable(&sibling.origin).into_owned(),
         super::watch::time_of_day(sibling.at_unix_ms),
+        printable(&sibling.dot).into_owned(),
     ]
 }
 
 /// A content on one line.
-fn summary(content: &Content) -> String {
+pub(super) fn summary(content: &Content) -> String {
     match content {
         Content::Register { value, .. } => super::write::shown(value),
         Content::Counter { count } => count.to_string(),

@@ -1,4 +1,5 @@
 use super::Context;
+use super::after::AfterArgs;
 use crate::End;
 use crate::complete;
 use chinwag_api::{Exit, Failure, Keys, KeysQuery, Kind, Pattern};
@@ -16,6 +17,8 @@ pub(crate) struct KeysArgs {
     /// At most so many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
+    #[command(flatten)]
+    after: AfterArgs,
 }
 
 impl KeysArgs {
@@ -26,7 +29,9 @@ impl KeysArgs {
         }
         let client = context.client()?;
         let mut left = self.limit;
-        let mut query = KeysQuery { pattern: self.pattern.clone(), ..KeysQuery::default() };
+        let (after_write, timeout_ms) = (self.after.token(), self.after.timeout_ms());
+        let pattern = self.pattern.clone();
+        let mut query = KeysQuery { pattern, after_write, timeout_ms, ..KeysQuery::default() };
         let mut all = Keys { keys: Vec::new(), next: None };
         loop {
             query.limit = left;

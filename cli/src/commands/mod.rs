@@ -1,12 +1,16 @@
 //! The commands: one file each. A further one is its file, its line in [`crate::args`] and its line here.
 
 pub(crate) mod add;
+mod after;
+pub(crate) mod batch;
 pub(crate) mod completions;
 pub(crate) mod del;
 pub(crate) mod dht;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod get;
+pub(crate) mod import;
 pub(crate) mod incr;
 pub(crate) mod init;
 pub(crate) mod invite;
@@ -91,7 +95,10 @@ pub(crate) async fn dispatch(command: Command, context: &mut Context) -> Result<
         Command::Incr(args) => args.run(context).await,
         Command::Add(args) => args.run(context).await,
         Command::Rm(args) => args.run(context).await,
+        Command::Batch(args) => args.run(context).await,
         Command::Keys(args) => args.run(context).await,
+        Command::Export(args) => args.run(context).await,
+        Command::Import(args) => args.run(context).await,
         Command::Watch(args) => args.run(context).await,
         Command::Dht(args) => args.run(context).await,
         Command::Completions(args) => args.run(context).await,

@@ -1,5 +1,5 @@
 use super::Context;
-use super::write::{self, WaitArgs};
+use super::write::{self, IfArgs, WaitArgs};
 use crate::End;
 use crate::complete;
 use chinwag_api::{Bytes, Exit, Failure, Kind, WriteOp};
@@ -16,13 +16,15 @@ pub(crate) struct SetArgs {
     #[arg(allow_negative_numbers = true)]
     value: String,
     #[command(flatten)]
+    condition: IfArgs,
+    #[command(flatten)]
     wait: WaitArgs,
 }
 
 impl SetArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
         let value = if self.value == "-" { standard_input()? } else { self.value.as_str().into() };
-        write::one(context, WriteOp::Set { key: self.key, value }, &self.wait).await
+        write::one(context, self.condition.on(WriteOp::Set { key: self.key, value }), &self.wait).await
     }
 }
 

@@ -1,15 +1,21 @@
 use super::Context;
+use super::get::summary;
 use super::write::shown;
 use crate::complete;
 use crate::{End, output::Tone, text};
-use chinwag_api::{Bytes, Change, Exit, Failure, Kind, Pattern, Watched, What};
+use chinwag_api::{Bytes, Change, Exit, Failure, Kind, Pattern, Position, Watched, What};
 use chinwag_base::key::printable;
 use jiff::tz::TimeZone;
+use std::time::Duration;
 
 /// Watch changes as they become visible
 ///
 /// Each line has the time, what happened, the key, the value, the member that wrote it, and how long it took to
 /// arrive. It ends with exit code 3 if the daemon goes away.
+///
+/// With --json each change has its `position`, and a later watch goes on after it with --after: it is told what came
+/// in between. A daemon keeps the last 4,096 changes since its start. Where they do not reach back so far, it says
+/// so, and tells what each key holds now (`now`).
 #[derive(Debug, clap::Args)]
 pub(crate) struct WatchArgs {
     /// Which keys: * is any run of characters, ? any one [default: all]
@@ -18,39 +24,104 @@ pub(crate) struct WatchArgs {
     /// End after so many changes
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// Tell first what came after this position, which a watch with --json has shown
+    #[arg(long, value_name = "POSITION")]
+    after: Option<String>,
+    /// If the daemon goes away, wait until it is back, and go on there
+    #[arg(long)]
+    reconnect: bool,
 }
+
+/// How long until a daemon that is away is looked for again.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 impl WatchArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
         if let Some(pattern) = &self.pattern {
             pattern.parse::<Pattern>().map_err(|e| Failure::new(Kind::BadRequest, e.to_string()))?;
         }
-        let mut watch = context.client()?.watch(self.pattern.as_deref()).await?;
-        let mut left = self.count;
-        // Widths only grow, so that the columns of a long watch come to rest.
-        let mut widths = Widths::default();
-        while left != Some(0) {
-            match watch.next().await? {
-                Watched::Ready(ready) if context.out.is_json() => context.out.json(&ready)?,
-                Watched::Ready(_) => {}
-                Watched::Change(change) => {
-                    if context.out.is_json() {
-                        context.out.json(&change)?;
-                    } else {
-                        let line = widths.line(&change, &time_of_day(change.at_unix_ms));
-                        context.out.line(&line)?;
-                    }
-                    left = left.map(|n| n - 1);
-                }
-                Watched::Reset(reset) if context.out.is_json() => context.out.json(&reset)?,
-                Watched::Reset(reset) => {
-                    let text = format!("changes were left out: {}", printable(&reset.message));
-                    let text = context.out.paint_prose(Tone::Warning, &text);
-                    context.out.say(&text)?;
+        let mut shown = Shown {
+            left: self.count,
+            after: self.after.clone().map(Position),
+            widths: Widths::default(),
+            has_begun: false,
+        };
+        loop {
+            let failure = match self.watch(context, &mut shown).await {
+                Ok(()) => return Ok(Exit::Yes),
+                Err(End::Failure(failure)) => failure,
+                Err(end) => return Err(end),
+            };
+            // Nobody to ask at all, or a mistyped name, is told at once.
+            let is_away =
+                matches!(failure.kind, Kind::Gone | Kind::Unreachable | Kind::Leaving | Kind::Timeout);
+            if !(self.reconnect && shown.has_begun && is_away) {
+                return Err(failure.into());
+            }
+            if failure.kind == Kind::Gone {
+                let text = context.out.paint_prose(Tone::Warning, "the daemon went away; waiting for it");
+                context.out.say(&text)?;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// Watches until enough has been shown, or the daemon goes away.
+    async fn watch(&self, context: &mut Context, shown: &mut Shown) -> Result<(), End> {
+        let client = context.client()?;
+        let mut watch = client.watch_after(self.pattern.as_deref(), shown.after.as_ref()).await?;
+        while shown.left != Some(0) {
+            shown.show(context, watch.next().await?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What has been shown.
+struct Shown {
+    /// How many changes are still to be shown.
+    left: Option<u64>,
+    /// Where to go on.
+    after: Option<Position>,
+    /// Widths only grow, so that the columns of a long watch come to rest.
+    widths: Widths,
+    has_begun: bool,
+}
+
+impl Shown {
+    fn show(&mut self, context: &mut Context, told: Watched) -> Result<(), End> {
+        let out = &mut context.out;
+        match &told {
+            Watched::Ready(ready) => {
+                self.has_begun = true;
+                self.after = ready.position.clone();
+                if out.is_json() {
+                    out.json(ready)?;
                 }
             }
+            Watched::Change(change) => {
+                if out.is_json() {
+                    out.json(change)?;
+                } else {
+                    let line = self.widths.line(change, &time_of_day(change.at_unix_ms));
+                    out.line(&line)?;
+                }
+                self.after = change.position.clone();
+                self.left = self.left.map(|n| n - 1);
+            }
+            Watched::Cell(cell) if out.is_json() => out.json(cell)?,
+            Watched::Cell(cell) => {
+                let line = format!("{:12}  now    {}  {}", "", printable(&cell.key), summary(&cell.content));
+                out.line(&line)?;
+            }
+            Watched::Reset(reset) if out.is_json() => out.json(reset)?,
+            Watched::Reset(reset) => {
+                let text = format!("changes were left out: {}; this is there now", printable(&reset.message));
+                let text = out.paint_prose(Tone::Warning, &text);
+                out.say(&text)?;
+            }
         }
-        Ok(Exit::Yes)
+        Ok(())
     }
 }
 
@@ -138,6 +209,7 @@ mod tests {
             age_ms,
             was: was.iter().map(|w| (*w).into()).collect(),
             concurrent,
+            position: None,
         };
         let set = change(What::Set { value: "hello".into() }, &[], false, 0);
         assert_eq!(widths.line(&set, "T"), "T  set    greeting  \"hello\"  gamma  +0 ms");

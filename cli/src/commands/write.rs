@@ -2,7 +2,9 @@
 
 use super::Context;
 use crate::{End, text};
-use chinwag_api::{Bytes, Exit, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest};
+use chinwag_api::{
+    Bytes, Condition, ConditionalOp, Exit, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest,
+};
 use chinwag_base::key::printable;
 
 /// How long a wait lasts unless told otherwise.
@@ -19,6 +21,45 @@ pub(crate) struct WaitArgs {
     pub(crate) timeout: Option<f64>,
 }
 
+/// On what condition to write.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct IfArgs {
+    /// Write only if this holds of the key, else exit with code 6: absent, value=TEXT (it is a register with this
+    /// value and no concurrent one), or version=VERSION (it is as `get --json` has shown it, by the field `version`).
+    /// The daemon that is asked decides by what it knows: another may decide otherwise at the same time, and then both
+    /// writes are concurrent
+    #[arg(long = "if", value_name = "CONDITION")]
+    condition: Option<Condition>,
+}
+
+impl IfArgs {
+    /// The operation on this condition.
+    pub(crate) fn on(self, op: WriteOp) -> ConditionalOp {
+        ConditionalOp { op, condition: self.condition }
+    }
+}
+
+impl WaitArgs {
+    /// The request to write these, and to wait as was asked for.
+    pub(crate) fn request(&self, ops: Vec<ConditionalOp>) -> WriteRequest {
+        let timeout_ms = self.wait.map(|_| to_ms(self.timeout.unwrap_or(WAIT_TIMEOUT_S)));
+        WriteRequest { ops, wait: self.wait, timeout_ms }
+    }
+
+    /// How a command ends whose write was answered so.
+    pub(crate) fn judge(&self, reply: &WriteReply) -> Result<Exit, End> {
+        self.judged(reply).map(|()| Exit::Yes).map_err(End::from)
+    }
+
+    /// Whether the wait was met.
+    pub(crate) fn judged(&self, reply: &WriteReply) -> Result<(), Failure> {
+        match self.wait {
+            Some(wait) if !reply.met => Err(not_met(wait, reply)),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A number of seconds that makes sense as a time limit.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -33,9 +74,14 @@ pub(crate) fn to_ms(seconds: f64) -> u64 {
 }
 
 /// Sends one operation and prints what became of it.
-pub(crate) async fn one(context: &mut Context, op: WriteOp, wait: &WaitArgs) -> Result<Exit, End> {
-    let timeout_ms = wait.wait.map(|_| to_ms(wait.timeout.unwrap_or(WAIT_TIMEOUT_S)));
-    let request = WriteRequest { ops: vec![op.clone()], wait: wait.wait, timeout_ms };
+pub(crate) async fn one(
+    context: &mut Context,
+    op: impl Into<ConditionalOp>,
+    wait: &WaitArgs,
+) -> Result<Exit, End> {
+    let conditional = op.into();
+    let op = conditional.op.clone();
+    let request = wait.request(vec![conditional]);
     let client = context.client()?;
     let reply = match client.write(&request).await {
         Ok(reply) => reply,
@@ -56,10 +102,7 @@ pub(crate) async fn one(context: &mut Context, op: WriteOp, wait: &WaitArgs) -> 
             context.out.line(&format!("{} · {}", outcome(result, &op), held(&reply)))?;
         }
     }
-    match wait.wait {
-        Some(wait) if !reply.met => Err(not_met(wait, &reply).into()),
-        _ => Ok(Exit::Yes),
-    }
+    wait.judge(&reply)
 }
 
 fn not_met(wait: Wait, reply: &WriteReply) -> Failure {
@@ -74,12 +117,13 @@ fn not_met(wait: Wait, reply: &WriteReply) -> Failure {
 }
 
 /// `on 3 of 3 members after 94 ms`.
-fn held(reply: &WriteReply) -> String {
+pub(crate) fn held(reply: &WriteReply) -> String {
     let members = if reply.of == 1 { "member" } else { "members" };
     format!("on {} of {} {members} after {}", reply.holders, reply.of, text::time_ms(reply.after_ms))
 }
 
-fn outcome(outcome: &Outcome, op: &WriteOp) -> String {
+/// What became of an operation, on one line.
+pub(crate) fn outcome(outcome: &Outcome, op: &WriteOp) -> String {
     let key = printable(op.key());
     let elements = |op: &WriteOp| match op {
         WriteOp::Add { elements, .. } | WriteOp::Rm { elements, .. } => text::values(elements),

@@ -361,6 +361,16 @@ fn keys_are_sorted_and_found_by_prefix() {
     assert_eq!(keys("app"), ["app/a", "app/z", "apple"]);
     assert_eq!(keys(""), replica.keys().map(|(key, _)| key.to_string()).collect::<Vec<_>>());
     assert!(keys("\n").is_empty() && keys(&"x".repeat(600)).is_empty() && keys("zz").is_empty());
+    let after = |prefix: &str, after: &str| -> Vec<String> {
+        replica.keys_after(prefix, after).map(|(key, _)| key.to_string()).collect()
+    };
+    assert_eq!(after("app", "app/a"), ["app/z", "apple"]);
+    assert_eq!(after("app", "app/b"), ["app/z", "apple"], "it need not be there");
+    assert_eq!(after("app", "aa"), ["app/a", "app/z", "apple"]);
+    assert_eq!(after("app", "\n"), ["app/a", "app/z", "apple"], "nor be a key");
+    assert_eq!(after("app", "apple"), [""; 0]);
+    assert_eq!(after("app", "b"), [""; 0]);
+    assert_eq!(after("", "b"), ["z"]);
     let namespaces: Vec<&str> = replica.namespace_digests().map(|(name, _)| name).collect();
     assert_eq!(namespaces, ["", "app"]);
 }
@@ -391,7 +401,9 @@ fn a_failed_batch_leaves_what_was_staged_before_it() {
     let mut replica = Replica::new(replica_id(1));
     let first = replica.stage_local(&[add("s", "a"), increment("n", 1)], NOON).unwrap();
     let spoiled = [remove("s", "a"), increment("n", 5), add("s", "b"), remove("s", "never there")];
-    assert!(matches!(replica.stage_local(&spoiled, NOON), Err(OpError::NoSuchElement { .. })));
+    let (index, error) = replica.stage_local(&spoiled, NOON).unwrap_err().parts();
+    assert!(matches!(error, OpError::NoSuchElement { .. }), "{error:?}");
+    assert_eq!(index, spoiled.len() - 1, "it is told which one spoils the others");
     let then = replica.stage_local(&[remove("s", "a"), increment("n", 2)], NOON).unwrap();
     let counters: Vec<u64> = first.iter().chain(&then).map(|dot| dot.counter).collect();
     assert_eq!(counters, [1, 2, 3, 4], "the dots of the failed batch are used again");

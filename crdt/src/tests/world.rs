@@ -97,7 +97,7 @@ impl World {
         let dot = replica.stage_local(std::slice::from_ref(&op), wall)?[0];
         let entry = replica.staged()[0].clone();
         assert_eq!(replica.commit().len(), 1);
-        let fact = self.fact(&op, &entry, &known, &kinds);
+        let fact = self.fact(op.bare(), &entry, &known, &kinds);
         self.facts.insert(dot, fact);
         self.entries.push(entry.clone());
         Ok(entry)
@@ -108,12 +108,12 @@ impl World {
             Op::Set { value, .. } => Brings::Value(value.clone(), entry.hlc),
             Op::Add { element, .. } => Brings::Element(element.clone()),
             Op::Increment { by, .. } => Brings::Amount(*by),
-            Op::Delete { .. } | Op::Remove { .. } => Brings::Nothing,
+            Op::Delete { .. } | Op::Remove { .. } | Op::If { .. } => Brings::Nothing,
         };
         let replaces = |other: &Brings| match op {
             Op::Set { .. } => other.kind() == Some(Kind::Register),
             Op::Delete { kind, .. } => other.kind() == kind.or(kinds.first().copied()),
-            Op::Increment { .. } => false,
+            Op::Increment { .. } | Op::If { .. } => false,
             Op::Add { element, .. } | Op::Remove { element, .. } => {
                 matches!(other, Brings::Element(other) if other == element)
             }

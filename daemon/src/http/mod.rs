@@ -54,6 +54,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
         .route(&format!("{}/{{*name}}", paths::EXPLAIN), get(members::explain))
         .route(paths::REACH, get(members::reach))
         .route(&format!("{}/{{*key}}", paths::CELLS), get(read::cell))
+        .route(paths::CELLS, get(read::cells))
         .route(paths::KEYS, get(read::keys))
         .route(paths::WRITE, post(write::write))
         .route(paths::WATCH, get(stream::watch))

@@ -5,18 +5,20 @@ use crate::clock;
 use crate::daemon::Shared;
 use crate::engine::Engine;
 use crate::gauges::Gauges;
-use crate::observe::Observer;
+use crate::observe::{Observer, dot_text};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use chinwag_api::cell::KEYS_PAGE_MAX;
+use chinwag_api::cell::{CELLS_PAGE_BYTES_MAX, CELLS_PAGE_MAX, KEYS_PAGE_MAX};
 use chinwag_api::{
-    Bytes, Cell, CellKind, CellQuery, Content, Count, Counts, DhtStatus, Failure, Gossip, Health, InStep,
-    KeyRow, Keys, KeysQuery, Kind, Overlay, Pattern, Phi, Problem, Sibling, Status, Token, Version,
+    Bytes, Cell, CellKind, CellQuery, Cells, CellsQuery, Content, Count, Counts, DhtStatus, Failure, Gossip,
+    Health, InStep, KeyRow, Keys, KeysQuery, Kind, Overlay, Pattern, Phi, Problem, Sibling, Status, Token,
+    Version,
 };
-use chinwag_base::limits::STAGED_ENTRIES_MAX;
-use chinwag_base::{Key, Moment, NodeId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN};
+use chinwag_base::key::printable;
+use chinwag_base::limits::{AWAITED_DOTS_MAX, BATCH_OPS_MAX, STAGED_ENTRIES_MAX, WAITS_MAX};
+use chinwag_base::{Key, Moment, NodeId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, ReplicaId};
 use chinwag_crdt::{Dot, Read};
 use chinwag_gossip::PeerView;
 use chinwag_membership::State as Standing;
@@ -185,30 +187,22 @@ pub(super) async fn cell(
     let query: CellQuery = parse_query(&uri)?;
     let key = parse_key(&key)?;
     let engine = daemon.running().await?;
-    if let Some(token) = &query.after {
-        let within = query.timeout_ms.map_or(AFTER_WITHIN, Duration::from_millis);
-        if !engine.visible(dots(token)?, within).await? {
-            return Err(Failure::new(
-                Kind::Timeout,
-                "the write that this read should follow has not arrived",
-            )
-            .because(format!("waited {} ms", within.as_millis()))
-            .into());
-        }
-    }
+    follow(&engine, query.after.as_ref(), query.timeout_ms).await?;
     let siblings = query.siblings;
     let wanted = key.clone();
     let found = engine
         .look(move |node, observer, _| {
             let replica = node.gossip().replica();
             match replica.get(&wanted) {
-                Some(read) => Ok(content(&read, siblings, observer)),
+                Some(read) => Ok((content(&read, siblings, observer), replica.version(&wanted))),
                 None => Err(some_keys(node)),
             }
         })
         .await?;
     match found {
-        Ok(content) => Ok(Reply(Cell { key: key.to_string(), content })),
+        Ok((content, version)) => {
+            Ok(Reply(Cell { key: key.to_string(), content, version: version.map(Into::into) }))
+        }
         Err(keys) => {
             let near = nearest(key.as_str(), &keys);
             let failure = Failure::new(Kind::NoSuchKey, format!("no such key: {key}"));
@@ -219,6 +213,53 @@ pub(super) async fn cell(
             .into())
         }
     }
+}
+
+/// Waits until these writes are visible here.
+async fn follow(engine: &Engine, token: Option<&Token>, timeout_ms: Option<u64>) -> Result<(), Failure> {
+    let Some(token) = token else { return Ok(()) };
+    let writes = named_by(token)?;
+    let dots: Vec<Dot> = writes.iter().flat_map(dots_of).collect();
+    if dots.len() > AWAITED_DOTS_MAX {
+        return Err(Failure::new(Kind::TooLarge, "the tokens name too many writes").because(format!(
+            "a read follows at most {AWAITED_DOTS_MAX} operations, these are {}",
+            dots.len()
+        )));
+    }
+    let within = timeout_ms.map_or(AFTER_WITHIN, Duration::from_millis);
+    match engine.visible(dots, within).await? {
+        Some(true) => return Ok(()),
+        Some(false) => {}
+        None => {
+            return Err(Failure::new(Kind::Busy, format!("{WAITS_MAX} reads wait for writes already")));
+        }
+    }
+    let lacking = engine
+        .look(move |node, observer, _| {
+            let clock = node.gossip().replica().clock();
+            let lacks = |(replica, first, last): &(ReplicaId, u64, u64)| {
+                let is_here = (*first..=*last).all(|counter| clock.covers(Dot { replica: *replica, counter }));
+                (!is_here).then(|| {
+                    let writer = observer.name(&replica.node);
+                    match clock.base(*replica) {
+                        0 => format!("nothing is here of what {writer} wrote since it last started"),
+                        base if base < *first => format!(
+                            "it is write {last} of {writer} since it last started; those up to {base} are here"
+                        ),
+                        _ => format!("a part of it is here; it is write {last} of {writer} since it last started"),
+                    }
+                })
+            };
+            writes.iter().filter_map(lacks).collect::<Vec<String>>()
+        })
+        .await?;
+    let failure = Failure::new(
+        Kind::Timeout,
+        format!("the write that this read should follow has not arrived within {} ms", within.as_millis()),
+    );
+    // Of many, a few are enough to see what is wrong.
+    let failure = lacking.into_iter().take(4).fold(failure, Failure::because);
+    Err(failure.hint("chinwag members"))
 }
 
 /// Keys that are looked at for a suggestion: an answer must not take longer the more keys there are.
@@ -249,6 +290,7 @@ pub(super) fn content(read: &Read, siblings: bool, observer: &Observer) -> Conte
                     value: Bytes::from(&s.value),
                     origin: observer.name(&s.dot.replica.node),
                     at_unix_ms: s.hlc.millis(),
+                    dot: dot_text(&s.dot),
                 })
                 .collect(),
         },
@@ -260,19 +302,56 @@ pub(super) fn content(read: &Read, siblings: bool, observer: &Observer) -> Conte
     }
 }
 
+pub(super) async fn cells(State(daemon): Daemon, uri: Uri) -> Answered<Cells> {
+    let CellsQuery { prefix, siblings, limit, after, after_write, timeout_ms } = parse_query(&uri)?;
+    let prefix = prefix.unwrap_or_default();
+    let limit = limit.unwrap_or(CELLS_PAGE_MAX).clamp(1, CELLS_PAGE_MAX) as usize;
+    let engine = daemon.running().await?;
+    follow(&engine, after_write.as_ref(), timeout_ms).await?;
+    let page = engine
+        .look(move |node, observer, _| {
+            let mut page = Cells::default();
+            let mut bytes = 0;
+            for (key, cell) in live_keys(node, &prefix, after.as_deref()) {
+                if page.cells.len() == limit || bytes >= CELLS_PAGE_BYTES_MAX {
+                    page.next = page.cells.last().map(|cell| cell.key.clone());
+                    break;
+                }
+                let Some(read) = cell.read() else { continue };
+                let content = content(&read, siblings, observer);
+                bytes += key.as_str().len() + content.bytes();
+                let version = cell.version().map(Into::into);
+                page.cells.push(Cell { key: key.to_string(), content, version });
+            }
+            page
+        })
+        .await?;
+    Ok(Reply(page))
+}
+
+/// The live keys that begin so and sort after `after`, sorted, each with its cell.
+pub(super) fn live_keys<'a>(
+    node: &'a Node,
+    prefix: &'a str,
+    after: Option<&'a str>,
+) -> Box<dyn Iterator<Item = (&'a Key, &'a chinwag_crdt::Cell)> + 'a> {
+    let replica = node.gossip().replica();
+    match after {
+        None => Box::new(replica.keys_with_prefix(prefix)),
+        Some(after) => Box::new(replica.keys_after(prefix, after)),
+    }
+}
+
 pub(super) async fn keys(State(daemon): Daemon, uri: Uri) -> Answered<Keys> {
     let query: KeysQuery = parse_query(&uri)?;
     let pattern = query.pattern.as_deref().map_or_else(|| Ok(Pattern::all()), parse_pattern)?;
     let limit = query.limit.unwrap_or(KEYS_PAGE_MAX).clamp(1, KEYS_PAGE_MAX) as usize;
     let after = query.after;
     let engine = daemon.running().await?;
+    follow(&engine, query.after_write.as_ref(), query.timeout_ms).await?;
     let keys = engine
         .look(move |node, _, _| {
-            let mut rows: Vec<KeyRow> = node
-                .gossip()
-                .replica()
-                .keys_with_prefix(pattern.prefix())
-                .filter(|(key, _)| after.as_deref().is_none_or(|after| key.as_str() > after))
+            let mut rows: Vec<KeyRow> = live_keys(node, pattern.prefix(), after.as_deref())
                 .filter(|(key, _)| pattern.matches(key.as_str()))
                 .take(limit + 1)
                 .map(|(key, cell)| KeyRow { key: key.to_string(), kind: cell_kind(cell) })
@@ -310,16 +389,39 @@ pub(crate) fn token(dots: &[Dot]) -> Token {
     Token(crate::home::hex(&chinwag_base::codec::encode(&named)))
 }
 
+/// What a token names: a replica and its first and last dot.
+type Named = (ReplicaId, u64, u64);
+
+/// What a token, or several with commas between them, names.
+fn named_by(tokens: &Token) -> Result<Vec<Named>, Failure> {
+    let named = |token: &str| {
+        let bytes = crate::home::unhex(token)?;
+        let named = chinwag_base::codec::decode::<TOKEN_BYTES_MAX, Option<Named>>(&bytes).ok()?;
+        let is_sound = |(_, first, last): &Named| *first <= *last && last - first <= BATCH_OPS_MAX as u64;
+        named.is_none_or(|named| is_sound(&named)).then_some(named)
+    };
+    let all: Vec<Option<Named>> = tokens
+        .0
+        .split(',')
+        .map(|token| {
+            named(token).ok_or_else(|| {
+                let shown: String = printable(token).chars().take(100).collect();
+                Failure::new(Kind::BadRequest, "that is not a token of a write").because(format!("`{shown}`"))
+            })
+        })
+        .collect::<Result<_, Failure>>()?;
+    // One that names nothing is of a write that had nothing to do.
+    Ok(all.into_iter().flatten().collect())
+}
+
+fn dots_of((replica, first, last): &Named) -> impl Iterator<Item = Dot> {
+    let replica = *replica;
+    (*first..=*last).map(move |counter| Dot { replica, counter })
+}
+
+/// The dots that a token, or several, name.
 pub(crate) fn dots(token: &Token) -> Result<Vec<Dot>, Failure> {
-    type Named = Option<(chinwag_base::ReplicaId, u64, u64)>;
-    let bad = || Failure::new(Kind::BadRequest, "that is not a token of a write");
-    let bytes = crate::home::unhex(&token.0).ok_or_else(bad)?;
-    let named: Named = chinwag_base::codec::decode::<TOKEN_BYTES_MAX, _>(&bytes).map_err(|_| bad())?;
-    let Some((replica, first, last)) = named else { return Ok(Vec::new()) };
-    if first > last || last - first > chinwag_base::limits::BATCH_OPS_MAX as u64 {
-        return Err(bad());
-    }
-    Ok((first..=last).map(|counter| Dot { replica, counter }).collect())
+    Ok(named_by(token)?.iter().flat_map(dots_of).collect())
 }
 
 /// What `join` tells at its end.

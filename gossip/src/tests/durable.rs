@@ -2,8 +2,9 @@
 
 use super::world::*;
 use crate::{Event, RequestId, Wait, WriteError};
+use chinwag_base::Value;
 use chinwag_base::limits::*;
-use chinwag_crdt::Read;
+use chinwag_crdt::{Condition, Found, Op, OpError, Read};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -36,6 +37,37 @@ fn an_impossible_write_costs_only_itself() {
     assert_eq!(world.reply(none), Some(&Err(WriteError::NoOps)));
     let many = world.write(0, vec![set("a", "2"); BATCH_OPS_MAX + 1]);
     assert!(matches!(world.reply(many), Some(Err(WriteError::TooManyOps { .. }))));
+}
+
+/// The first write goes to the disk alone; both conditional ones are staged together in the next commit, when neither is
+/// visible to any read. The condition is judged against what is staged.
+#[test]
+fn of_two_writes_on_one_condition_in_one_commit_one_is_done() {
+    let mut world = World::new(1, 45);
+    world.rules.fsync_us = 10_000..=10_000;
+    let acquire = |who| Op::If { condition: Condition::Absent, op: Box::new(set("lock", who)) };
+    let commits = world.gossip(0).commits;
+    world.write(0, vec![set("other", "keeps the disk busy")]);
+    let ada = world.write(0, vec![acquire("ada")]);
+    let bob = world.write(0, vec![increment("n", 1), acquire("bob")]);
+    let release = Op::If {
+        condition: Condition::Value(Value::new(*b"ada").unwrap()),
+        op: Box::new(Op::Delete { key: "lock".parse().unwrap(), kind: None }),
+    };
+    let released = world.write(0, vec![release.clone()]);
+    let again = world.write(0, vec![release]);
+    world.run_for(50 * MS);
+    assert_eq!(world.gossip(0).commits, commits + 2, "all four were judged for one commit");
+    assert!(world.written(ada).met && world.written(released).met);
+    let unmet = |request, found: Found, at| {
+        let Some(Err(WriteError::Op(error))) = world.reply(request) else { panic!("it was written") };
+        let (index, error) = error.clone().parts();
+        let OpError::Unmet { found: is, version, .. } = error else { panic!("{error:?}") };
+        assert_eq!((index, &is, version.is_some()), (at, &found, found != Found::Nothing));
+    };
+    unmet(bob, Found::Register { value: Value::new(*b"ada").unwrap(), values: 1 }, 1);
+    unmet(again, Found::Nothing, 0);
+    assert_eq!((world.read(0, "n"), world.read(0, "lock")), (None, None), "all or nothing");
 }
 
 #[test]

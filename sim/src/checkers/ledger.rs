@@ -113,10 +113,10 @@ impl Ledger {
         self.requests.get(&request)
     }
 
-    /// An operation with its request.
+    /// An operation, without its conditions, with its request.
     pub(super) fn op(&self, id: OpId) -> Option<(&Op, &Entry)> {
         let entry = self.requests.get(&id.0)?;
-        Some((entry.ops.get(id.1)?, entry))
+        Some((entry.ops.get(id.1)?.bare(), entry))
     }
 
     pub(super) fn is_lost(&self, id: OpId) -> bool {
@@ -133,10 +133,10 @@ impl Ledger {
 }
 
 fn value_of(op: &Op) -> Option<&Value> {
-    match op {
+    match op.bare() {
         Op::Set { value, .. } => Some(value),
         Op::Add { element, .. } | Op::Remove { element, .. } => Some(element),
-        Op::Delete { .. } | Op::Increment { .. } => None,
+        Op::Delete { .. } | Op::Increment { .. } | Op::If { .. } => None,
     }
 }
 

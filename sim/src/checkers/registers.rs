@@ -63,7 +63,7 @@ impl Registers {
         match &observation.fact {
             Fact::Asked { request, ops, .. } => {
                 for (index, op) in ops.iter().enumerate() {
-                    if let Op::Set { key, value } = op
+                    if let Op::Set { key, value } = op.bare()
                         && key.namespace() == "reg"
                     {
                         let id = (*request, index);
@@ -165,7 +165,7 @@ impl Registers {
                     continue;
                 }
                 Op::Delete { .. } => None,
-                Op::Increment { .. } | Op::Add { .. } | Op::Remove { .. } => continue,
+                Op::Increment { .. } | Op::Add { .. } | Op::Remove { .. } | Op::If { .. } => continue,
             };
             unseen.push(Unseen { value, until: self.end_of(entry) });
         }

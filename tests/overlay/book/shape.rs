@@ -8,16 +8,18 @@ use regex::Regex;
 use std::sync::LazyLock;
 
 /// What differs, in the order in which it is looked for; later rows see the shapes of earlier ones.
-const SHAPES: [(&str, &str); 30] = [
+const SHAPES: [(&str, &str); 31] = [
     (r"\b\d\d:\d\d:\d\d\.\d{3}\b", "<clock>"),
     (r"\bcw1([a-z0-9]+)-[0-9A-Z…-]+", "cw1$1-<secret>"),
     (r"12D3(KooW|…)\w+", "<id>"),
+    // A dot: whose, in which process life, and which of its writes.
+    (r"<id>\.[0-9a-f]+:\d+\b", "<dot>"),
     (r"/ip4/[0-9.]+/(udp/\d+/quic-v1|tcp/\d+)", "<multiaddr>"),
     (r"\b\d{1,3}(\.\d{1,3}){3}:\d+\b", "<address>"),
     (r"\b\d{1,3}(\.\d{1,3}){3}\b", "<ip>"),
     // JSON, by the name of the field.
     (r#""(\w+_ms|\w+_us|\w+_per_s|pid|phi|incarnation|behind|rank)":(-?[0-9.e-]+|null)"#, r#""$1":<number>"#),
-    (r#""(digest|id|generation|token|dot)":("[^"]*"|null)"#, r#""$1":<text>"#),
+    (r#""(digest|id|generation|token|dot|position)":("[^"]*"|null)"#, r#""$1":<text>"#),
     // Rows of the log, likewise. A digest is two words there too.
     (r"\b(inc|generation|phi|ms|age_ms|digest|dot|pid|address|peer|from|rtt)=\S+", "$1=<value>"),
     (r"\b(\d+m\d\ds|\d+h\d\dm|\d+d\d\dh)\b", "<time>"),

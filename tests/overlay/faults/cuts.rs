@@ -6,7 +6,7 @@ use super::witness::Witness;
 use crate::harness::{Daemon, Ground, PATIENCE, eventually, eventually_within, register, set, so};
 use crate::history::{Answer, History};
 use crate::settings::is_long;
-use chinwag_api::{MemberState, ReachAnswer};
+use chinwag_api::{CellQuery, Kind, MemberState, ReachAnswer};
 use chinwag_sim::observation::Host;
 use std::time::{Duration, Instant};
 
@@ -180,4 +180,32 @@ async fn spikes_of_delay_kill_nobody() {
     witness.judges(&daemons.each_ref(), &[], PATIENCE).await;
     eprintln!("{} writes; equal {equal:?} after the last", history.count(Answer::Acknowledged));
     assert_eq!(declared_dead(&daemons), []);
+}
+
+/// A client that writes on one side of a cut and reads on the other waits for its write, is told when that takes too long,
+/// and has it as soon as the cut is mended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_follows_a_write_across_a_cut() {
+    let Some(net) = Net::new(7) else { return };
+    let (ground, witness) = (Ground::new(), Witness::default());
+    let daemons = net.overlay(&ground, &witness).await;
+    let (here, there) = (&ALL[..1], &ALL[1..]);
+    net.cut(here, there, &witness);
+    net.cut(there, here, &witness);
+    let token = daemons[0].write(vec![set("k", "from beyond")]).await.unwrap().token;
+    let read = async |timeout_ms| {
+        let query =
+            CellQuery { after: Some(token.clone()), timeout_ms: Some(timeout_ms), ..CellQuery::default() };
+        daemons[3].client.cell("k", &query).await
+    };
+    let late = read(200).await.unwrap_err();
+    assert_eq!(late.kind, Kind::Timeout, "{late}");
+    assert!(late.because[0].contains("alpha"), "{late}");
+    assert_eq!(daemons[3].get("k").await.unwrap_err().kind, Kind::NoSuchKey, "the cut was real");
+    let patience = 3 * PATIENCE;
+    let (found, ()) = tokio::join!(read(patience.as_millis() as u64), async {
+        net.mend(here, there, &witness);
+        net.mend(there, here, &witness);
+    });
+    assert_eq!(found.unwrap().content, register("from beyond"));
 }

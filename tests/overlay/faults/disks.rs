@@ -73,7 +73,8 @@ impl Written {
     /// spoils it.
     async fn write(&mut self, daemon: &Daemon, is_damaged: bool, round: usize) -> bool {
         let name = format!("{}-{round}", daemon.name);
-        let ops = vec![set(format!("k/{name}"), "a value"), incr("n", 1), add("s", &[&name])];
+        let ops =
+            [set(format!("k/{name}"), "a value"), incr("n", 1), add("s", &[&name])].map(Into::into).to_vec();
         let request = WriteRequest { ops, wait: Some(Wait::All), timeout_ms: Some(10_000) };
         let reply = daemon.client.write(&request).await;
         let is_everywhere = reply.as_ref().is_ok_and(|reply| reply.met);

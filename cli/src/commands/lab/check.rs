@@ -325,7 +325,8 @@ impl Check<'_> {
         // What it has missed.
         let missed = WriteOp::Incr { key: "check/counter".into(), by: 1 };
         let writer = self.lab.children[0].client()?;
-        let written = writer.write(&WriteRequest { ops: vec![missed], ..WriteRequest::default() }).await?;
+        let written =
+            writer.write(&WriteRequest { ops: vec![missed.into()], ..WriteRequest::default() }).await?;
         let Some(Outcome::Incr { count: expected, .. }) = written.results.first() else {
             return Err(Failure::new(Kind::Internal, "an increment was answered without its sum"));
         };
@@ -443,7 +444,7 @@ async fn read_after(
     op: WriteOp,
 ) -> Result<Option<chinwag_api::Cell>, Failure> {
     let key = op.key().to_owned();
-    let reply = writes.write(&WriteRequest { ops: vec![op], ..WriteRequest::default() }).await?;
+    let reply = writes.write(&WriteRequest { ops: vec![op.into()], ..WriteRequest::default() }).await?;
     let timeout_ms = Some(STEP_TIMEOUT.as_millis() as u64);
     match reads.cell(&key, &CellQuery { after: Some(reply.token), timeout_ms, ..CellQuery::default() }).await
     {

@@ -1,0 +1,352 @@
+use super::Context;
+use super::write::{WaitArgs, held};
+use crate::ndjson::{self, Line, Lines, at_line};
+use crate::{End, text};
+use chinwag_api::client::REPLY_BYTES_MAX;
+use chinwag_api::{
+    Bytes, Cell, CellKind, CellQuery, Client, Condition, ConditionalOp, Content, Count, Exit, Failure, Kind,
+    Schema, WriteOp, WriteReply, from_json,
+};
+use chinwag_base::key::printable;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Operations in one write: a commit's worth, and four times as many still fit a request, because what is there may
+/// have to be deleted first, type by type.
+const BATCH_OPS: usize = 256;
+/// Bytes of keys and values in one write: as JSON six times as many still fit a request.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// How often a batch is written again whose keys others write meanwhile.
+const TRIES_MAX: usize = 8;
+
+/// Write what `export` wrote
+///
+/// Each line is written with its type: a register's value, a counter's sum as one increment, a set's elements. They
+/// are ordinary writes of this daemon, in batches of all or nothing; a line that cannot be written ends it, and is
+/// told by its number. Of several concurrent values of a register the one that a plain read shows is written. A key
+/// that was written as several types at once is an error; so are keys that exist, unless you say otherwise. A set of
+/// more than 256 elements takes several batches. An empty set is no key, and nothing is written for it.
+///
+/// If it ends early, what was written stays: go on with `--existing skip`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// The file; - or none is standard input
+    #[arg(value_parser = ndjson::file)]
+    file: Option<PathBuf>,
+    /// What to do with a key that exists
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    existing: Existing,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// What to do with a key that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Existing {
+    /// End there
+    #[default]
+    Fail,
+    /// Leave it as it is
+    Skip,
+    /// Delete what it holds, and write the line
+    Overwrite,
+}
+
+/// What became of the lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+struct Imported {
+    /// Keys that were written, those that existed among them.
+    imported: u64,
+    /// Keys of these that existed.
+    overwritten: u64,
+    /// Keys that were left as they are.
+    skipped: u64,
+}
+
+impl Schema for Imported {
+    const SCHEMA: &'static str = "chinwag.import/1";
+}
+
+impl ImportArgs {
+    pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
+        let client = context.client()?;
+        let mut lines = Lines::open(self.file.as_deref(), REPLY_BYTES_MAX)?;
+        let mut import = Import::new(client, self.existing, self.wait);
+        while let Some(Line { number, bytes }) = lines.next()? {
+            if let Err(failure) = import.take(number, &bytes).await {
+                return Err(import.ended_early(failure).into());
+            }
+        }
+        if let Err(failure) = import.flush().await {
+            return Err(import.ended_early(failure).into());
+        }
+        if context.out.is_json() {
+            context.out.json(&import.done)?;
+        } else {
+            context.out.line(&import.summary())?;
+        }
+        Ok(Exit::Yes)
+    }
+}
+
+/// An import on its way.
+struct Import {
+    client: Client,
+    existing: Existing,
+    wait: WaitArgs,
+    /// What the next batch writes.
+    batch: Vec<Part>,
+    done: Imported,
+    /// The line of a set that is left as it is, of which more parts may come.
+    skipped: Option<u64>,
+    last: Option<WriteReply>,
+}
+
+/// One line, or a part of it.
+struct Part {
+    line: u64,
+    op: WriteOp,
+    /// Whether it is the first of its line: then the key must be as it was found.
+    is_first: bool,
+    found: Found,
+}
+
+/// What a key held when it was last looked at.
+enum Found {
+    Nothing,
+    Something { kinds: Vec<CellKind>, condition: Option<Condition> },
+}
+
+impl Import {
+    fn new(client: Client, existing: Existing, wait: WaitArgs) -> Self {
+        let (batch, done) = (Vec::new(), Imported::default());
+        Import { client, existing, wait, batch, done, skipped: None, last: None }
+    }
+
+    /// Takes a line, and writes those before it if they are enough.
+    async fn take(&mut self, line: u64, json: &[u8]) -> Result<(), Failure> {
+        let cell: Cell = from_json(json).map_err(|why| {
+            at_line(line, Failure::new(Kind::BadRequest, "that is no line of an export").because(why))
+        })?;
+        let ops = ops_of(cell).map_err(|failure| at_line(line, failure))?;
+        for (number, op) in ops.into_iter().enumerate() {
+            let is_first = number == 0;
+            // Twice the same key in one batch: the second must find what the first has done.
+            let is_there = is_first && self.batch.iter().any(|part| part.op.key() == op.key());
+            let (ops, bytes) = self.batch.iter().map(|part| weight(&part.op)).fold(weight(&op), plus);
+            if is_there || ops > BATCH_OPS || bytes > BATCH_BYTES {
+                self.flush().await?;
+            }
+            self.batch.push(Part { line, op, is_first, found: Found::Nothing });
+        }
+        Ok(())
+    }
+
+    /// Writes the batch.
+    async fn flush(&mut self) -> Result<(), Failure> {
+        for _ in 0..TRIES_MAX {
+            let skipped = self.skipped;
+            self.batch.retain(|part| skipped != Some(part.line));
+            if self.batch.is_empty() {
+                return Ok(());
+            }
+            let (ops, part_of) = self.request();
+            let failure = match self.client.write(&self.wait.request(ops)).await {
+                Ok(reply) => return self.written(reply),
+                Err(failure) => failure,
+            };
+            let part = failure.op.map_or(0, |op| part_of.get(op).copied().unwrap_or_default());
+            // What a key holds has changed since it was looked at, or it was never looked at.
+            let is_changed = matches!(
+                failure.kind,
+                Kind::ConditionFailed | Kind::WrongKind | Kind::NoSuchKey | Kind::Conflict
+            );
+            if self.existing == Existing::Fail || !is_changed {
+                return Err(self.refused(part, failure));
+            }
+            self.look(part).await?;
+        }
+        Err(Failure::new(Kind::Busy, "others write the same keys all the time")
+            .because(format!("line {} and those near it", self.batch.first().map_or(0, |part| part.line))))
+    }
+
+    /// The operations of the batch, and for each of them which part it is for.
+    fn request(&self) -> (Vec<ConditionalOp>, Vec<usize>) {
+        let (mut ops, mut part_of) = (Vec::new(), Vec::new());
+        for (number, part) in self.batch.iter().enumerate() {
+            if part.is_first {
+                match &part.found {
+                    Found::Nothing => {
+                        ops.push(ConditionalOp { op: part.op.clone(), condition: Some(Condition::Absent) });
+                    }
+                    Found::Something { kinds, condition } => {
+                        let mut condition = condition.clone();
+                        for kind in kinds {
+                            let op = WriteOp::Del { key: part.op.key().to_owned(), kind: Some(*kind) };
+                            ops.push(ConditionalOp { op, condition: condition.take() });
+                        }
+                        ops.push(part.op.clone().into());
+                    }
+                }
+            } else {
+                ops.push(part.op.clone().into());
+            }
+            part_of.resize(ops.len(), number);
+        }
+        (ops, part_of)
+    }
+
+    /// Looks what the keys hold, from this part of the batch on.
+    async fn look(&mut self, from: usize) -> Result<(), Failure> {
+        for part in self.batch[from..].iter_mut().filter(|part| part.is_first) {
+            part.found = match self.client.cell(part.op.key(), &CellQuery::default()).await {
+                Ok(Cell { content, version, .. }) => Found::Something {
+                    kinds: match &content {
+                        Content::Conflict { contents } => contents.iter().map(Content::kind).collect(),
+                        content => vec![content.kind()],
+                    },
+                    condition: version.map(Condition::Version),
+                },
+                Err(failure) if failure.kind == Kind::NoSuchKey => Found::Nothing,
+                Err(failure) => return Err(failure),
+            };
+        }
+        if self.existing == Existing::Skip {
+            let exists = |part: &&Part| matches!(part.found, Found::Something { .. });
+            let lines: Vec<u64> = self.batch.iter().filter(exists).map(|part| part.line).collect();
+            self.done.skipped += lines.len() as u64;
+            // Only of the last can more come.
+            self.skipped =
+                lines.last().copied().filter(|last| self.batch.last().is_some_and(|p| p.line == *last));
+            self.batch.retain(|part| !lines.contains(&part.line));
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, reply: WriteReply) -> Result<(), Failure> {
+        for part in self.batch.drain(..).filter(|part| part.is_first) {
+            self.done.imported += 1;
+            self.done.overwritten += u64::from(matches!(part.found, Found::Something { .. }));
+        }
+        let judged = self.wait.judged(&reply);
+        self.last = Some(reply);
+        judged
+    }
+
+    /// The failure of a part, and with it of its batch.
+    fn refused(&self, part: usize, mut failure: Failure) -> Failure {
+        let Some(Part { line, op, .. }) = self.batch.get(part) else { return failure };
+        if failure.kind == Kind::ConditionFailed {
+            failure.message = format!("{} exists already", printable(op.key()));
+            failure.because.truncate(1);
+            failure.tries = ["chinwag import --existing skip", "chinwag import --existing overwrite"]
+                .map(Into::into)
+                .to_vec();
+        }
+        if failure.op.is_some() || self.batch.len() == 1 || failure.kind == Kind::ConditionFailed {
+            failure = at_line(*line, failure);
+        }
+        failure.op = None;
+        let lines = self.batch.iter().map(|part| part.line);
+        let (first, last) = (lines.clone().min().unwrap_or_default(), lines.max().unwrap_or_default());
+        match first == last {
+            true => failure,
+            false => failure.because(format!("nothing of lines {first} to {last} is written")),
+        }
+    }
+
+    /// The failure, and what stands all the same.
+    fn ended_early(&self, failure: Failure) -> Failure {
+        match self.done.imported {
+            0 => failure,
+            1 => failure.because("1 key before it is written"),
+            count => failure.because(format!("{} before it are written", text::count(count, "key"))),
+        }
+    }
+
+    fn summary(&self) -> String {
+        let Imported { imported, overwritten, skipped } = self.done;
+        let mut summary = format!("{} imported", text::count(imported, "key"));
+        if overwritten > 0 {
+            summary += &format!(" ({} overwritten)", text::thousands(overwritten));
+        }
+        if skipped > 0 {
+            summary += &format!(" · {} skipped", text::thousands(skipped));
+        }
+        match &self.last {
+            // The last batch speaks for all: if they waited, each has been waited for.
+            Some(reply) => format!("{summary} · {}", held(reply)),
+            None => summary,
+        }
+    }
+}
+
+/// The operations that make a key hold what a line says. None for an empty set.
+fn ops_of(Cell { key, content, .. }: Cell) -> Result<Vec<WriteOp>, Failure> {
+    Ok(match content {
+        Content::Register { value, .. } => vec![WriteOp::Set { key, value }],
+        Content::Counter { count } => increments(&key, count)?,
+        Content::Set { elements } => {
+            chunks(elements).map(|elements| WriteOp::Add { key: key.clone(), elements }).collect()
+        }
+        Content::Conflict { contents } => {
+            let kinds: Vec<String> = contents.iter().map(|c| format!("a {}", c.kind())).collect();
+            let why = format!(
+                "it was written concurrently as {}; leave one of them in the line",
+                text::list(&kinds)
+            );
+            return Err(
+                Failure::new(Kind::Conflict, format!("{} is in conflict", printable(&key))).because(why)
+            );
+        }
+    })
+}
+
+/// One increment, or as many as it takes where the sum does not fit one.
+fn increments(key: &str, Count(sum): Count) -> Result<Vec<WriteOp>, Failure> {
+    /// What one daemon may add to a counter between two resets.
+    const SHARE_MAX: u128 = u64::MAX as u128;
+    if sum.unsigned_abs() > SHARE_MAX {
+        let message = format!("{} is too large: {sum}", printable(key));
+        return Err(Failure::new(Kind::Overflow, message)
+            .because("what one daemon adds to a counter is below 2^64; several have added to this one"));
+    }
+    let (mut rest, mut ops) = (sum, Vec::new());
+    while rest != 0 || ops.is_empty() {
+        let by = i64::try_from(rest).unwrap_or(if rest < 0 { i64::MIN } else { i64::MAX });
+        rest -= i128::from(by);
+        ops.push(WriteOp::Incr { key: key.to_owned(), by });
+    }
+    Ok(ops)
+}
+
+/// The elements in pieces of which each fits a batch.
+fn chunks(elements: Vec<Bytes>) -> impl Iterator<Item = Vec<Bytes>> {
+    let mut rest = elements.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while let Some(element) = rest.next_if(|element| {
+            chunk.is_empty() || chunk.len() < BATCH_OPS && bytes + element.as_bytes().len() <= BATCH_BYTES / 2
+        }) {
+            bytes += element.as_bytes().len();
+            chunk.push(element);
+        }
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+/// How many operations and bytes an operation is in a batch, about.
+fn weight(op: &WriteOp) -> (usize, usize) {
+    let key = op.key().len();
+    match op {
+        WriteOp::Set { value, .. } => (1, key + value.as_bytes().len()),
+        WriteOp::Add { elements, .. } | WriteOp::Rm { elements, .. } => {
+            (elements.len(), key + elements.iter().map(|e| e.as_bytes().len()).sum::<usize>())
+        }
+        WriteOp::Incr { .. } | WriteOp::Del { .. } => (1, key),
+    }
+}
+
+fn plus(a: (usize, usize), b: (usize, usize)) -> (usize, usize) {
+    (a.0 + b.0, a.1 + b.1)
+}
