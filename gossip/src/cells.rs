@@ -15,7 +15,9 @@
 use crate::peer::Peer;
 use crate::queue::AtDisk;
 use crate::{Abandoned, BatchId, Event, Gossip, Message, Path, Refusal, Summary};
-use chinwag_base::limits::{BULK_FRAME_BYTES_MAX, CELL_SYMBOLS_MAX, CHUNK_BYTES_MAX, NAMED_CELLS_MAX};
+use chinwag_base::limits::{
+    BULK_FRAME_BYTES_MAX, CELL_SYMBOLS_MAX, CHUNK_BYTES_MAX, CHUNK_ENTRIES_MAX, NAMED_CELLS_MAX,
+};
 use chinwag_base::{Key, Moment, NodeId, codec};
 use chinwag_crdt::{CellId, Change, Decoder, Dot, Extent, Place, Promise, Row, Slice, Symbol};
 use std::collections::BTreeSet;
@@ -77,19 +79,23 @@ impl Gossip {
             return self.resume_session();
         }
         let rested = self.peers.iter().filter(|(_, peer)| peer.rest_until.is_none());
-        // Whoever has told its clock can repair a cell that our disk has lost.
         let is_damaged = !self.replica.is_whole();
-        let must = |peer: &Peer| peer.differs || is_damaged && !peer.known.is_empty();
+        // Any session repairs what is damaged, so while something is they are all with such a peer.
+        let must = |peer: &Peer| if is_damaged { self.can_repair(peer) } else { peer.differs };
         let wanted: Vec<(NodeId, bool)> = rested
-            .filter(|(_, peer)| peer.log_is_cut || must(peer))
-            .map(|(id, peer)| (*id, must(peer)))
+            .map(|(id, peer)| (*id, must(peer), !is_damaged && peer.log_is_cut.is_some()))
+            .filter(|(_, must, is_cut)| *must || *is_cut)
+            .map(|(id, must, _)| (id, must))
             .collect();
-        // As long as somebody may have it in his log, that is cheaper.
-        let could_give = |id: &NodeId| self.peers.get(id).is_some_and(|peer| !peer.log_is_cut);
-        if wanted.is_empty()
-            || self.peers.ahead().any(|id| could_give(&id))
-            || self.peers.owing().next().is_some()
-        {
+        // As long as somebody may have it in his log, that is cheaper. But somebody who writes all the time is always ahead.
+        let could_give = |id: &NodeId| self.peers.get(id).is_some_and(|peer| peer.log_is_cut.is_none());
+        let is_coming = self.peers.ahead().any(|id| could_give(&id)) || self.peers.owing().next().is_some();
+        let is_overdue = |(id, must): &(NodeId, bool)| {
+            let cut = self.peers.get(id).and_then(|peer| peer.log_is_cut);
+            let waits_since = if *must && is_damaged { Some(self.began + PATIENCE) } else { cut };
+            *must && !is_damaged || waits_since.is_some_and(|since| since + self.config.round <= self.now)
+        };
+        if wanted.is_empty() || is_coming && !wanted.iter().any(is_overdue) {
             return;
         }
         let peer = wanted.into_iter().find(|(id, must)| *must || self.lacks_something_of(*id));
@@ -97,6 +103,23 @@ impl Gossip {
             let symbols = self.symbols_for(peer);
             self.ask(peer, |number| Message::Open { number, symbols });
         }
+    }
+
+    /// Whether a peer can repair a cell that our disk has lost. Our clock covers still what was in it; so the peer must have
+    /// seen all of that which it can yet see, in our log or at others, or the cell that it tells would lack it. After a
+    /// while anybody who has said something must do.
+    fn can_repair(&self, peer: &Peer) -> bool {
+        if peer.known.is_empty() {
+            return false;
+        }
+        let may_come = |dot: Dot| {
+            let is_known = |(_, other): (&NodeId, &Peer)| other.known.covers(dot);
+            self.replica.entry(dot).is_some() || self.peers.iter().any(is_known)
+        };
+        // What we have written since our disk was read has been done to the cell that is left.
+        let lacking = self.replica.clock().minus(&peer.known).filter(|(replica, _)| *replica != self.me);
+        let mut dots = lacking.flat_map(|(replica, counters)| counters.map(move |n| Dot::new(replica, n)));
+        self.began + PATIENCE <= self.now || !dots.by_ref().take(CHUNK_ENTRIES_MAX).any(may_come)
     }
 
     /// How many symbols of its sketch to ask a peer for: enough for as many cells as writes that only one of us covers, twice
@@ -414,7 +437,7 @@ impl Gossip {
         let ids: Vec<NodeId> = self.peers.keys().copied().collect();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.log_is_cut = false;
+                peer.log_is_cut = None;
                 peer.differs = false;
                 peer.ahead |= !peer.known.is_empty();
             }

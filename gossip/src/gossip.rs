@@ -40,6 +40,8 @@ pub struct Gossip {
     pub(crate) jobs: VecDeque<(NodeId, Row)>,
     /// Who told cells of ours, and when the last of them: what they knew by then our clock may not cover yet.
     pub(crate) tellers: BTreeMap<NodeId, Moment>,
+    /// When this process life began.
+    pub(crate) began: Moment,
     /// Whether the session that is open began in an earlier process life.
     pub(crate) session_is_old: bool,
     /// Since when a session waits for somebody who can go on with it.
@@ -117,6 +119,7 @@ impl Gossip {
             fetch: None,
             jobs: VecDeque::new(),
             tellers: BTreeMap::new(),
+            began: now,
             session_is_old,
             session_waits: None,
             checkpointed,

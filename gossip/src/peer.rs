@@ -44,8 +44,8 @@ pub(crate) struct Peer {
     pub(crate) behind_told: bool,
     /// Entries that it was given, in all.
     pub(crate) served: usize,
-    /// Whether what it holds and we lack has been cut from its log.
-    pub(crate) log_is_cut: bool,
+    /// Since when it is known that what it holds and we lack has been cut from its log.
+    pub(crate) log_is_cut: Option<Moment>,
     /// Whether it covers exactly what we cover, and holds something else.
     pub(crate) differs: bool,
     /// Since when it covers exactly what we cover and holds something else, because one of us is unsettled.

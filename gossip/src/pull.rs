@@ -28,7 +28,7 @@ impl Gossip {
             self.spent.clear();
         }
         self.refresh_peers();
-        let has_log = |id: &NodeId| self.peers.get(id).is_some_and(|peer| !peer.log_is_cut);
+        let has_log = |id: &NodeId| self.peers.get(id).is_some_and(|peer| peer.log_is_cut.is_none());
         let worth_asking = |id: &NodeId| !self.spent.contains(id) && has_log(id);
         let mut ahead: Vec<NodeId> = self.peers.ahead().filter(worth_asking).collect();
         if ahead.is_empty() {
@@ -164,9 +164,10 @@ impl Gossip {
 
     /// A peer's log has none of what was asked for any more.
     fn note_cut(&mut self, from: NodeId, number: u32) {
+        let now = self.now;
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.chunks.remove(&number);
-            peer.log_is_cut = true;
+            peer.log_is_cut = Some(now);
         }
         self.pull();
     }

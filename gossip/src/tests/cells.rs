@@ -225,3 +225,22 @@ fn equal_clocks_with_unequal_states_are_told_and_nothing_is_lost_by_it() {
     let held = [0, 1, 2].map(|node| world.gossip(node).replica().len());
     assert_eq!(held, [100, 99, 100]);
 }
+
+/// Somebody writes all the time, so that there is always something to be had from a log. Whole cells come all the same.
+#[test]
+fn a_session_begins_although_others_write_all_the_time() {
+    let mut world = forgetful(3, 15, usize::MAX);
+    world.partition(&[2]);
+    for i in 0..200 {
+        world.write(0, vec![set(&format!("k{i}"), "v")]);
+        world.run_for(2 * MS);
+    }
+    world.connect_all();
+    let before = sessions(&world);
+    for i in 0..4_000 {
+        world.write(1, vec![set("busy", &i.to_string())]);
+        world.run_for(MS);
+    }
+    assert!(sessions(&world) > before);
+    assert!(world.gossip(2).replica().len() >= 200);
+}
