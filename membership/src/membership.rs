@@ -82,7 +82,8 @@ pub struct Membership {
     pub(crate) loss: LossRate,
     pub(crate) stalls: Stalls,
     pub(crate) stalled_until: Option<Moment>,
-    pub(crate) heard_anybody: Moment,
+    /// When we first asked somebody something since we last heard anybody.
+    pub(crate) unheard_since: Option<Moment>,
     pub(crate) investigations: BTreeMap<NodeId, Investigation>,
     pub(crate) held: BTreeMap<NodeId, Held>,
     pub(crate) verifications: BTreeMap<NodeId, Vec<Verification>>,
@@ -119,7 +120,7 @@ impl Membership {
             loss: LossRate::default(),
             stalls: Stalls::default(),
             stalled_until: None,
-            heard_anybody: now,
+            unheard_since: None,
             investigations: BTreeMap::new(),
             held: BTreeMap::new(),
             verifications: BTreeMap::new(),
@@ -290,7 +291,7 @@ impl Membership {
     /// A frame of that peer, or another proof that it is there.
     pub(crate) fn sign_of_life(&mut self, now: Moment, peer: NodeId) {
         self.notice_common_silence(now);
-        self.heard_anybody = now;
+        self.unheard_since = None;
         if self.investigations.contains_key(&peer) {
             self.cases.note(now, peer, Evidence::Answered);
         }

@@ -63,6 +63,7 @@ impl Membership {
             link.unanswered.pop_front();
         }
         link.unanswered.push_back((sequence, now));
+        self.unheard_since.get_or_insert(now);
         self.agenda.set_earlier(Task::Missed(to), now + rto);
         let belief = self.belief_of(&to, belief);
         let news = self.pick_news(to, PROBE_FRAME_BYTES_MAX - PROBE_HEAD_BYTES);
