@@ -24,7 +24,12 @@ impl Membership {
                 self.close_investigation(gone);
             }
         }
-        for new in subjects.difference(&self.subjects).copied().collect::<Vec<_>>() {
+        let new: Vec<NodeId> = subjects.difference(&self.subjects).copied().collect();
+        if !new.is_empty() {
+            // Whoever comes next to us on a ring comes before us as often: our observers are others, too.
+            self.spacing.begin_anew(now);
+        }
+        for new in new {
             // Not all at the same moment, when a whole view arrives at once.
             let delay = self.random(Duration::ZERO, self.config.profile.period() / 4);
             self.agenda.set(Task::Ping(new), now + delay);
