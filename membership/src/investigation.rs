@@ -20,7 +20,7 @@ use crate::membership::Membership;
 use crate::message::{Claim, Finding, Found, Message, Purpose, Verdict, Verify};
 use crate::version::{State, Version};
 use crate::view::Unverified;
-use crate::{Event, Output};
+use crate::{Event, Output, rings};
 use chinwag_base::limits::INVESTIGATIONS_MAX;
 use chinwag_base::{Lane, Moment, NodeId};
 use rand::{Rng, RngExt};
@@ -57,6 +57,10 @@ pub(crate) struct Investigation {
     interval: Duration,
     /// Everybody ever asked: fresh ones go first.
     asked: BTreeSet<NodeId>,
+    /// In a large overlay, the observers of the subject: they are connected to it, and others would have to dial.
+    observers: BTreeSet<NodeId>,
+    /// Those among the asked to whom a connection has to open first, and with which nonce they will be asked.
+    unreached: BTreeMap<NodeId, u64>,
 }
 
 /// A claim that a member is down, held until our own evidence confirms or contradicts it.
@@ -77,6 +81,8 @@ impl Investigation {
             own_failed: false,
             interval: Duration::ZERO,
             asked: BTreeSet::new(),
+            observers: BTreeSet::new(),
+            unreached: BTreeMap::new(),
         }
     }
 
@@ -103,7 +109,9 @@ impl Membership {
             return;
         }
         let own_failed = failures > 0;
-        let investigation = Investigation { failures, own_failed, ..Investigation::new(silent_since) };
+        let observers = self.observers_to_ask(&subject);
+        let investigation =
+            Investigation { failures, own_failed, observers, ..Investigation::new(silent_since) };
         self.investigations.insert(subject, investigation);
         self.start_round(now, subject);
     }
@@ -157,7 +165,8 @@ impl Membership {
     /// A stall of our own voids all evidence: whoever was silent may have spoken while we did not listen.
     pub(crate) fn void_investigations(&mut self, now: Moment) {
         for (subject, investigation) in &mut self.investigations {
-            *investigation = Investigation::new(now);
+            let observers = std::mem::take(&mut investigation.observers);
+            *investigation = Investigation { observers, ..Investigation::new(now) };
             self.cases.note(now, *subject, Evidence::Voided);
             self.agenda.clear(Task::Judge(*subject));
             self.agenda.set(Task::Round(*subject), now);
@@ -191,18 +200,21 @@ impl Membership {
     }
 
     fn ask_verifiers(&mut self, now: Moment, subject: NodeId) {
-        let mut fresh = Vec::new();
-        let mut others = Vec::new();
+        let (mut fresh, mut others) = (Vec::new(), Vec::new());
         let Some(investigation) = self.investigations.get(&subject) else { return };
+        let first = |id: &&NodeId| !investigation.asked.contains(id) && self.may_verify(id, &subject);
+        let first: Vec<NodeId> = investigation.observers.iter().filter(first).copied().collect();
         for (id, link) in &self.links {
-            if link.connected && self.may_verify(id, &subject) {
+            if link.connected && self.may_verify(id, &subject) && !first.contains(id) {
                 if investigation.asked.contains(id) { others.push(*id) } else { fresh.push(*id) }
             }
         }
         let wanted = if self.held.contains_key(&subject) { VERIFIERS_HELD } else { VERIFIERS };
-        let mut chosen = self.sample(fresh, wanted);
-        let more = self.sample(others, wanted - chosen.len());
-        chosen.extend(more);
+        let mut chosen = self.sample(first, wanted);
+        for more in [fresh, others] {
+            let more = self.sample(more, wanted - chosen.len());
+            chosen.extend(more);
+        }
         let nonce = self.rng.next_u64();
         let Some(investigation) = self.investigations.get_mut(&subject) else { return };
         if investigation.asked.len() > 4 * VERIFIERS * ROUNDS_OPEN {
@@ -217,8 +229,34 @@ impl Membership {
             self.cases.note(now, subject, Evidence::Asked(chosen.clone()));
         }
         for verifier in chosen {
-            self.send(verifier, Lane::Probe, Message::Verify(Verify { subject, nonce }));
+            if self.is_connected(&verifier) {
+                self.send(verifier, Lane::Probe, Message::Verify(Verify { subject, nonce }));
+            } else {
+                if let Some(investigation) = self.investigations.get_mut(&subject) {
+                    investigation.unreached.insert(verifier, nonce);
+                }
+                self.dial_now(now, verifier);
+            }
         }
+    }
+
+    /// A connection has opened: if it was dialled to ask for a verification, that is asked for now.
+    pub(crate) fn ask_reached(&mut self, verifier: NodeId) {
+        let asked = self.investigations.iter_mut().filter_map(|(subject, investigation)| {
+            Some(Verify { subject: *subject, nonce: investigation.unreached.remove(&verifier)? })
+        });
+        for verify in asked.collect::<Vec<_>>() {
+            self.send(verifier, Lane::Probe, Message::Verify(verify));
+        }
+    }
+
+    /// In an overlay where few are connected to a member, those who are can say at once whether it answers.
+    fn observers_to_ask(&self, subject: &NodeId) -> BTreeSet<NodeId> {
+        if !self.is_mesh_partial() {
+            return BTreeSet::new();
+        }
+        let present = self.view.iter().filter(|(id, entry)| **id != self.id && entry.is_present());
+        rings::predecessors(subject, present.map(|(id, _)| *id))
     }
 
     fn may_verify(&self, id: &NodeId, subject: &NodeId) -> bool {
