@@ -6,7 +6,8 @@
 //!
 //! A claim that somebody is down carries no proof. So whoever has a connection to the accused *holds* the claim
 //! and looks for itself: an own failed probe and as many NACKs of its own verifiers as a verdict needs. The claim
-//! spares only the waiting, because its maker has waited. What one lying member can do all the same:
+//! spares only the waiting, because its maker has waited. So that nobody has to wait for that look either, whoever is
+//! connected to a suspect begins it shortly before the claim is to be expected. What one lying member can do all the same:
 //!
 //! - have somebody suspected until the refutation comes, a round trip or two;
 //! - have a member shown as down by those without a connection to it, likewise until the refutation comes;
@@ -29,8 +30,11 @@ use std::time::Duration;
 
 /// Verifiers asked in each round, and distinct NACKs that a verdict needs where as many can be asked.
 const VERIFIERS: usize = 3;
-/// Verifiers asked while a claim is held: a lost frame should not cost a further round, for the claim has waited.
-const VERIFIERS_HELD: usize = 6;
+/// Verifiers asked on account of another's word: a lost frame should not cost a further round, for the claim has waited.
+const VERIFIERS_CHECK: usize = 6;
+/// A suspect is looked at so many initial time-outs before it is to be convicted: enough for a dial, a verifier's probe
+/// and its answer.
+const CHECK_BEFORE_RTOS: u32 = 2;
 /// Rounds whose findings still count: a verifier that had to dial answers late.
 const ROUNDS_OPEN: usize = 8;
 /// By how much each round is longer than the one before, up to a period.
@@ -53,6 +57,8 @@ pub(crate) struct Investigation {
     own_counted: bool,
     /// Whether any own probe came to nothing.
     own_failed: bool,
+    /// Whether it looks into what others say, and was not opened on account of a probe of our own.
+    is_check: bool,
     /// The time from this round to the next.
     interval: Duration,
     /// Everybody ever asked: fresh ones go first.
@@ -79,6 +85,7 @@ impl Investigation {
             rounds: Vec::new(),
             own_counted: false,
             own_failed: false,
+            is_check: false,
             interval: Duration::ZERO,
             asked: BTreeSet::new(),
             observers: BTreeSet::new(),
@@ -101,19 +108,26 @@ impl Membership {
         silent_since: Moment,
         failures: u32,
     ) {
-        let worth_it = self.view.is_present(&subject) && self.standing == crate::Standing::Alive;
+        if self.begin_investigation(&subject, silent_since, failures) {
+            self.start_round(now, subject);
+        }
+    }
+
+    /// Whether there was reason and room for a new one.
+    fn begin_investigation(&mut self, subject: &NodeId, silent_since: Moment, failures: u32) -> bool {
+        let worth_it = self.view.is_present(subject) && self.standing == crate::Standing::Alive;
         if !worth_it
-            || self.investigations.contains_key(&subject)
+            || self.investigations.contains_key(subject)
             || self.investigations.len() >= INVESTIGATIONS_MAX
         {
-            return;
+            return false;
         }
         let own_failed = failures > 0;
-        let observers = self.observers_to_ask(&subject);
+        let observers = self.observers_to_ask(subject);
         let investigation =
             Investigation { failures, own_failed, observers, ..Investigation::new(silent_since) };
-        self.investigations.insert(subject, investigation);
-        self.start_round(now, subject);
+        self.investigations.insert(*subject, investigation);
+        true
     }
 
     pub(crate) fn close_investigation(&mut self, subject: NodeId) {
@@ -142,6 +156,36 @@ impl Membership {
         self.judge(now, subject);
     }
 
+    /// Somebody suspects a member to which we have a connection. About when its observers will convict it is known:
+    /// silence that was enough for a suspicion has to grow to what a verdict needs. Stalls mostly end before that, so
+    /// there is no reason to look earlier, and everybody at once.
+    pub(crate) fn plan_check(&mut self, now: Moment, subject: NodeId) {
+        if self.investigations.contains_key(&subject) || !self.may_check(&subject) {
+            return;
+        }
+        let mean = self.stall_mean_of(&subject);
+        let silence = |phi| estimate::time_to_phi(0.0, 1, phi, mean).unwrap_or(mean);
+        let verdict = silence(self.config.phi_down).saturating_sub(silence(self.config.phi_suspect));
+        let before = self.config.profile.rto_initial() * CHECK_BEFORE_RTOS;
+        self.agenda.set(Task::Check(subject), now + verdict.saturating_sub(before));
+    }
+
+    /// The time has come to look for ourselves, if it is a suspect still.
+    pub(crate) fn check_suspect(&mut self, now: Moment, subject: NodeId) {
+        let is_suspect = self.view.get(&subject).is_some_and(|entry| entry.version.state == State::Suspect);
+        if is_suspect && self.may_check(&subject) {
+            self.open_check(now, subject);
+        }
+    }
+
+    fn open_check(&mut self, now: Moment, subject: NodeId) {
+        let is_new = self.begin_investigation(&subject, now, 0);
+        if let Some(investigation) = self.investigations.get_mut(&subject).filter(|_| is_new) {
+            investigation.is_check = true;
+            self.start_round(now, subject);
+        }
+    }
+
     /// The claim about a member that we hold and pass on.
     pub(crate) fn held_claim(&self, subject: &NodeId) -> Option<Claim> {
         let Held { by, phi } = *self.held.get(subject)?;
@@ -155,7 +199,7 @@ impl Membership {
         let waiting = self.held.keys().filter(|id| !self.investigations.contains_key(*id));
         let room = INVESTIGATIONS_MAX.saturating_sub(self.investigations.len());
         for subject in waiting.take(room).copied().collect::<Vec<_>>() {
-            self.open_investigation(now, subject, now, 0);
+            self.open_check(now, subject);
             if !self.investigations.contains_key(&subject) {
                 self.held.remove(&subject); // Not there any more, or convicted at once.
             }
@@ -166,7 +210,8 @@ impl Membership {
     pub(crate) fn void_investigations(&mut self, now: Moment) {
         for (subject, investigation) in &mut self.investigations {
             let observers = std::mem::take(&mut investigation.observers);
-            *investigation = Investigation { observers, ..Investigation::new(now) };
+            let is_check = investigation.is_check;
+            *investigation = Investigation { observers, is_check, ..Investigation::new(now) };
             self.cases.note(now, *subject, Evidence::Voided);
             self.agenda.clear(Task::Judge(*subject));
             self.agenda.set(Task::Round(*subject), now);
@@ -209,7 +254,8 @@ impl Membership {
                 if investigation.asked.contains(id) { others.push(*id) } else { fresh.push(*id) }
             }
         }
-        let wanted = if self.held.contains_key(&subject) { VERIFIERS_HELD } else { VERIFIERS };
+        let is_check = investigation.is_check || self.held.contains_key(&subject);
+        let wanted = if is_check { VERIFIERS_CHECK } else { VERIFIERS };
         let mut chosen = self.sample(first, wanted);
         for more in [fresh, others] {
             let more = self.sample(more, wanted - chosen.len());

@@ -190,8 +190,12 @@ impl Membership {
             return false;
         }
         self.accuse(now, id, version.state, claim.by, phi);
-        if version.state == State::Suspect && self.subjects.contains(&id) {
-            self.open_investigation(now, id, now, 0);
+        if version.state == State::Suspect {
+            if self.subjects.contains(&id) {
+                self.open_investigation(now, id, now, 0);
+            } else {
+                self.plan_check(now, id);
+            }
         }
         false
     }
