@@ -41,6 +41,8 @@ pub(crate) struct Link {
     pub(crate) vouched: Option<Moment>,
     pub(crate) rtt: RoundTrip,
     pub(crate) arrivals: Arrivals,
+    /// The number of the last ping.
+    pub(crate) sequence: u64,
     /// Pings without an ack: sequence and time, oldest first.
     pub(crate) unanswered: VecDeque<(u64, Moment)>,
     /// When a ping of ours last missed its time-out.
@@ -78,7 +80,6 @@ pub struct Membership {
     pub(crate) subjects: BTreeSet<NodeId>,
     pub(crate) mesh: Mesh,
     pub(crate) spacing: Spacing,
-    pub(crate) sequence: u64,
     pub(crate) loss: LossRate,
     pub(crate) stalls: Stalls,
     pub(crate) stalled_until: Option<Moment>,
@@ -116,7 +117,6 @@ impl Membership {
             subjects: BTreeSet::new(),
             mesh: Mesh::default(),
             spacing: Spacing::default(),
-            sequence: 0,
             loss: LossRate::default(),
             stalls: Stalls::default(),
             stalled_until: None,

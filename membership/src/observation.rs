@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// Pings to one peer that may be unanswered at once; the oldest is forgotten.
 const UNANSWERED_MAX: usize = 16;
+/// Pings to one peer are numbered from zero again after so many: more than may be unanswered, and few enough for a number
+/// to take one byte.
+const SEQUENCES: u64 = 128;
 
 impl Membership {
     /// Draws the subjects anew from the rings.
@@ -60,10 +63,10 @@ impl Membership {
         if !self.is_connected(&to) {
             return;
         }
-        self.sequence += 1;
-        let sequence = self.sequence;
         let rto = self.rto(&to);
         let link = self.links.entry(to).or_default();
+        let sequence = (link.sequence + 1) % SEQUENCES;
+        link.sequence = sequence;
         if link.unanswered.len() == UNANSWERED_MAX {
             link.unanswered.pop_front();
         }
