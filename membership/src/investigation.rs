@@ -135,6 +135,7 @@ impl Membership {
         if self.investigations.remove(&subject).is_some() {
             self.agenda.clear(Task::Round(subject));
             self.agenda.clear(Task::Judge(subject));
+            self.agenda.clear(Task::DialVerifiers(subject));
         }
     }
 
@@ -277,12 +278,18 @@ impl Membership {
         for verifier in chosen {
             if self.is_connected(&verifier) {
                 self.send(verifier, Lane::Probe, Message::Verify(Verify { subject, nonce }));
-            } else {
-                if let Some(investigation) = self.investigations.get_mut(&subject) {
-                    investigation.unreached.insert(verifier, nonce);
-                }
-                self.dial_now(now, verifier);
+            } else if let Some(investigation) = self.investigations.get_mut(&subject) {
+                investigation.unreached.insert(verifier, nonce);
+                // An answer that was only late mostly comes before that, and saves the dials.
+                self.agenda.set_earlier(Task::DialVerifiers(subject), now + self.rto(&subject) / 2);
             }
+        }
+    }
+
+    pub(crate) fn dial_verifiers(&mut self, now: Moment, subject: NodeId) {
+        let Some(investigation) = self.investigations.get(&subject) else { return };
+        for verifier in investigation.unreached.keys().copied().collect::<Vec<_>>() {
+            self.dial_now(now, verifier);
         }
     }
 

@@ -250,6 +250,7 @@ impl Membership {
                 Task::Missed(peer) => self.on_missed(now, peer),
                 Task::Round(subject) => self.start_round(now, subject),
                 Task::Judge(subject) => self.judge(now, subject),
+                Task::DialVerifiers(subject) => self.dial_verifiers(now, subject),
                 Task::Check(subject) => self.check_suspect(now, subject),
                 Task::Verified(subject) => self.end_verifications(now, subject),
                 Task::Dial => self.dial_due(now),
