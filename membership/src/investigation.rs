@@ -4,22 +4,15 @@
 //! an own probe and three *fresh* verifiers, and what counts are distinct members that could not reach the subject
 //! either. Our own failed probe accuses nobody, so a node that is itself cut off cannot convict.
 //!
-//! A claim that somebody is down carries no proof. So whoever has a connection to the accused *holds* the claim
-//! and looks for itself: an own failed probe and as many NACKs of its own verifiers as a verdict needs. The claim
-//! spares only the waiting, because its maker has waited. So that nobody has to wait for that look either, whoever is
-//! connected to a suspect begins it shortly before the claim is to be expected. What one lying member can do all the same:
-//!
-//! - have somebody suspected until the refutation comes, a round trip or two;
-//! - have a member shown as down by those without a connection to it, likewise until the refutation comes;
-//! - have a member that is stalled, so that neither we nor our verifiers reach it, shown as down before its stall
-//!   is over, or at once if its connection breaks meanwhile. It refutes when it runs again.
+//! Whoever only hears of a suspicion or a verdict investigates too, on account of a claim: see `checking`.
 
 use crate::agenda::Task;
+use crate::checking::Held;
 use crate::estimate;
 use crate::evidence::Evidence;
 use crate::membership::Membership;
-use crate::message::{Claim, Finding, Found, Message, Purpose, Verdict, Verify};
-use crate::version::{State, Version};
+use crate::message::{Finding, Found, Message, Purpose, Verify};
+use crate::version::State;
 use crate::view::Unverified;
 use crate::{Event, Output, rings};
 use chinwag_base::limits::INVESTIGATIONS_MAX;
@@ -32,9 +25,6 @@ use std::time::Duration;
 const VERIFIERS: usize = 3;
 /// Verifiers asked on account of another's word: a lost frame should not cost a further round, for the claim has waited.
 const VERIFIERS_CHECK: usize = 6;
-/// A suspect is looked at so many initial time-outs before it is to be convicted: enough for a dial, a verifier's probe
-/// and its answer.
-const CHECK_BEFORE_RTOS: u32 = 2;
 /// Rounds whose findings still count: a verifier that had to dial answers late.
 const ROUNDS_OPEN: usize = 8;
 /// By how much each round is longer than the one before, up to a period.
@@ -58,7 +48,7 @@ pub(crate) struct Investigation {
     /// Whether any own probe came to nothing.
     own_failed: bool,
     /// Whether it looks into what others say, and was not opened on account of a probe of our own.
-    is_check: bool,
+    pub(crate) is_check: bool,
     /// The time from this round to the next.
     interval: Duration,
     /// Everybody ever asked: fresh ones go first.
@@ -67,13 +57,6 @@ pub(crate) struct Investigation {
     observers: BTreeSet<NodeId>,
     /// Those among the asked to whom a connection has to open first, and with which nonce they will be asked.
     unreached: BTreeMap<NodeId, u64>,
-}
-
-/// A claim that a member is down, held until our own evidence confirms or contradicts it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Held {
-    pub(crate) by: NodeId,
-    pub(crate) phi: f64,
 }
 
 impl Investigation {
@@ -114,7 +97,12 @@ impl Membership {
     }
 
     /// Whether there was reason and room for a new one.
-    fn begin_investigation(&mut self, subject: &NodeId, silent_since: Moment, failures: u32) -> bool {
+    pub(crate) fn begin_investigation(
+        &mut self,
+        subject: &NodeId,
+        silent_since: Moment,
+        failures: u32,
+    ) -> bool {
         let worth_it = self.view.is_present(subject) && self.standing == crate::Standing::Alive;
         if !worth_it
             || self.investigations.contains_key(subject)
@@ -136,74 +124,6 @@ impl Membership {
             self.agenda.clear(Task::Round(subject));
             self.agenda.clear(Task::Judge(subject));
             self.agenda.clear(Task::DialVerifiers(subject));
-        }
-    }
-
-    /// Whether we can look for ourselves before we believe that a member is down.
-    pub(crate) fn may_check(&self, subject: &NodeId) -> bool {
-        self.is_connected(subject) && self.view.is_present(subject) && self.standing == crate::Standing::Alive
-    }
-
-    /// Somebody says that a member is down to which we have a connection: it is suspect until we know better.
-    pub(crate) fn hold(&mut self, now: Moment, subject: NodeId, held: Held) {
-        if self.view.get(&subject).is_some_and(|entry| entry.version.state == State::Alive) {
-            self.accuse(now, subject, State::Suspect, held.by, held.phi);
-        }
-        // What we hold is passed on, for if every hop looked first, the truth would travel slowly.
-        if self.held.insert(subject, held).is_none() {
-            self.cases.note(now, subject, Evidence::Told { by: held.by, phi: held.phi });
-            self.news.mark(subject);
-        }
-        self.judge(now, subject);
-    }
-
-    /// Somebody suspects a member to which we have a connection. About when its observers will convict it is known:
-    /// silence that was enough for a suspicion has to grow to what a verdict needs. Stalls mostly end before that, so
-    /// there is no reason to look earlier, and everybody at once.
-    pub(crate) fn plan_check(&mut self, now: Moment, subject: NodeId) {
-        if self.investigations.contains_key(&subject) || !self.may_check(&subject) {
-            return;
-        }
-        let mean = self.stall_mean_of(&subject);
-        let silence = |phi| estimate::time_to_phi(0.0, 1, phi, mean).unwrap_or(mean);
-        let verdict = silence(self.config.phi_down).saturating_sub(silence(self.config.phi_suspect));
-        let before = self.config.profile.rto_initial() * CHECK_BEFORE_RTOS;
-        self.agenda.set(Task::Check(subject), now + verdict.saturating_sub(before));
-    }
-
-    /// The time has come to look for ourselves, if it is a suspect still.
-    pub(crate) fn check_suspect(&mut self, now: Moment, subject: NodeId) {
-        let is_suspect = self.view.get(&subject).is_some_and(|entry| entry.version.state == State::Suspect);
-        if is_suspect && self.may_check(&subject) {
-            self.open_check(now, subject);
-        }
-    }
-
-    fn open_check(&mut self, now: Moment, subject: NodeId) {
-        let is_new = self.begin_investigation(&subject, now, 0);
-        if let Some(investigation) = self.investigations.get_mut(&subject).filter(|_| is_new) {
-            investigation.is_check = true;
-            self.start_round(now, subject);
-        }
-    }
-
-    /// The claim about a member that we hold and pass on.
-    pub(crate) fn held_claim(&self, subject: &NodeId) -> Option<Claim> {
-        let Held { by, phi } = *self.held.get(subject)?;
-        let Version { generation, incarnation, .. } = self.view.get(subject)?.version;
-        let phi_tenths = (phi * 10.0) as u16;
-        Some(Claim { id: *subject, generation, incarnation, verdict: Verdict::Down, by, phi_tenths })
-    }
-
-    /// Opens the investigations that held claims ask for, as many at a time as there may be.
-    pub(crate) fn check_held(&mut self, now: Moment) {
-        let waiting = self.held.keys().filter(|id| !self.investigations.contains_key(*id));
-        let room = INVESTIGATIONS_MAX.saturating_sub(self.investigations.len());
-        for subject in waiting.take(room).copied().collect::<Vec<_>>() {
-            self.open_check(now, subject);
-            if !self.investigations.contains_key(&subject) {
-                self.held.remove(&subject); // Not there any more, or convicted at once.
-            }
         }
     }
 
@@ -369,7 +289,7 @@ impl Membership {
         (needed == 0 || refused < needed).then(|| self.stall_mean_of(subject))
     }
 
-    fn stall_mean_of(&self, subject: &NodeId) -> Duration {
+    pub(crate) fn stall_mean_of(&self, subject: &NodeId) -> Duration {
         let floor = self.config.profile.stall_floor();
         self.view.get(subject).map_or(floor, |entry| entry.stall_mean(floor))
     }

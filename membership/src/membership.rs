@@ -6,13 +6,14 @@
 
 use crate::agenda::{Agenda, Task};
 use crate::book::Book;
+use crate::checking::Held;
 use crate::config::{Config, Identity, Recovered};
 use crate::dialing::Dialer;
 use crate::estimate::{Arrivals, LossRate, RoundTrip, Stalls};
 use crate::event::Event;
 use crate::evidence::{Cases, Evidence, Noted};
 use crate::exchange::Exchange;
-use crate::investigation::{Held, Investigation};
+use crate::investigation::Investigation;
 use crate::member::Member;
 use crate::mesh::Mesh;
 use crate::message::{Found, Message};

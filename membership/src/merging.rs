@@ -5,8 +5,8 @@
 //! here is what follows from them.
 
 use crate::Event;
+use crate::checking::Held;
 use crate::evidence::Evidence;
-use crate::investigation::Held;
 use crate::membership::Membership;
 use crate::message::{Brief, Claim, Found, Message, Update};
 use crate::port::Output;
