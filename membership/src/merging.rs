@@ -182,6 +182,8 @@ impl Membership {
             OnClaim::Ignore => return false,
             OnClaim::Want => return true,
             OnClaim::Believe if self.disbelieve(now, from, id, version.state) => return false,
+            // It waited while we did not run, and may have been refuted since. If not, the next digest will say so.
+            OnClaim::Believe if version.state == State::Down && self.is_dazed(now) => return false,
             OnClaim::Believe => {}
         }
         let phi = f64::from(claim.phi_tenths) / 10.0;

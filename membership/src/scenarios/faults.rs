@@ -97,6 +97,27 @@ fn a_stall_of_our_own_voids_the_evidence_that_we_collected() {
     assert_eq!(network.state(0, 1), Some(State::Down), "collected anew");
 }
 
+/// It reads first that another is down, and only then that it is not.
+#[test]
+fn who_was_stalled_believes_no_verdict_that_waited() {
+    let mut network = Network::grown(Profile::Lan, 1, 6, s(10));
+    network.pause(1);
+    network.run(s(1));
+    network.pause(2);
+    network.run(s(9));
+    assert_eq!(network.state(0, 1), Some(State::Down), "it has not admitted any stall");
+    network.resume(1);
+    network.run(s(2));
+    assert_eq!(network.state(0, 1), Some(State::Alive));
+    network.vanish(3);
+    network.run(s(9));
+    network.resume(2);
+    let wrong = |(_, by, e): &(_, usize, &Event)| *by == 2 && matches!(e, Event::Down { .. });
+    assert!(!network.accusations(1).iter().any(wrong));
+    let told = network.run_until(s(5), |n| n.state(2, 3) == Some(State::Down));
+    assert!(told <= s(5), "a true one is told again: {told:?}");
+}
+
 #[test]
 fn whoever_is_behind_learns_by_the_beliefs_on_pings() {
     let mut network = Network::grown(Profile::Lan, 1, 5, s(10));
