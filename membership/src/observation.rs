@@ -33,6 +33,13 @@ impl Membership {
             self.spacing.begin_anew(now);
         }
         for new in new {
+            // A ping for another's sake may have been lost long ago. It does not say since when this one is silent.
+            let rto = self.rto(&new);
+            if !self.investigations.contains_key(&new)
+                && let Some(link) = self.links.get_mut(&new)
+            {
+                link.unanswered.retain(|(_, sent)| now.since(*sent) <= rto);
+            }
             // Not all at the same moment, when a whole view arrives at once.
             let delay = self.random(Duration::ZERO, self.config.profile.period() / 4);
             self.agenda.set(Task::Ping(new), now + delay);
