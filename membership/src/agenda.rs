@@ -14,6 +14,10 @@ pub(crate) enum Task {
     Round(NodeId),
     /// The phi of this investigation crosses a threshold now.
     Judge(NodeId),
+    /// Verifiers for the investigation of this subject that are not connected are dialled.
+    DialVerifiers(NodeId),
+    /// Others who suspect this member will soon hold it for gone: time to look for ourselves.
+    Check(NodeId),
     /// Verifications of this subject end without an answer.
     Verified(NodeId),
     /// A dial or a redial is due, or a dial has taken too long.

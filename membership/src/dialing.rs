@@ -167,6 +167,7 @@ impl Membership {
         self.sign_of_life(now, peer);
         // Measures the round trip, and tells the peer what is believed of it.
         self.ping(now, peer, Purpose::Check, None);
+        self.ask_reached(peer);
         self.news.freshen();
         if back {
             self.dialer.hasten(now);

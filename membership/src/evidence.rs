@@ -5,7 +5,7 @@ use crate::port::DialFailure;
 use crate::version::State;
 use chinwag_base::limits::{CASES_MAX, EVIDENCE_PER_CASE_MAX};
 use chinwag_base::{Incarnation, Moment, NodeId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// One thing that counted for or against a member.
@@ -115,18 +115,33 @@ pub struct Noted {
 
 /// The evidence about all members of late.
 #[derive(Debug, Default)]
-pub(crate) struct Cases(BTreeMap<NodeId, VecDeque<Noted>>);
+pub(crate) struct Cases {
+    cases: BTreeMap<NodeId, Case>,
+    /// All cases, those first in which nothing was noted for longest.
+    by_last: BTreeSet<(Moment, NodeId)>,
+}
+
+#[derive(Debug, Default)]
+struct Case {
+    noted: VecDeque<Noted>,
+    /// When something was last noted.
+    last: Moment,
+}
 
 impl Cases {
     /// Adds to a member's case. The oldest goes when there is no room.
     pub(crate) fn note(&mut self, now: Moment, id: NodeId, evidence: Evidence) {
-        if self.0.len() >= CASES_MAX && !self.0.contains_key(&id) {
-            let latest = |case: &VecDeque<Noted>| case.iter().map(|noted| noted.last).max();
-            if let Some(stale) = self.0.iter().min_by_key(|(_, case)| latest(case)).map(|(id, _)| *id) {
-                self.0.remove(&stale);
-            }
+        if self.cases.len() >= CASES_MAX
+            && !self.cases.contains_key(&id)
+            && let Some((_, stale)) = self.by_last.pop_first()
+        {
+            self.cases.remove(&stale);
         }
-        let case = self.0.entry(id).or_default();
+        let case = self.cases.entry(id).or_default();
+        self.by_last.remove(&(case.last, id));
+        self.by_last.insert((now, id));
+        case.last = now;
+        let case = &mut case.noted;
         let same_round = case.iter_mut().rev().take_while(|noted| !noted.evidence.turns());
         for noted in same_round {
             if noted.evidence.absorb(&evidence) {
@@ -141,12 +156,14 @@ impl Cases {
     }
 
     pub(crate) fn forget(&mut self, id: &NodeId) {
-        self.0.remove(id);
+        if let Some(case) = self.cases.remove(id) {
+            self.by_last.remove(&(case.last, *id));
+        }
     }
 
     /// Oldest first.
     pub(crate) fn of(&self, id: &NodeId) -> impl Iterator<Item = &Noted> {
-        self.0.get(id).into_iter().flatten()
+        self.cases.get(id).into_iter().flat_map(|case| &case.noted)
     }
 }
 
@@ -169,7 +186,10 @@ mod tests {
         for n in 0..=CASES_MAX {
             cases.note(Moment::from_millis(n as u64), id(n), Evidence::Broken);
         }
-        assert_eq!((cases.0.len(), cases.of(&id(0)).count(), cases.of(&id(1)).count()), (CASES_MAX, 0, 1));
+        assert_eq!(
+            (cases.cases.len(), cases.of(&id(0)).count(), cases.of(&id(1)).count()),
+            (CASES_MAX, 0, 1)
+        );
         for n in 0..=EVIDENCE_PER_CASE_MAX as u64 {
             cases.note(Moment::from_millis(n), id(1), Evidence::Alive(Incarnation::new(n)));
         }

@@ -4,23 +4,17 @@
 //! an own probe and three *fresh* verifiers, and what counts are distinct members that could not reach the subject
 //! either. Our own failed probe accuses nobody, so a node that is itself cut off cannot convict.
 //!
-//! A claim that somebody is down carries no proof. So whoever has a connection to the accused *holds* the claim
-//! and looks for itself: an own failed probe and as many NACKs of its own verifiers as a verdict needs. The claim
-//! spares only the waiting, because its maker has waited. What one lying member can do all the same:
-//!
-//! - have somebody suspected until the refutation comes, a round trip or two;
-//! - have a member shown as down by those without a connection to it, likewise until the refutation comes;
-//! - have a member that is stalled, so that neither we nor our verifiers reach it, shown as down before its stall
-//!   is over, or at once if its connection breaks meanwhile. It refutes when it runs again.
+//! Whoever only hears of a suspicion or a verdict investigates too, on account of a claim: see `checking`.
 
 use crate::agenda::Task;
+use crate::checking::Held;
 use crate::estimate;
 use crate::evidence::Evidence;
 use crate::membership::Membership;
-use crate::message::{Claim, Finding, Found, Message, Purpose, Verdict, Verify};
-use crate::version::{State, Version};
+use crate::message::{Finding, Found, Message, Purpose, Verify};
+use crate::version::State;
 use crate::view::Unverified;
-use crate::{Event, Output};
+use crate::{Event, Output, rings};
 use chinwag_base::limits::INVESTIGATIONS_MAX;
 use chinwag_base::{Lane, Moment, NodeId};
 use rand::{Rng, RngExt};
@@ -29,8 +23,8 @@ use std::time::Duration;
 
 /// Verifiers asked in each round, and distinct NACKs that a verdict needs where as many can be asked.
 const VERIFIERS: usize = 3;
-/// Verifiers asked while a claim is held: a lost frame should not cost a further round, for the claim has waited.
-const VERIFIERS_HELD: usize = 6;
+/// Verifiers asked on account of another's word: a lost frame should not cost a further round, for the claim has waited.
+const VERIFIERS_CHECK: usize = 6;
 /// Rounds whose findings still count: a verifier that had to dial answers late.
 const ROUNDS_OPEN: usize = 8;
 /// By how much each round is longer than the one before, up to a period.
@@ -53,17 +47,16 @@ pub(crate) struct Investigation {
     own_counted: bool,
     /// Whether any own probe came to nothing.
     own_failed: bool,
+    /// Whether it looks into what others say, and was not opened on account of a probe of our own.
+    pub(crate) is_check: bool,
     /// The time from this round to the next.
     interval: Duration,
     /// Everybody ever asked: fresh ones go first.
     asked: BTreeSet<NodeId>,
-}
-
-/// A claim that a member is down, held until our own evidence confirms or contradicts it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Held {
-    pub(crate) by: NodeId,
-    pub(crate) phi: f64,
+    /// In a large overlay, the observers of the subject: they are connected to it, and others would have to dial.
+    observers: BTreeSet<NodeId>,
+    /// Those among the asked to whom a connection has to open first, and with which nonce they will be asked.
+    unreached: BTreeMap<NodeId, u64>,
 }
 
 impl Investigation {
@@ -75,8 +68,11 @@ impl Investigation {
             rounds: Vec::new(),
             own_counted: false,
             own_failed: false,
+            is_check: false,
             interval: Duration::ZERO,
             asked: BTreeSet::new(),
+            observers: BTreeSet::new(),
+            unreached: BTreeMap::new(),
         }
     }
 
@@ -95,17 +91,31 @@ impl Membership {
         silent_since: Moment,
         failures: u32,
     ) {
-        let worth_it = self.view.is_present(&subject) && self.standing == crate::Standing::Alive;
+        if self.begin_investigation(&subject, silent_since, failures) {
+            self.start_round(now, subject);
+        }
+    }
+
+    /// Whether there was reason and room for a new one.
+    pub(crate) fn begin_investigation(
+        &mut self,
+        subject: &NodeId,
+        silent_since: Moment,
+        failures: u32,
+    ) -> bool {
+        let worth_it = self.view.is_present(subject) && self.standing == crate::Standing::Alive;
         if !worth_it
-            || self.investigations.contains_key(&subject)
+            || self.investigations.contains_key(subject)
             || self.investigations.len() >= INVESTIGATIONS_MAX
         {
-            return;
+            return false;
         }
         let own_failed = failures > 0;
-        let investigation = Investigation { failures, own_failed, ..Investigation::new(silent_since) };
-        self.investigations.insert(subject, investigation);
-        self.start_round(now, subject);
+        let observers = self.observers_to_ask(subject);
+        let investigation =
+            Investigation { failures, own_failed, observers, ..Investigation::new(silent_since) };
+        self.investigations.insert(*subject, investigation);
+        true
     }
 
     pub(crate) fn close_investigation(&mut self, subject: NodeId) {
@@ -113,51 +123,16 @@ impl Membership {
         if self.investigations.remove(&subject).is_some() {
             self.agenda.clear(Task::Round(subject));
             self.agenda.clear(Task::Judge(subject));
-        }
-    }
-
-    /// Whether we can look for ourselves before we believe that a member is down.
-    pub(crate) fn may_check(&self, subject: &NodeId) -> bool {
-        self.is_connected(subject) && self.view.is_present(subject) && self.standing == crate::Standing::Alive
-    }
-
-    /// Somebody says that a member is down to which we have a connection: it is suspect until we know better.
-    pub(crate) fn hold(&mut self, now: Moment, subject: NodeId, held: Held) {
-        if self.view.get(&subject).is_some_and(|entry| entry.version.state == State::Alive) {
-            self.accuse(now, subject, State::Suspect, held.by, held.phi);
-        }
-        // What we hold is passed on, for if every hop looked first, the truth would travel slowly.
-        if self.held.insert(subject, held).is_none() {
-            self.cases.note(now, subject, Evidence::Told { by: held.by, phi: held.phi });
-            self.news.mark(subject);
-        }
-        self.judge(now, subject);
-    }
-
-    /// The claim about a member that we hold and pass on.
-    pub(crate) fn held_claim(&self, subject: &NodeId) -> Option<Claim> {
-        let Held { by, phi } = *self.held.get(subject)?;
-        let Version { generation, incarnation, .. } = self.view.get(subject)?.version;
-        let phi_tenths = (phi * 10.0) as u16;
-        Some(Claim { id: *subject, generation, incarnation, verdict: Verdict::Down, by, phi_tenths })
-    }
-
-    /// Opens the investigations that held claims ask for, as many at a time as there may be.
-    pub(crate) fn check_held(&mut self, now: Moment) {
-        let waiting = self.held.keys().filter(|id| !self.investigations.contains_key(*id));
-        let room = INVESTIGATIONS_MAX.saturating_sub(self.investigations.len());
-        for subject in waiting.take(room).copied().collect::<Vec<_>>() {
-            self.open_investigation(now, subject, now, 0);
-            if !self.investigations.contains_key(&subject) {
-                self.held.remove(&subject); // Not there any more, or convicted at once.
-            }
+            self.agenda.clear(Task::DialVerifiers(subject));
         }
     }
 
     /// A stall of our own voids all evidence: whoever was silent may have spoken while we did not listen.
     pub(crate) fn void_investigations(&mut self, now: Moment) {
         for (subject, investigation) in &mut self.investigations {
-            *investigation = Investigation::new(now);
+            let observers = std::mem::take(&mut investigation.observers);
+            let is_check = investigation.is_check;
+            *investigation = Investigation { observers, is_check, ..Investigation::new(now) };
             self.cases.note(now, *subject, Evidence::Voided);
             self.agenda.clear(Task::Judge(*subject));
             self.agenda.set(Task::Round(*subject), now);
@@ -191,18 +166,22 @@ impl Membership {
     }
 
     fn ask_verifiers(&mut self, now: Moment, subject: NodeId) {
-        let mut fresh = Vec::new();
-        let mut others = Vec::new();
+        let (mut fresh, mut others) = (Vec::new(), Vec::new());
         let Some(investigation) = self.investigations.get(&subject) else { return };
+        let first = |id: &&NodeId| !investigation.asked.contains(id) && self.may_verify(id, &subject);
+        let first: Vec<NodeId> = investigation.observers.iter().filter(first).copied().collect();
         for (id, link) in &self.links {
-            if link.connected && self.may_verify(id, &subject) {
+            if link.connected && self.may_verify(id, &subject) && !first.contains(id) {
                 if investigation.asked.contains(id) { others.push(*id) } else { fresh.push(*id) }
             }
         }
-        let wanted = if self.held.contains_key(&subject) { VERIFIERS_HELD } else { VERIFIERS };
-        let mut chosen = self.sample(fresh, wanted);
-        let more = self.sample(others, wanted - chosen.len());
-        chosen.extend(more);
+        let is_check = investigation.is_check || self.held.contains_key(&subject);
+        let wanted = if is_check { VERIFIERS_CHECK } else { VERIFIERS };
+        let mut chosen = self.sample(first, wanted);
+        for more in [fresh, others] {
+            let more = self.sample(more, wanted - chosen.len());
+            chosen.extend(more);
+        }
         let nonce = self.rng.next_u64();
         let Some(investigation) = self.investigations.get_mut(&subject) else { return };
         if investigation.asked.len() > 4 * VERIFIERS * ROUNDS_OPEN {
@@ -217,8 +196,40 @@ impl Membership {
             self.cases.note(now, subject, Evidence::Asked(chosen.clone()));
         }
         for verifier in chosen {
-            self.send(verifier, Lane::Probe, Message::Verify(Verify { subject, nonce }));
+            if self.is_connected(&verifier) {
+                self.send(verifier, Lane::Probe, Message::Verify(Verify { subject, nonce }));
+            } else if let Some(investigation) = self.investigations.get_mut(&subject) {
+                investigation.unreached.insert(verifier, nonce);
+                // An answer that was only late mostly comes before that, and saves the dials.
+                self.agenda.set_earlier(Task::DialVerifiers(subject), now + self.rto(&subject) / 2);
+            }
         }
+    }
+
+    pub(crate) fn dial_verifiers(&mut self, now: Moment, subject: NodeId) {
+        let Some(investigation) = self.investigations.get(&subject) else { return };
+        for verifier in investigation.unreached.keys().copied().collect::<Vec<_>>() {
+            self.dial_now(now, verifier);
+        }
+    }
+
+    /// A connection has opened: if it was dialled to ask for a verification, that is asked for now.
+    pub(crate) fn ask_reached(&mut self, verifier: NodeId) {
+        let asked = self.investigations.iter_mut().filter_map(|(subject, investigation)| {
+            Some(Verify { subject: *subject, nonce: investigation.unreached.remove(&verifier)? })
+        });
+        for verify in asked.collect::<Vec<_>>() {
+            self.send(verifier, Lane::Probe, Message::Verify(verify));
+        }
+    }
+
+    /// In an overlay where few are connected to a member, those who are can say at once whether it answers.
+    fn observers_to_ask(&self, subject: &NodeId) -> BTreeSet<NodeId> {
+        if !self.is_mesh_partial() {
+            return BTreeSet::new();
+        }
+        let present = self.view.iter().filter(|(id, entry)| **id != self.id && entry.is_present());
+        rings::predecessors(subject, present.map(|(id, _)| *id))
     }
 
     fn may_verify(&self, id: &NodeId, subject: &NodeId) -> bool {
@@ -278,7 +289,7 @@ impl Membership {
         (needed == 0 || refused < needed).then(|| self.stall_mean_of(subject))
     }
 
-    fn stall_mean_of(&self, subject: &NodeId) -> Duration {
+    pub(crate) fn stall_mean_of(&self, subject: &NodeId) -> Duration {
         let floor = self.config.profile.stall_floor();
         self.view.get(subject).map_or(floor, |entry| entry.stall_mean(floor))
     }

@@ -16,8 +16,8 @@
 //! - **Signed records** (`record`): a member is announced, changed, refuted and retired by its own signature only.
 //! - **Rumours** ([`rumour`]): what is believed of what is heard, as pure rules.
 //! - **News** (`news`) rides on probes and is pushed while hot; **digests** (`exchange`) find what news missed.
-//! - **Claims are checked** (`investigation`): who says that a member is down is believed at once only by those who
-//!   have no connection to it; the others look for themselves first, which takes them a round trip or two.
+//! - **Claims are checked** (`checking`): who says that a member is down is believed at once only by those who have no
+//!   connection to it; the others look for themselves first, and begin so early that the claim finds them ready.
 //! - **Healing** (`dialing`, `away`): whoever is down is dialled again, from a second to a minute apart, and up to ten
 //!   minutes apart once it is no longer shown. Whoever comes back is told of its death, and refutes it.
 //! - **Connections** (`mesh`): everybody to everybody in a small overlay, about 2K + 8 for each in a large one.
@@ -64,6 +64,7 @@
 mod agenda;
 mod away;
 mod book;
+mod checking;
 mod config;
 mod dialing;
 mod estimate;

@@ -6,13 +6,14 @@
 
 use crate::agenda::{Agenda, Task};
 use crate::book::Book;
+use crate::checking::Held;
 use crate::config::{Config, Identity, Recovered};
 use crate::dialing::Dialer;
 use crate::estimate::{Arrivals, LossRate, RoundTrip, Stalls};
 use crate::event::Event;
 use crate::evidence::{Cases, Evidence, Noted};
 use crate::exchange::Exchange;
-use crate::investigation::{Held, Investigation};
+use crate::investigation::Investigation;
 use crate::member::Member;
 use crate::mesh::Mesh;
 use crate::message::{Found, Message};
@@ -41,6 +42,8 @@ pub(crate) struct Link {
     pub(crate) vouched: Option<Moment>,
     pub(crate) rtt: RoundTrip,
     pub(crate) arrivals: Arrivals,
+    /// The number of the last ping.
+    pub(crate) sequence: u64,
     /// Pings without an ack: sequence and time, oldest first.
     pub(crate) unanswered: VecDeque<(u64, Moment)>,
     /// When a ping of ours last missed its time-out.
@@ -78,11 +81,11 @@ pub struct Membership {
     pub(crate) subjects: BTreeSet<NodeId>,
     pub(crate) mesh: Mesh,
     pub(crate) spacing: Spacing,
-    pub(crate) sequence: u64,
     pub(crate) loss: LossRate,
     pub(crate) stalls: Stalls,
     pub(crate) stalled_until: Option<Moment>,
-    pub(crate) heard_anybody: Moment,
+    /// When we first asked somebody something since we last heard anybody.
+    pub(crate) unheard_since: Option<Moment>,
     pub(crate) investigations: BTreeMap<NodeId, Investigation>,
     pub(crate) held: BTreeMap<NodeId, Held>,
     pub(crate) verifications: BTreeMap<NodeId, Vec<Verification>>,
@@ -115,11 +118,10 @@ impl Membership {
             subjects: BTreeSet::new(),
             mesh: Mesh::default(),
             spacing: Spacing::default(),
-            sequence: 0,
             loss: LossRate::default(),
             stalls: Stalls::default(),
             stalled_until: None,
-            heard_anybody: now,
+            unheard_since: None,
             investigations: BTreeMap::new(),
             held: BTreeMap::new(),
             verifications: BTreeMap::new(),
@@ -249,6 +251,8 @@ impl Membership {
                 Task::Missed(peer) => self.on_missed(now, peer),
                 Task::Round(subject) => self.start_round(now, subject),
                 Task::Judge(subject) => self.judge(now, subject),
+                Task::DialVerifiers(subject) => self.dial_verifiers(now, subject),
+                Task::Check(subject) => self.check_suspect(now, subject),
                 Task::Verified(subject) => self.end_verifications(now, subject),
                 Task::Dial => self.dial_due(now),
                 Task::Push => self.push(now),
@@ -290,7 +294,7 @@ impl Membership {
     /// A frame of that peer, or another proof that it is there.
     pub(crate) fn sign_of_life(&mut self, now: Moment, peer: NodeId) {
         self.notice_common_silence(now);
-        self.heard_anybody = now;
+        self.unheard_since = None;
         if self.investigations.contains_key(&peer) {
             self.cases.note(now, peer, Evidence::Answered);
         }

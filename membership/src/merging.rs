@@ -5,8 +5,8 @@
 //! here is what follows from them.
 
 use crate::Event;
+use crate::checking::Held;
 use crate::evidence::Evidence;
-use crate::investigation::Held;
 use crate::membership::Membership;
 use crate::message::{Brief, Claim, Found, Message, Update};
 use crate::port::Output;
@@ -182,6 +182,8 @@ impl Membership {
             OnClaim::Ignore => return false,
             OnClaim::Want => return true,
             OnClaim::Believe if self.disbelieve(now, from, id, version.state) => return false,
+            // It waited while we did not run, and may have been refuted since. If not, the next digest will say so.
+            OnClaim::Believe if version.state == State::Down && self.is_dazed(now) => return false,
             OnClaim::Believe => {}
         }
         let phi = f64::from(claim.phi_tenths) / 10.0;
@@ -190,8 +192,12 @@ impl Membership {
             return false;
         }
         self.accuse(now, id, version.state, claim.by, phi);
-        if version.state == State::Suspect && self.subjects.contains(&id) {
-            self.open_investigation(now, id, now, 0);
+        if version.state == State::Suspect {
+            if self.subjects.contains(&id) {
+                self.open_investigation(now, id, now, 0);
+            } else {
+                self.plan_check(now, id);
+            }
         }
         false
     }

@@ -50,6 +50,11 @@ impl Membership {
             || !self.view.is_present(peer)
     }
 
+    /// Whether the overlay is too large for everybody to be connected to everybody.
+    pub(crate) fn is_mesh_partial(&self) -> bool {
+        self.mesh.partial
+    }
+
     /// Whether a connection to that peer is of use.
     fn is_of_use(&self, now: Moment, peer: &NodeId, link: &Link) -> bool {
         self.is_dialled(peer)

@@ -12,7 +12,7 @@
 
 use crate::agenda::Task;
 use crate::membership::Membership;
-use crate::message::{Message, Update};
+use crate::message::{Brief, Message, Update};
 use crate::version::State;
 use chinwag_base::{Lane, Moment, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,11 +54,17 @@ impl News {
     }
 
     fn count(&mut self, id: NodeId, sends: Option<u32>) {
-        if let Some(old) = self.sends.remove(&id) {
+        let old = match sends {
+            Some(sends) => self.sends.insert(id, sends),
+            None => self.sends.remove(&id),
+        };
+        if old == sends {
+            return;
+        }
+        if let Some(old) = old {
             self.least_sent.remove(&(old, id));
         }
         if let Some(sends) = sends {
-            self.sends.insert(id, sends);
             self.least_sent.insert((sends, id));
         }
     }
@@ -110,13 +116,10 @@ impl Membership {
                 continue;
             };
             let full = matches!(entry.version.state, State::Left) || sends < FULL_SENDS;
-            let update = match self.held_claim(&id).or_else(|| self.view.claim(&id)) {
+            let update = match self.held_claim(&id).or_else(|| entry.claim(id)) {
                 Some(claim) => Update::Claim(claim),
                 None if full => Update::Record(entry.record.clone()),
-                None => match self.view.brief(&id) {
-                    Some(brief) => Update::Brief(brief),
-                    None => continue,
-                },
+                None => Update::Brief(Brief { id, version: entry.version }),
             };
             if update.weight() <= room {
                 room -= update.weight();

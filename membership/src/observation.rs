@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// Pings to one peer that may be unanswered at once; the oldest is forgotten.
 const UNANSWERED_MAX: usize = 16;
+/// Pings to one peer are numbered from zero again after so many: more than may be unanswered, and few enough for a number
+/// to take one byte.
+const SEQUENCES: u64 = 128;
 
 impl Membership {
     /// Draws the subjects anew from the rings.
@@ -24,7 +27,19 @@ impl Membership {
                 self.close_investigation(gone);
             }
         }
-        for new in subjects.difference(&self.subjects).copied().collect::<Vec<_>>() {
+        let new: Vec<NodeId> = subjects.difference(&self.subjects).copied().collect();
+        if !new.is_empty() {
+            // Whoever comes next to us on a ring comes before us as often: our observers are others, too.
+            self.spacing.begin_anew(now);
+        }
+        for new in new {
+            // A ping for another's sake may have been lost long ago. It does not say since when this one is silent.
+            let rto = self.rto(&new);
+            if !self.investigations.contains_key(&new)
+                && let Some(link) = self.links.get_mut(&new)
+            {
+                link.unanswered.retain(|(_, sent)| now.since(*sent) <= rto);
+            }
             // Not all at the same moment, when a whole view arrives at once.
             let delay = self.random(Duration::ZERO, self.config.profile.period() / 4);
             self.agenda.set(Task::Ping(new), now + delay);
@@ -55,14 +70,15 @@ impl Membership {
         if !self.is_connected(&to) {
             return;
         }
-        self.sequence += 1;
-        let sequence = self.sequence;
         let rto = self.rto(&to);
         let link = self.links.entry(to).or_default();
+        let sequence = (link.sequence + 1) % SEQUENCES;
+        link.sequence = sequence;
         if link.unanswered.len() == UNANSWERED_MAX {
             link.unanswered.pop_front();
         }
         link.unanswered.push_back((sequence, now));
+        self.unheard_since.get_or_insert(now);
         self.agenda.set_earlier(Task::Missed(to), now + rto);
         let belief = self.belief_of(&to, belief);
         let news = self.pick_news(to, PROBE_FRAME_BYTES_MAX - PROBE_HEAD_BYTES);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// A shorter lag of our own timers proves nothing either way.
 const LAG_MIN: Duration = Duration::from_millis(100);
-/// Silence from everybody at once, for this many periods, is our own deafness.
+/// Silence from everybody at once, for this many periods after we have asked, is our own deafness.
 const DEAF_PERIODS: u32 = 3;
 /// With fewer others than this, all of them may really be silent.
 const DEAF_PEERS_MIN: usize = 3;
@@ -141,9 +141,10 @@ impl Membership {
         }
     }
 
-    /// Silence from everybody at once is our own: a network that was away, a cable that was out.
+    /// Silence from everybody at once is our own: a network that was away, a cable that was out. Whoever asked nobody
+    /// was not left without an answer.
     pub(crate) fn notice_common_silence(&mut self, now: Moment) {
-        let silence = now.since(self.heard_anybody);
+        let silence = self.unheard_since.map_or(Duration::ZERO, |asked| now.since(asked));
         let others = self.view.present_count().saturating_sub(1);
         if silence >= self.config.profile.period() * DEAF_PERIODS && others >= DEAF_PEERS_MIN {
             self.void_evidence(now);
@@ -153,7 +154,7 @@ impl Membership {
 
     fn void_evidence(&mut self, now: Moment) {
         self.stalled_until = Some(now);
-        self.heard_anybody = now;
+        self.unheard_since = None;
         self.drop_verifications();
         self.void_investigations(now);
         let links: Vec<NodeId> = self.links.keys().copied().collect();

@@ -69,6 +69,22 @@ fn places(id: &NodeId) -> [u64; RINGS] {
     places
 }
 
+/// Those of `members` that come just before `subject` on a ring: most of its observers, and nobody else's business in an
+/// overlay of many.
+pub(crate) fn predecessors(subject: &NodeId, members: impl Iterator<Item = NodeId>) -> BTreeSet<NodeId> {
+    let own = places(subject);
+    let mut nearest = [None; RINGS];
+    for id in members.filter(|id| id != subject) {
+        for (ring, place) in places(&id).into_iter().enumerate() {
+            let before = (own[ring].wrapping_sub(place), id);
+            if nearest[ring].is_none_or(|other| before < other) {
+                nearest[ring] = Some(before);
+            }
+        }
+    }
+    nearest.into_iter().flatten().map(|(_, id)| id).collect()
+}
+
 impl Rings {
     /// Rings with nobody on them, as `me` sees them.
     pub(crate) fn new(me: NodeId) -> Self {
@@ -192,6 +208,20 @@ mod tests {
     fn up_to_nine_members_everyone_observes_everyone() {
         let (rings, ids) = rings(9);
         assert!(ids.iter().all(|id| rings.subjects(*id).len() == 8));
+    }
+
+    #[test]
+    fn most_observers_come_just_before_their_subject() {
+        let (rings, ids) = rings(200);
+        let (mut found, mut all) = (0, 0);
+        for subject in &ids {
+            let before = predecessors(subject, ids.iter().copied());
+            let observers = ids.iter().filter(|id| rings.subjects(**id).contains(subject));
+            all += observers.clone().count();
+            found += observers.filter(|id| before.contains(id)).count();
+            assert!(before.len() <= RINGS && before.iter().all(|id| rings.subjects(*id).contains(subject)));
+        }
+        assert!(found * 100 > all * 95, "{found} of {all}");
     }
 
     #[test]

@@ -34,6 +34,12 @@ impl Spacing {
         turn.since(now)
     }
 
+    /// Our observers are others now. Turns that were given to those who do not come any more would keep those who do
+    /// waiting: while a thousand join, a member is pinged by dozens who soon learn of one that is nearer to them.
+    pub(crate) fn begin_anew(&mut self, now: Moment) {
+        self.last = now;
+    }
+
     /// Whether that member pinged lately.
     pub(crate) fn is_observer(&self, id: &NodeId) -> bool {
         self.turns.contains_key(id)
@@ -68,6 +74,21 @@ mod tests {
         }
         // One of them dies: the others close ranks.
         assert_eq!(spacing.observers().count(), 5);
+    }
+
+    #[test]
+    fn who_comes_no_more_keeps_nobody_waiting() {
+        const PERIOD: Duration = Duration::from_secs(1);
+        let id = |n: u8| NodeId::from_bytes([n; 32]);
+        let mut spacing = Spacing::default();
+        let now = Moment::from_millis(10_000);
+        (0..30).for_each(|n| {
+            spacing.next(now, id(n), PERIOD);
+        });
+        assert!(spacing.next(now, id(30), PERIOD) > PERIOD * 30);
+        spacing.begin_anew(now);
+        let waits = [31, 32].map(|n| spacing.next(now, id(n), PERIOD));
+        assert_eq!(waits, [PERIOD, PERIOD * 2]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every member, as this node believes it.
 
 use crate::away::Away;
-use crate::message::{Brief, Claim, Update, Verdict};
+use crate::message::{Claim, Update, Verdict};
 use crate::record::Record;
 use crate::rings::Rings;
 use crate::rumour::Known;
@@ -57,6 +57,18 @@ impl Entry {
     pub(crate) fn stall_mean(&self, floor: Duration) -> Duration {
         Duration::from_millis(u64::from(self.record.statement().stall_mean_ms))
             .clamp(floor, crate::estimate::STALL_MEAN_MAX)
+    }
+
+    /// The accusation against this member, if there is one.
+    pub(crate) fn claim(&self, id: NodeId) -> Option<Claim> {
+        let Version { generation, incarnation, state } = self.version;
+        let verdict = match state {
+            State::Suspect => Verdict::Suspect,
+            State::Down => Verdict::Down,
+            State::Alive | State::Left => return None,
+        };
+        let (by, phi) = *self.accuser.as_deref()?;
+        Some(Claim { id, generation, incarnation, verdict, by, phi_tenths: (phi * 10.0) as u16 })
     }
 }
 
@@ -230,31 +242,8 @@ impl View {
         let hearsay = |entry: &&Entry| entry.unverified != Some(Unverified::Remembered);
         let Some(entry) = self.entries.get(id).filter(hearsay) else { return Vec::new() };
         let mut updates = vec![Update::Record(entry.record.clone())];
-        updates.extend(self.claim(id).map(Update::Claim));
+        updates.extend(entry.claim(*id).map(Update::Claim));
         updates
-    }
-
-    /// The accusation against a member, if there is one.
-    pub(crate) fn claim(&self, id: &NodeId) -> Option<Claim> {
-        let entry = self.entries.get(id)?;
-        let verdict = match entry.version.state {
-            State::Suspect => Verdict::Suspect,
-            State::Down => Verdict::Down,
-            State::Alive | State::Left => return None,
-        };
-        let (by, phi) = *entry.accuser.as_deref()?;
-        Some(Claim {
-            id: *id,
-            generation: entry.version.generation,
-            incarnation: entry.version.incarnation,
-            verdict,
-            by,
-            phi_tenths: (phi * 10.0) as u16,
-        })
-    }
-
-    pub(crate) fn brief(&self, id: &NodeId) -> Option<Brief> {
-        self.entries.get(id).map(|entry| Brief { id: *id, version: entry.version })
     }
 
     /// How many bits number the parts of a view of this size: about eight members a part.

@@ -43,6 +43,9 @@ enum What {
         /// How many: a number, or a share such as 50%
         #[arg(long, value_name = "N", default_value = "1")]
         gone: Part,
+        /// So many crashes in each overlay, one after the other, of members that are left; each counts as a run
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+        crashes: u16,
         /// A run that takes longer is not complete
         #[arg(long, value_name = "TIME", default_value = "120s")]
         limit: Span,
@@ -132,8 +135,9 @@ fn split(text: &str) -> Result<Part, String> {
 impl What {
     fn parts(&self) -> (&'static str, Experiment, &Common) {
         match self {
-            What::Crash { kill, gone, limit, common } => {
-                ("crash", Experiment::Crash { gone: *gone, kill: *kill, limit: limit.0 }, common)
+            What::Crash { kill, gone, crashes, limit, common } => {
+                let times = usize::from(*crashes);
+                ("crash", Experiment::Crash { times, gone: *gone, kill: *kill, limit: limit.0 }, common)
             }
             What::Join { limit, common } => ("join", Experiment::Join { limit: limit.0 }, common),
             What::Steady { lasts, common } => ("steady", Experiment::Steady { lasts: lasts.0 }, common),
@@ -155,10 +159,14 @@ fn run() -> Result<ExitCode> {
     let command = Command::parse();
     let (name, experiment, common) = command.what.parts();
     let nodes = usize::from(common.nodes);
-    if let Experiment::Crash { gone: Part::Count(gone), .. } = experiment {
+    if let Experiment::Crash { times, gone, .. } = experiment {
+        let gone = match gone {
+            Part::Count(gone) => gone,
+            Part::Share(_) => gone.of(nodes),
+        };
         ensure!(
-            (1..nodes).contains(&gone),
-            "--gone {gone}: of {nodes} members, 1 to {} can be gone",
+            (1..nodes).contains(&(gone * times)),
+            "--gone {gone}, {times} times: of {nodes} members, 1 to {} can be gone",
             nodes - 1
         );
     }
@@ -228,10 +236,11 @@ fn measure(
             System::Foca => Box::new(FocaOverlay::new(setting, seed)),
             System::Chitchat => Box::new(ChitchatOverlay::new(setting, seed)?),
         };
-        runs.push(experiment::run(experiment, setting, common.settle.0, seed, overlay.as_mut()));
+        runs.extend(experiment::run(experiment, setting, common.settle.0, seed, overlay.as_mut()));
         if told.elapsed() > TELL {
             told = Instant::now();
-            note(&format!("{system}: {} of {} runs", runs.len(), common.seeds));
+            let done = seed - common.seed + 1;
+            note(&format!("{system}: {done} of {} seeds", common.seeds));
         }
     }
     Ok(Figures::of(&runs))
@@ -244,8 +253,8 @@ fn details(experiment: Experiment) -> Value {
         Part::Share(share) => json!(format!("{}%", share * 100.0)),
     };
     match experiment {
-        Experiment::Crash { gone, kill, limit } => {
-            json!({ "gone": part(gone), "kill": kill, "limit_s": limit.as_secs_f64() })
+        Experiment::Crash { times, gone, kill, limit } => {
+            json!({ "crashes": times, "gone": part(gone), "kill": kill, "limit_s": limit.as_secs_f64() })
         }
         Experiment::Join { limit } => json!({ "limit_s": limit.as_secs_f64() }),
         Experiment::Steady { lasts } => json!({ "for_s": lasts.as_secs_f64() }),
@@ -278,7 +287,7 @@ fn text(
         .collect();
     let table = summary::table(columns, goals);
     format!(
-        "{name} of {} members, {} runs from seed {}, {:?}, {} % lost, {}\n\n{table}\n{}\n",
+        "{name} of {} members, {} seeds from {}, {:?}, {} % lost, {}\n\n{table}\n{}\n",
         setting.nodes,
         common.seeds,
         common.seed,

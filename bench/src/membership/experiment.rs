@@ -35,7 +35,9 @@ const ALONE: usize = 8;
 pub enum Experiment {
     /// Members die.
     Crash {
-        /// How many.
+        /// So many times in each overlay, one after the other.
+        times: usize,
+        /// How many each time.
         gone: Part,
         /// Whether their hosts live.
         kill: bool,
@@ -68,18 +70,18 @@ pub enum Experiment {
     },
 }
 
-/// Does it once.
+/// Does it to one overlay: once, or as often as there are to be crashes.
 pub fn run(
     experiment: Experiment,
     setting: &Setting,
     settle: Duration,
     seed: u64,
     overlay: &mut dyn Overlay,
-) -> Run {
+) -> Vec<Run> {
     // Not the generator of the network: what is done is the same to every system.
     let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 1);
     if let Experiment::Join { limit } = experiment {
-        return join(setting.nodes, limit, overlay);
+        return vec![join(setting.nodes, limit, overlay)];
     }
     if let Experiment::Steady { .. } = experiment {
         let every = setting.nodes.div_ceil(ALONE);
@@ -87,20 +89,36 @@ pub fn run(
     }
     let is_grown = grow(setting.nodes, settle, &mut rng, overlay);
     if !is_grown {
-        return Run { spreads: Vec::new(), sums: vec![("not_grown_runs", 1.0)] };
+        return vec![Run { spreads: Vec::new(), sums: vec![("not_grown_runs", 1.0)] }];
     }
-    match experiment {
-        Experiment::Crash { gone, kill, limit } => crash(setting.nodes, gone, kill, limit, &mut rng, overlay),
+    let run = match experiment {
+        Experiment::Crash { times, gone, kill, limit } => {
+            return crashes(times, settle, &mut rng, overlay, |rng, overlay| {
+                crash(setting.nodes, gone, kill, limit, rng, overlay)
+            });
+        }
         Experiment::Join { limit } => join(setting.nodes, limit, overlay),
         Experiment::Steady { lasts } => steady(setting.nodes, lasts, overlay),
         Experiment::Stalls { stall, lasts } => stalls(setting.nodes, stall, lasts, &mut rng, overlay),
         Experiment::Partition { split, lasts } => partition(split.of(setting.nodes), lasts, overlay),
-    }
+    };
+    vec![run]
 }
 
-/// Whether all know all. Where packets are lost, somebody is suspected at any time.
-fn is_full(nodes: usize, ledger: &Ledger) -> bool {
-    ledger.present_pairs() == nodes * (nodes - 1)
+/// One crash after the other among those that are left, each once the overlay is as quiet as before the first. One that
+/// does not become so has no further crashes.
+fn crashes(
+    times: usize,
+    settle: Duration,
+    rng: &mut ChaCha8Rng,
+    overlay: &mut dyn Overlay,
+    crash: impl Fn(&mut ChaCha8Rng, &mut dyn Overlay) -> Run,
+) -> Vec<Run> {
+    let mut runs = vec![crash(rng, overlay)];
+    while runs.len() < times && settle_down(settle, rng, overlay) {
+        runs.push(crash(rng, overlay));
+    }
+    runs
 }
 
 /// Runs until something holds; whether it does.
@@ -120,11 +138,15 @@ fn grow(nodes: usize, settle: Duration, rng: &mut ChaCha8Rng, overlay: &mut dyn 
         overlay.start();
         overlay.run(START_WITHIN / nodes as u32);
     }
-    run_until(overlay, GROW_MAX, |ledger| is_full(nodes, ledger)) && {
-        overlay.run(settle + Duration::from_millis(rng.random_range(0..JITTER_MS)));
-        // Somebody may be taken for dead just now.
-        run_until(overlay, GROW_MAX, |ledger| is_full(nodes, ledger))
-    }
+    run_until(overlay, GROW_MAX, |ledger| ledger.present_pairs() == nodes * (nodes - 1))
+        && settle_down(settle, rng, overlay)
+}
+
+/// Leaves an overlay alone, until all that are left know all that are left and nobody else. Where packets are lost,
+/// somebody is suspected at any time, and may be taken for dead just now.
+fn settle_down(settle: Duration, rng: &mut ChaCha8Rng, overlay: &mut dyn Overlay) -> bool {
+    overlay.run(settle + Duration::from_millis(rng.random_range(0..JITTER_MS)));
+    run_until(overlay, GROW_MAX, Ledger::is_full)
 }
 
 fn false_deaths_since(ledger: &Ledger, since: Duration) -> impl Iterator<Item = &FalseDeath> {
@@ -139,14 +161,14 @@ fn crash(
     rng: &mut ChaCha8Rng,
     overlay: &mut dyn Overlay,
 ) -> Run {
-    let mut victims: Vec<usize> = (1..nodes).collect();
+    let mut victims: Vec<usize> = (1..nodes).filter(|member| !overlay.ledger().is_dead(*member)).collect();
     victims.shuffle(rng);
     victims.truncate(gone.of(nodes));
     let begun = overlay.now();
     for victim in &victims {
         if kill { overlay.kill(*victim) } else { overlay.vanish(*victim) }
     }
-    let survivors = nodes - victims.len();
+    let survivors = overlay.ledger().survivors();
     let all_know = |ledger: &Ledger| victims.iter().all(|victim| ledger.down_by(*victim) == survivors);
     run_until(overlay, limit, all_know);
     overlay.run(AFTERMATH);
@@ -155,11 +177,12 @@ fn crash(
 
     // When each survivor first accused each victim, and when it took it for dead for good.
     let (mut first_suspect, mut first_down) = (None, None);
-    let mut suspected = vec![None; nodes * nodes];
-    let mut down = vec![None; nodes * nodes];
-    for accusation in ledger.accusations().iter().filter(|a| a.at > begun && victims.contains(&a.of)) {
+    let mut suspected = vec![None; victims.len() * nodes];
+    let mut down = suspected.clone();
+    for accusation in ledger.accusations().iter().filter(|a| a.at > begun) {
+        let Some(victim) = victims.iter().position(|victim| *victim == accusation.of) else { continue };
         let at = (accusation.at - begun).as_secs_f64();
-        let pair = accusation.by * nodes + accusation.of;
+        let pair = victim * nodes + accusation.by;
         first_suspect.get_or_insert(at);
         suspected[pair].get_or_insert(at);
         if accusation.belief == Belief::Down {

@@ -122,7 +122,8 @@ mod tests {
             spreads: vec![("first_suspect_s", Some(1.0)), ("all_down_s", Some(7.0))],
             sums: vec![("complete_runs", 1.0), ("false_deaths", 0.0)],
         };
-        let crash = Experiment::Crash { gone: Part::Count(1), kill: false, limit: Duration::from_secs(60) };
+        let limit = Duration::from_secs(60);
+        let crash = Experiment::Crash { times: 1, gone: Part::Count(1), kill: false, limit };
         let told = goals(crash, &setting(16), &Figures::of(&[run]));
         let missed: Vec<_> =
             told.iter().filter(|goal| !goal.met).map(|goal| (goal.figure, goal.of)).collect();

@@ -152,6 +152,18 @@ impl Ledger {
         self.dead.iter().filter(|dead| !**dead).count()
     }
 
+    /// Whether that one has died.
+    pub fn is_dead(&self, member: usize) -> bool {
+        self.dead[member]
+    }
+
+    /// Whether all survivors know each other, and believe nobody else to be there.
+    pub fn is_full(&self) -> bool {
+        let survivors = self.survivors();
+        let gone = |member: usize| !self.dead[member] || self.down_by[member] == survivors;
+        self.present_pairs == survivors * (survivors - 1) && (0..self.members).all(gone)
+    }
+
     /// How many survivors believe that one to be down.
     pub fn down_by(&self, of: usize) -> usize {
         self.down_by[of]
@@ -247,10 +259,11 @@ mod tests {
     fn the_dead_are_not_asked() {
         let mut ledger = grown(3);
         ledger.bury(2);
-        assert!(!ledger.is_complete(), "two survivors still believe in it");
+        assert!(!ledger.is_complete() && !ledger.is_full(), "two survivors still believe in it");
         (0..2).for_each(|by| ledger.note(AT, by, 2, Belief::Down));
         ledger.note(AT, 2, 0, Belief::Down);
-        assert!(ledger.is_complete() && ledger.false_deaths().is_empty());
+        assert!(ledger.is_complete() && ledger.is_full() && ledger.false_deaths().is_empty());
+        assert!(ledger.is_dead(2) && !ledger.is_dead(1));
         assert_eq!((ledger.survivors(), ledger.down_by(2), ledger.down_by(0)), (2, 2, 0));
     }
 }

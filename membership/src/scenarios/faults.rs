@@ -1,7 +1,7 @@
 //! Cut links, stalls, partitions, loss: nobody healthy is convicted, and all heals.
 
 use crate::harness::{Network, identity, ms, overlay, s};
-use crate::{Config, Event, Input, Membership, Message, Profile, Recovered, State, Update};
+use crate::{Config, Event, Input, Membership, Message, Profile, Purpose, Recovered, State, Update};
 
 #[test]
 fn a_link_cut_one_way_accuses_nobody() {
@@ -95,6 +95,44 @@ fn a_stall_of_our_own_voids_the_evidence_that_we_collected() {
     assert_ne!(network.state(0, 1), Some(State::Down));
     network.run(s(10));
     assert_eq!(network.state(0, 1), Some(State::Down), "collected anew");
+}
+
+/// It reads first that another is down, and only then that it is not.
+#[test]
+fn who_was_stalled_believes_no_verdict_that_waited() {
+    let mut network = Network::grown(Profile::Lan, 1, 6, s(10));
+    network.pause(1);
+    network.run(s(1));
+    network.pause(2);
+    network.run(s(9));
+    assert_eq!(network.state(0, 1), Some(State::Down), "it has not admitted any stall");
+    network.resume(1);
+    network.run(s(2));
+    assert_eq!(network.state(0, 1), Some(State::Alive));
+    network.vanish(3);
+    network.run(s(9));
+    network.resume(2);
+    let wrong = |(_, by, e): &(_, usize, &Event)| *by == 2 && matches!(e, Event::Down { .. });
+    assert!(!network.accusations(1).iter().any(wrong));
+    let told = network.run_until(s(5), |n| n.state(2, 3) == Some(State::Down));
+    assert!(told <= s(5), "a true one is told again: {told:?}");
+}
+
+#[test]
+fn a_ping_lost_long_ago_does_not_accuse_a_new_subject() {
+    let mut network = Network::grown(Profile::Lan, 1, 6, s(10));
+    let (now, id) = (network.now, network.id(1));
+    let this = &mut network.nodes[0].membership;
+    this.subjects.remove(&id);
+    this.ping(now, id, Purpose::Check, None);
+    this.choose_subjects(now);
+    assert!(
+        this.subjects.contains(&id) && !this.links[&id].unanswered.is_empty(),
+        "it may still be answered"
+    );
+    this.subjects.remove(&id);
+    this.choose_subjects(now + s(3));
+    assert!(this.subjects.contains(&id) && this.links[&id].unanswered.is_empty());
 }
 
 #[test]

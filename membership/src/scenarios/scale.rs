@@ -73,7 +73,38 @@ fn the_fast_profile_is_fast() {
     network.vanish(2);
     let (suspected, down) = detect(&mut network, 2);
     println!("fast: suspect {suspected:?}, all down {down:?}");
-    assert!(suspected <= ms(750) && down <= ms(3_500), "{suspected:?}, {down:?}");
+    assert!(suspected <= ms(750) && down <= ms(3_300), "{suspected:?}, {down:?}");
+}
+
+/// Whoever is connected to a suspect has looked for itself by the time that somebody convicts it.
+#[test]
+fn a_verdict_waits_for_nobody() {
+    for profile in [Profile::Fast, Profile::Lan, Profile::Wan] {
+        let mut network = Network::grown(profile, 3, 16, s(20));
+        network.vanish(2);
+        let known = |n: &Network, a: usize| n.state(a, 2) == Some(State::Down);
+        network.run_until(s(15), |n| n.running().iter().any(|&a| known(n, a)));
+        let rest = network.run_until(s(1), |n| n.running().iter().all(|&a| known(n, a)));
+        assert!(rest <= ms(150), "{profile:?}: {rest:?}");
+    }
+}
+
+/// Nobody takes the quiet after a large join for its own deafness, and everybody is observed.
+#[test]
+fn after_a_large_join_all_are_observed() {
+    let mut network = Network::new(Profile::Lan, 2);
+    network.config.mesh_max = 16;
+    (0..160).for_each(|n| {
+        network.add(n);
+    });
+    (1..160).for_each(|n| network.seed(n, 0));
+    network.run_until(s(10), Network::is_complete);
+    network.run(s(5));
+    network.vanish(7);
+    let (suspected, down) = detect(&mut network, 7);
+    println!("160 joined, then one was gone: suspect {suspected:?}, all down {down:?}");
+    assert!(suspected <= s(2) && down <= ms(7_600), "{suspected:?}, {down:?}");
+    assert!(!network.events.iter().any(|(_, _, e)| matches!(e, Event::SelfStalled { .. })));
 }
 
 #[test]
