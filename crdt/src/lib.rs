@@ -46,13 +46,14 @@
 //!
 //! # Reading order
 //!
-//! [`dot`], [`clock`], [`entry`], then the three stores, then [`replica`]; then [`whole`] and `join`, for state without its
-//! history; and for what is not taken, and what a hostile writer can do all the same, `admission`. [`sketch`] stands by
+//! [`dot`], [`clock`], [`entry`], then the three stores, then [`replica`]; then [`whole`], `tell` and `join`, for state without
+//! its history, and `checkpoint`; and for what is not taken, and what a hostile writer can do all the same, `admission`. [`sketch`] stands by
 //! itself: how two sets find their difference.
 
 mod account;
 mod admission;
 mod cell;
+mod checkpoint;
 mod counter;
 mod doomed;
 mod index;
@@ -61,6 +62,8 @@ mod log;
 mod register;
 mod set;
 mod staging;
+mod tell;
+mod view;
 
 pub mod change;
 pub mod clock;

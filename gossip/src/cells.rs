@@ -9,17 +9,15 @@
 //!   the ids of those that differ (rateless IBLT), and only these are told.
 //! - *Rung 4*: if much does, or if the sketch does not decode, all cells are told, slice by slice in the order of keys.
 //!
-//! The answering side remembers nothing, and any peer that covers the promise's clock can tell the next slice. So a
+//! The answering side (`tell`) remembers nothing, and any peer that covers the promise's clock can tell the next slice. So a
 //! session outlives the peer that it began with, and a restart.
 
 use crate::peer::Peer;
 use crate::queue::AtDisk;
 use crate::{Abandoned, BatchId, Event, Gossip, Message, Path, Refusal, Summary};
-use chinwag_base::limits::{
-    BULK_FRAME_BYTES_MAX, CELL_SYMBOLS_MAX, CHUNK_BYTES_MAX, CHUNK_ENTRIES_MAX, NAMED_CELLS_MAX,
-};
-use chinwag_base::{Key, Moment, NodeId, codec};
-use chinwag_crdt::{CellId, Change, Decoder, Dot, Extent, Place, Promise, Row, Slice, Symbol};
+use chinwag_base::limits::{CELL_SYMBOLS_MAX, CHUNK_ENTRIES_MAX, NAMED_CELLS_MAX};
+use chinwag_base::{Key, Moment, NodeId};
+use chinwag_crdt::{CellId, Change, Decoder, Dot, Extent, Promise, Row, Slice, Symbol};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -27,8 +25,6 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often progress is worth an event.
 const PROGRESS_SPACING: Duration = Duration::from_secs(1);
-/// Room for what stands beside a slice or a promise in a frame.
-const HEAD_BYTES: usize = 4_096;
 
 /// Our side of a session: what has been asked of whom.
 #[derive(Debug)]
@@ -487,140 +483,5 @@ impl Gossip {
     /// The disk did not take it. The session goes on later, from where it is.
     pub(crate) fn fail_jobs(&mut self) {
         self.drop_fetch(Abandoned::Disk);
-    }
-}
-
-/// The side that has them.
-impl Gossip {
-    pub(crate) fn on_open(&mut self, from: NodeId, number: u32, symbols: u32) {
-        let all = self.replica.sketch().symbols();
-        let symbols = all.get(..symbols as usize).unwrap_or_default().to_vec();
-        let by_name = (!symbols.is_empty()).then(|| (self.replica.promised_by_name(), symbols));
-        let by_range = || (self.replica.promised(), Vec::new());
-        let can_tell = self.replica.is_whole() && self.replica.clock().is_told_whole();
-        // A clock or notes that do not fit a frame cannot be told, and a part of them must not be.
-        let fits =
-            |told: &(Promise, Vec<Symbol>)| codec::encode(told).len() + HEAD_BYTES <= BULK_FRAME_BYTES_MAX;
-        let told = by_name.filter(fits).or_else(|| Some(by_range()).filter(fits)).filter(|_| can_tell);
-        let (promise, symbols) =
-            told.map_or((None, Vec::new()), |(promise, symbols)| (Some(promise), symbols));
-        self.send(from, Message::Promise { number, promise, symbols });
-    }
-
-    pub(crate) fn on_more(&mut self, from: NodeId, number: u32, after: Option<&Place>) {
-        if !self.replica.is_whole() {
-            return self.cannot_tell(from, number);
-        }
-        let slice = self.replica.slice_after(after, None, self.slice_bytes_max());
-        self.send(from, Message::Slice { number, slice, left: BTreeSet::new(), stale: false });
-    }
-
-    pub(crate) fn on_cells(
-        &mut self,
-        from: NodeId,
-        number: u32,
-        ids: &BTreeSet<CellId>,
-        mut keys: BTreeSet<Key>,
-    ) {
-        if ids.len() + keys.len() > NAMED_CELLS_MAX {
-            return self.refuse(from, Refusal::MalformedWant);
-        }
-        if !self.replica.is_whole() {
-            return self.cannot_tell(from, number);
-        }
-        let (named, is_each) = self.replica.keys_of(ids);
-        keys.extend(named);
-        let (slice, left) = self.replica.slice_of(&keys, self.slice_bytes_max());
-        self.send(from, Message::Slice { number, slice, left: left.into_iter().collect(), stale: !is_each });
-    }
-
-    fn cannot_tell(&mut self, from: NodeId, number: u32) {
-        self.send(from, Message::Promise { number, promise: None, symbols: Vec::new() });
-    }
-
-    fn slice_bytes_max(&self) -> usize {
-        self.config.slice_bytes_max.min(CHUNK_BYTES_MAX)
-    }
-}
-
-/// Cutting the log.
-impl Gossip {
-    /// Drops what nobody needs any more from the log: what every member covers; and in any case what is beyond its limit.
-    pub(crate) fn cut_log(&mut self) {
-        let everybody = self.covered_by_everybody();
-        self.replica.cut_log(everybody);
-        self.replica.cut_log_to(self.config.log_bytes_max);
-        self.drop_floors();
-        if self.is_converged() && self.replica.session().is_none() {
-            // Whatever anybody's cells knew, everybody's do.
-            self.tellers.clear();
-            self.replica.settle_cells();
-        }
-    }
-
-    /// The position up to which every member that has not left is known to cover our log. Of one that is not connected
-    /// nothing is known.
-    fn covered_by_everybody(&mut self) -> u64 {
-        let mut everybody = self.replica.position();
-        let others: Vec<NodeId> = self.members.keys().copied().filter(|id| *id != self.me.node).collect();
-        for id in others {
-            let Some(peer) = self.peers.get(&id) else { return 0 };
-            let mut covered = peer.covers_to.max(self.replica.log_floor());
-            if peer.known_whole_at == Some(self.commits) {
-                covered = self.replica.position();
-            } else {
-                let unknown = self.replica.logged_after(covered).find(|(_, dot)| !peer.known.covers(*dot));
-                covered = unknown.map_or(self.replica.position(), |(position, _)| position - 1);
-            }
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.covers_to = covered;
-            }
-            everybody = everybody.min(covered);
-        }
-        everybody
-    }
-
-    /// Notes on resets go once the replica that they speak of can add nothing to what was reset: it is ourselves, or the
-    /// present life of a peer that holds exactly what we hold. Of other lives only if all members agree.
-    fn drop_floors(&mut self) {
-        if !self.replica.has_floors() {
-            return;
-        }
-        self.refresh_peers();
-        let all_agree = self
-            .members
-            .keys()
-            .filter(|id| **id != self.me.node)
-            .all(|id| self.peers.get(id).is_some_and(|peer| self.is_in_step(peer)));
-        let in_step = self.peers.iter().filter(|(_, peer)| self.is_in_step(peer));
-        let over: BTreeSet<_> = in_step.filter_map(|(id, peer)| Some((*id, peer.life?))).collect();
-        let me = self.me;
-        self.replica.drop_floors(|replica| {
-            replica == me || all_agree || over.contains(&(replica.node, replica.generation))
-        });
-    }
-
-    /// After so many rows or changed cells the state is written down, and the rows before it go.
-    pub(crate) fn look_at_checkpoint(&mut self) {
-        let rows = self.replica.position() - self.checkpointed;
-        let is_due = rows >= self.config.checkpoint_rows
-            || self.replica.changed_cells() as u64 >= self.config.checkpoint_rows;
-        if self.checkpoint_keys.is_some() || !is_due {
-            return;
-        }
-        let checkpoint = self.replica.checkpoint();
-        self.checkpoint_keys = Some(checkpoint.cells.iter().map(|(key, _)| key.clone()).collect());
-        self.checkpointed = checkpoint.position;
-        let cut = self.replica.log_floor();
-        self.checkpoint_out(checkpoint, cut);
-    }
-
-    pub(crate) fn on_checkpointed(&mut self, why: Option<String>) {
-        let keys = self.checkpoint_keys.take().unwrap_or_default();
-        if let Some(why) = why {
-            let cells = keys.len();
-            self.replica.checkpoint_failed(keys);
-            self.event(Event::CheckpointFailed { cells, why });
-        }
     }
 }

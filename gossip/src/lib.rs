@@ -69,6 +69,7 @@ mod exchange;
 mod gossip;
 mod held;
 mod io;
+mod keep;
 mod known;
 mod message;
 mod peer;
@@ -78,6 +79,7 @@ mod queue;
 mod spans;
 mod spread;
 mod store;
+mod tell;
 mod waits;
 
 pub use config::{Config, Identity, Recovered};

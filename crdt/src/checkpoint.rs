@@ -1,0 +1,105 @@
+//! Checkpoints: the state as of a position in the log, so that the rows before it need not be lived again.
+//!
+//! Rows after it are replayed on top of it, in their order; so it may be as old as it likes.
+
+use crate::Replica;
+use crate::whole::{Checkpoint, Part, Row};
+use chinwag_base::Key;
+use std::sync::OnceLock;
+
+/// Checkpoints.
+impl Replica {
+    /// How many cells have changed since the last checkpoint was taken.
+    pub fn changed_cells(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// The state as of the last commit, as far as it has changed since the last checkpoint.
+    pub fn checkpoint(&mut self) -> Checkpoint {
+        let dirty = std::mem::take(&mut self.dirty);
+        let cells = dirty.into_iter().map(|key| {
+            let parts = self.parts_of(&key).collect();
+            (key, parts)
+        });
+        Checkpoint {
+            position: self.log.last(),
+            clock: self.clock.clone(),
+            session: self.session.clone(),
+            unsettled: self.unsettled,
+            doomed: self.notes(),
+            damaged: self.damaged.clone(),
+            cells: cells.collect(),
+        }
+    }
+
+    /// A checkpoint is known not to be on the disk: what was in it belongs into the next one.
+    pub fn checkpoint_failed(&mut self, keys: impl IntoIterator<Item = Key>) {
+        self.dirty.extend(keys);
+    }
+
+    /// Takes up a checkpoint with all cells at start-up, before any row of the log. Parts that cannot be are ignored.
+    pub fn recover_checkpoint(&mut self, checkpoint: Checkpoint) {
+        self.recovered = checkpoint.position;
+        self.log.skip_to(checkpoint.position + 1);
+        self.log.cut(checkpoint.position);
+        self.next = self.next.max(checkpoint.clock.last(self.me).saturating_add(1));
+        for replica in checkpoint.clock.replicas() {
+            *self.lives.entry(replica.node).or_default() += 1;
+        }
+        self.clock = checkpoint.clock;
+        self.clock_digest = OnceLock::new();
+        self.session = checkpoint.session;
+        self.unsettled = checkpoint.unsettled;
+        self.damaged = checkpoint.damaged;
+        for (key, parts) in checkpoint.cells {
+            for part in &parts {
+                if let Part::Sibling { hlc, .. } = part {
+                    self.hlc.recover(*hlc);
+                }
+            }
+            self.alter(&key, |cell, _, account| parts.iter().for_each(|part| cell.insert(part, account)));
+        }
+        for (dot, key) in checkpoint.doomed {
+            self.alter(&key, |_, doomed, account| doomed.insert(dot, account));
+        }
+        self.dirty.clear();
+    }
+
+    /// Takes up a row of the log at start-up, after the checkpoint; rows in the order of their positions. Says whether
+    /// it was of use.
+    ///
+    /// Rows up to the checkpoint are in it already; of those the entries are kept for whoever asks.
+    pub fn replay(&mut self, position: u64, row: Row) -> bool {
+        if position == 0 {
+            return false;
+        }
+        self.log.begin_before(position);
+        if position <= self.recovered {
+            return match row {
+                Row::Write(entry) if self.clock.covers(entry.dot) => {
+                    self.log.keep(position, entry);
+                    true
+                }
+                _ => false,
+            };
+        }
+        self.log.skip_to(position);
+        match row {
+            Row::Write(entry) => {
+                let is_new = self.recover(entry);
+                self.log.skip_to(position + 1);
+                return is_new;
+            }
+            Row::Promised(promise) => drop(self.promise(promise)),
+            Row::Joined(slice) => drop(self.join(&slice)),
+            Row::Covered => drop(self.cover()),
+            Row::Broken => self.break_promise(),
+            Row::Lost => {
+                // Whole cells that came around it may be incomplete, so nothing is claimed of them.
+                self.break_promise();
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,86 @@
+//! What is kept: how long the log is, and when the state is written down.
+
+use crate::{Event, Gossip};
+use chinwag_base::NodeId;
+use std::collections::BTreeSet;
+
+impl Gossip {
+    /// Drops what nobody needs any more from the log: what every member covers; and in any case what is beyond its limit.
+    pub(crate) fn cut_log(&mut self) {
+        let everybody = self.covered_by_everybody();
+        self.replica.cut_log(everybody);
+        self.replica.cut_log_to(self.config.log_bytes_max);
+        self.drop_floors();
+        if self.is_converged() && self.replica.session().is_none() {
+            // Whatever anybody's cells knew, everybody's do.
+            self.tellers.clear();
+            self.replica.settle_cells();
+        }
+    }
+
+    /// The position up to which every member that has not left is known to cover our log. Of one that is not connected
+    /// nothing is known.
+    fn covered_by_everybody(&mut self) -> u64 {
+        let mut everybody = self.replica.position();
+        let others: Vec<NodeId> = self.members.keys().copied().filter(|id| *id != self.me.node).collect();
+        for id in others {
+            let Some(peer) = self.peers.get(&id) else { return 0 };
+            let mut covered = peer.covers_to.max(self.replica.log_floor());
+            if peer.known_whole_at == Some(self.commits) {
+                covered = self.replica.position();
+            } else {
+                let unknown = self.replica.logged_after(covered).find(|(_, dot)| !peer.known.covers(*dot));
+                covered = unknown.map_or(self.replica.position(), |(position, _)| position - 1);
+            }
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.covers_to = covered;
+            }
+            everybody = everybody.min(covered);
+        }
+        everybody
+    }
+
+    /// Notes on resets go once the replica that they speak of can add nothing to what was reset: it is ourselves, or the
+    /// present life of a peer that holds exactly what we hold. Of other lives only if all members agree.
+    fn drop_floors(&mut self) {
+        if !self.replica.has_floors() {
+            return;
+        }
+        self.refresh_peers();
+        let all_agree = self
+            .members
+            .keys()
+            .filter(|id| **id != self.me.node)
+            .all(|id| self.peers.get(id).is_some_and(|peer| self.is_in_step(peer)));
+        let in_step = self.peers.iter().filter(|(_, peer)| self.is_in_step(peer));
+        let over: BTreeSet<_> = in_step.filter_map(|(id, peer)| Some((*id, peer.life?))).collect();
+        let me = self.me;
+        self.replica.drop_floors(|replica| {
+            replica == me || all_agree || over.contains(&(replica.node, replica.generation))
+        });
+    }
+
+    /// After so many rows or changed cells the state is written down, and the rows before it go.
+    pub(crate) fn look_at_checkpoint(&mut self) {
+        let rows = self.replica.position() - self.checkpointed;
+        let is_due = rows >= self.config.checkpoint_rows
+            || self.replica.changed_cells() as u64 >= self.config.checkpoint_rows;
+        if self.checkpoint_keys.is_some() || !is_due {
+            return;
+        }
+        let checkpoint = self.replica.checkpoint();
+        self.checkpoint_keys = Some(checkpoint.cells.iter().map(|(key, _)| key.clone()).collect());
+        self.checkpointed = checkpoint.position;
+        let cut = self.replica.log_floor();
+        self.checkpoint_out(checkpoint, cut);
+    }
+
+    pub(crate) fn on_checkpointed(&mut self, why: Option<String>) {
+        let keys = self.checkpoint_keys.take().unwrap_or_default();
+        if let Some(why) = why {
+            let cells = keys.len();
+            self.replica.checkpoint_failed(keys);
+            self.event(Event::CheckpointFailed { cells, why });
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Rungs 3 and 4 of the ladder, the side that has the cells. It remembers nothing between two questions.
+
+use crate::{Gossip, Message, Refusal};
+use chinwag_base::limits::{BULK_FRAME_BYTES_MAX, CHUNK_BYTES_MAX, NAMED_CELLS_MAX};
+use chinwag_base::{Key, NodeId, codec};
+use chinwag_crdt::{CellId, Place, Promise, Symbol};
+use std::collections::BTreeSet;
+
+/// Room for what stands beside a slice or a promise in a frame.
+const HEAD_BYTES: usize = 4_096;
+
+impl Gossip {
+    pub(crate) fn on_open(&mut self, from: NodeId, number: u32, symbols: u32) {
+        let all = self.replica.sketch().symbols();
+        let symbols = all.get(..symbols as usize).unwrap_or_default().to_vec();
+        let by_name = (!symbols.is_empty()).then(|| (self.replica.promised_by_name(), symbols));
+        let by_range = || (self.replica.promised(), Vec::new());
+        let can_tell = self.replica.is_whole() && self.replica.clock().is_told_whole();
+        // A clock or notes that do not fit a frame cannot be told, and a part of them must not be.
+        let fits =
+            |told: &(Promise, Vec<Symbol>)| codec::encode(told).len() + HEAD_BYTES <= BULK_FRAME_BYTES_MAX;
+        let told = by_name.filter(fits).or_else(|| Some(by_range()).filter(fits)).filter(|_| can_tell);
+        let (promise, symbols) =
+            told.map_or((None, Vec::new()), |(promise, symbols)| (Some(promise), symbols));
+        self.send(from, Message::Promise { number, promise, symbols });
+    }
+
+    pub(crate) fn on_more(&mut self, from: NodeId, number: u32, after: Option<&Place>) {
+        if !self.replica.is_whole() {
+            return self.cannot_tell(from, number);
+        }
+        let slice = self.replica.slice_after(after, None, self.slice_bytes_max());
+        self.send(from, Message::Slice { number, slice, left: BTreeSet::new(), stale: false });
+    }
+
+    pub(crate) fn on_cells(
+        &mut self,
+        from: NodeId,
+        number: u32,
+        ids: &BTreeSet<CellId>,
+        mut keys: BTreeSet<Key>,
+    ) {
+        if ids.len() + keys.len() > NAMED_CELLS_MAX {
+            return self.refuse(from, Refusal::MalformedWant);
+        }
+        if !self.replica.is_whole() {
+            return self.cannot_tell(from, number);
+        }
+        let (named, is_each) = self.replica.keys_of(ids);
+        keys.extend(named);
+        let (slice, left) = self.replica.slice_of(&keys, self.slice_bytes_max());
+        self.send(from, Message::Slice { number, slice, left: left.into_iter().collect(), stale: !is_each });
+    }
+
+    fn cannot_tell(&mut self, from: NodeId, number: u32) {
+        self.send(from, Message::Promise { number, promise: None, symbols: Vec::new() });
+    }
+
+    fn slice_bytes_max(&self) -> usize {
+        self.config.slice_bytes_max.min(CHUNK_BYTES_MAX)
+    }
+}
