@@ -94,6 +94,7 @@ impl Replica {
             Row::Joined(slice) => drop(self.join(&slice)),
             Row::Covered => drop(self.cover()),
             Row::Broken => self.break_promise(),
+            Row::Forsaken => self.forsake(),
             Row::Lost => {
                 // Whole cells that came around it may be incomplete, so nothing is claimed of them.
                 self.break_promise();

@@ -261,6 +261,14 @@ impl Replica {
         changed
     }
 
+    /// What was in damaged cells is with nobody else: they are what is left of them.
+    pub fn forsake(&mut self) {
+        self.log.pass();
+        let damaged = std::mem::take(&mut self.damaged);
+        self.dirty.extend(damaged);
+        self.forget_notes();
+    }
+
     /// Drops the notes on dots whose removal is in the cells.
     fn forget_notes(&mut self) {
         let is_known = |(dot, key): &(Dot, &Key)| self.has_seen(key, *dot);

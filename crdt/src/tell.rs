@@ -51,6 +51,11 @@ impl Replica {
         self.doomed.iter().map(|(dot, key)| (dot, key.clone())).collect()
     }
 
+    /// Whether the disk had lost this cell, and it has not been repaired.
+    pub fn is_damaged(&self, key: &Key) -> bool {
+        self.damaged.contains(key)
+    }
+
     /// The keys whose cells the disk had lost, and that have not been repaired.
     pub fn damaged(&self) -> impl Iterator<Item = &Key> {
         self.damaged.iter()

@@ -103,6 +103,8 @@ pub enum Row {
     Covered,
     /// The rest will not come ([`Replica::break_promise`](crate::Replica::break_promise)).
     Broken,
+    /// Cells that the disk had lost are with nobody else ([`Replica::forsake`](crate::Replica::forsake)).
+    Forsaken,
     /// There was a row here, and it is damaged.
     Lost,
 }
@@ -225,6 +227,12 @@ impl Place {
     /// The place before all of a key's parts.
     pub fn start_of(key: Key) -> Self {
         Place { key, part: Some(PartId::FIRST) }
+    }
+
+    /// Whether it lies after another place.
+    pub fn is_beyond(&self, other: &Place) -> bool {
+        let end = |place: &Place| place.part.map_or((true, PartId::FIRST), |part| (false, part));
+        (&self.key, end(self)) > (&other.key, end(other))
     }
 
     /// Whether that part of that key lies before this place.

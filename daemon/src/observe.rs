@@ -275,6 +275,10 @@ impl Observer {
                 .with("peer", self.name(from))
                 .with("cells", *cells)
                 .with("ms", millis(after)),
+            Gossip::CellsLost { keys } => {
+                let some: Vec<&str> = keys.iter().take(16).map(|key| key.as_str()).collect();
+                Row::new(Level::Error, "cells.lost").with("count", keys.len()).with("keys", some.join(" "))
+            }
             Gossip::CellsRefused { from, why } => {
                 Row::new(Level::Warn, "state.refused").with("peer", self.name(from)).with("why", why.as_str())
             }

@@ -41,6 +41,8 @@ pub(crate) struct Fetch {
     symbols: Vec<Symbol>,
     /// The cells that differ and have not come, once they are known.
     differing: Option<Differing>,
+    /// Only what our disk has lost is asked for, and no clock is covered in the end.
+    is_repair: bool,
 }
 
 /// Cells that differ: the peer's by their ids, ours by their keys.
@@ -48,9 +50,17 @@ pub(crate) struct Fetch {
 struct Differing {
     ids: BTreeSet<CellId>,
     keys: BTreeSet<Key>,
+    /// How many may yet be left for another question because a slice was full: the peer decides, and must come to an end.
+    left_max: usize,
 }
 
 impl Differing {
+    fn new(ids: BTreeSet<CellId>, keys: BTreeSet<Key>) -> Self {
+        // Each question brings a cell at least.
+        let left_max = (ids.len() + keys.len()).saturating_mul(NAMED_CELLS_MAX);
+        Differing { ids, keys, left_max }
+    }
+
     fn is_empty(&self) -> bool {
         self.ids.is_empty() && self.keys.is_empty()
     }
@@ -74,48 +84,77 @@ impl Gossip {
         if self.replica.session().is_some() {
             return self.resume_session();
         }
-        let rested = self.peers.iter().filter(|(_, peer)| peer.rest_until.is_none());
-        let is_damaged = !self.replica.is_whole();
-        // Any session repairs what is damaged, so while something is they are all with such a peer.
-        let must = |peer: &Peer| if is_damaged { self.can_repair(peer) } else { peer.differs };
-        let wanted: Vec<(NodeId, bool)> = rested
-            .map(|(id, peer)| (*id, must(peer), !is_damaged && peer.log_is_cut.is_some()))
-            .filter(|(_, must, is_cut)| *must || *is_cut)
-            .map(|(id, must, _)| (id, must))
+        if !self.replica.is_whole() {
+            return self.look_for_repair();
+        }
+        // A member that may not write has nothing to tell either: what it told would be believed like anybody's.
+        let able = self.peers.iter().filter(|(id, peer)| peer.rest_until.is_none() && !self.is_reader(**id));
+        let wanted: Vec<(NodeId, bool, Option<Moment>)> = able
+            .filter(|(_, peer)| peer.log_is_cut.is_some() || peer.differs)
+            .map(|(id, peer)| (*id, peer.differs, peer.log_is_cut))
             .collect();
         // As long as somebody may have it in his log, that is cheaper. But somebody who writes all the time is always ahead.
         let could_give = |id: &NodeId| self.peers.get(id).is_some_and(|peer| peer.log_is_cut.is_none());
         let is_coming = self.peers.ahead().any(|id| could_give(&id)) || self.peers.owing().next().is_some();
-        let is_overdue = |(id, must): &(NodeId, bool)| {
-            let cut = self.peers.get(id).and_then(|peer| peer.log_is_cut);
-            let waits_since = if *must && is_damaged { Some(self.began + PATIENCE) } else { cut };
-            *must && !is_damaged || waits_since.is_some_and(|since| since + self.config.round <= self.now)
+        let is_overdue = |&(_, differs, cut): &(NodeId, bool, Option<Moment>)| {
+            differs || cut.is_some_and(|since| since + self.config.round <= self.now)
         };
         if wanted.is_empty() || is_coming && !wanted.iter().any(is_overdue) {
             return;
         }
-        let peer = wanted.into_iter().find(|(id, must)| *must || self.lacks_something_of(*id));
-        if let Some((peer, _)) = peer {
+        let peer = wanted.into_iter().find(|(id, differs, _)| *differs || self.lacks_something_of(*id));
+        if let Some((peer, ..)) = peer {
             let symbols = self.symbols_for(peer);
-            self.ask(peer, |number| Message::Open { number, symbols });
+            self.ask(peer, |number| Message::Open { number, symbols, repair: false });
         }
     }
 
-    /// Whether a peer can repair a cell that our disk has lost. Our clock covers still what was in it; so the peer must have
-    /// seen all of that which it can yet see, in our log or at others, or the cell that it tells would lack it. After a
-    /// while anybody who has said something must do.
-    fn can_repair(&self, peer: &Peer) -> bool {
-        if peer.known.is_empty() {
-            return false;
+    /// Cells that our disk has lost are asked for by their keys, of somebody who can repair them. What nobody has is lost for
+    /// good, once everybody has been asked; until then our cells are told to nobody, because what is not in them would
+    /// read as removed.
+    fn look_for_repair(&mut self) {
+        let able = self.peers.iter().filter(|(id, peer)| peer.rest_until.is_none() && !self.is_reader(**id));
+        let able = able.filter(|(id, _)| !self.asked_in_vain.contains(id));
+        let peer = able.filter(|(_, peer)| self.can_repair(peer)).map(|(id, _)| *id).next();
+        if let Some(peer) = peer {
+            self.ask(peer, |number| Message::Open { number, symbols: 0, repair: true });
+            if let Some(fetch) = &mut self.fetch {
+                fetch.is_repair = true;
+            }
+            return;
         }
+        let others = self.members.keys().filter(|id| **id != self.me.node);
+        let is_forsaken = others.clone().all(|id| self.asked_in_vain.contains(id));
+        if is_forsaken && self.began + PATIENCE <= self.now {
+            self.jobs.push_back((self.me.node, Row::Forsaken));
+            self.stage();
+        }
+    }
+
+    /// Whether a peer can repair a cell that our disk has lost. Our clock covers still what was in it. So the peer must cover
+    /// all of that, or the cell that it tells would lack it; unless everybody is here, and what it does not cover can come
+    /// from nobody any more.
+    fn can_repair(&self, peer: &Peer) -> bool {
+        // What we have written since our disk was read has been done to the cell that is left.
+        let lacking = self.replica.clock().minus(&peer.known).filter(|(replica, _)| *replica != self.me);
+        let mut dots = lacking
+            .flat_map(|(replica, counters)| counters.map(move |n| Dot::new(replica, n)))
+            .take(CHUNK_ENTRIES_MAX + 1)
+            .peekable();
+        if dots.peek().is_none() {
+            return true;
+        }
+        let has_told = |peer: &Peer| peer.reported.is_some() || peer.summary.is_some();
+        let is_here = |id: &NodeId| *id == self.me.node || self.peers.get(id).is_some_and(has_told);
         let may_come = |dot: Dot| {
             let is_known = |(_, other): (&NodeId, &Peer)| other.known.covers(dot);
             self.replica.entry(dot).is_some() || self.peers.iter().any(is_known)
         };
-        // What we have written since our disk was read has been done to the cell that is left.
-        let lacking = self.replica.clock().minus(&peer.known).filter(|(replica, _)| *replica != self.me);
-        let mut dots = lacking.flat_map(|(replica, counters)| counters.map(move |n| Dot::new(replica, n)));
-        self.began + PATIENCE <= self.now || !dots.by_ref().take(CHUNK_ENTRIES_MAX).any(may_come)
+        let dots: Vec<Dot> = dots.collect();
+        self.began + self.config.round * 3 <= self.now
+            && self.members.keys().all(is_here)
+            && dots.len() <= CHUNK_ENTRIES_MAX
+            && !dots.into_iter().any(may_come)
     }
 
     /// How many symbols of its sketch to ask a peer for: enough for as many cells as writes that only one of us covers, twice
@@ -135,21 +174,19 @@ impl Gossip {
         let Some(session) = self.replica.session() else { return };
         if self.session_is_old && !self.replica.is_whole() {
             // It has passed what has been damaged since.
-            self.session_is_old = false;
             self.jobs.push_back((self.me.node, Row::Broken));
             return self.stage();
         }
         let is_able = |peer: &Peer| peer.rest_until.is_none() && peer.known.contains_all(&session.clock);
         let able = self.peers.iter().find(|(_, peer)| is_able(peer)).map(|(id, _)| *id);
+        // Since when nothing has come, whoever was asked meanwhile.
         let waiting = *self.session_waits.get_or_insert(self.now);
-        match able {
-            Some(peer) => self.ask_slice(peer),
-            None if waiting + PATIENCE <= self.now => {
-                self.session_waits = None;
-                self.jobs.push_back((self.me.node, Row::Broken));
-                self.stage();
-            }
-            None => {}
+        if waiting + PATIENCE <= self.now {
+            self.session_waits = None;
+            self.jobs.push_back((self.me.node, Row::Broken));
+            self.stage();
+        } else if let Some(peer) = able {
+            self.ask_slice(peer);
         }
     }
 
@@ -170,7 +207,6 @@ impl Gossip {
     fn ask(&mut self, peer: NodeId, message: impl FnOnce(u32) -> Message) {
         let number = self.next_chunk;
         self.next_chunk = self.next_chunk.wrapping_add(1);
-        self.session_waits = None;
         let now = self.now;
         let fetch = self.fetch.get_or_insert_with(|| Fetch {
             number,
@@ -181,6 +217,7 @@ impl Gossip {
             told: now,
             symbols: Vec::new(),
             differing: None,
+            is_repair: false,
         });
         (fetch.number, fetch.peer, fetch.asked) = (number, peer, now);
         self.send(peer, message(number));
@@ -205,7 +242,13 @@ impl Gossip {
         if !self.is_asked(from, number) {
             return;
         }
-        let Some(promise) = promise else { return self.drop_fetch(Abandoned::Barren) };
+        let Some(promise) = promise else {
+            // It cannot tell its cells now. What its log has comes from there meanwhile.
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.log_is_cut = None;
+            }
+            return self.drop_fetch(Abandoned::Barren);
+        };
         if self.replica.session().is_some() {
             return;
         }
@@ -225,7 +268,7 @@ impl Gossip {
         &mut self,
         from: NodeId,
         number: u32,
-        mut slice: Slice,
+        slice: Slice,
         left: BTreeSet<Key>,
         stale: bool,
     ) {
@@ -236,20 +279,27 @@ impl Gossip {
         let Some(fetch) = &mut self.fetch else { return };
         let (is_next, is_last) = match (&slice.extent, &mut fetch.differing) {
             (Extent::Range { after, until }, None) => {
-                (*after == session.done && (until.is_none() || until != after), until.is_none())
+                let goes_on = match (after, until) {
+                    (_, None) | (None, Some(_)) => true,
+                    (Some(after), Some(until)) => until.is_beyond(after),
+                };
+                (*after == session.done && goes_on, until.is_none())
             }
             (Extent::Keys, Some(differing)) => {
-                differing.keys.extend(left);
-                let is_stuck = stale || slice.cells.is_empty();
-                if is_stuck {
+                let is_too_large = slice.cells.is_empty() && !left.is_empty();
+                if stale || is_too_large {
                     // Nothing has been claimed of what has come, so that all can be told from the beginning.
-                    fetch.differing = None;
+                    (fetch.differing, fetch.is_repair) = (None, false);
                     return self.ask_slice(from);
                 }
-                (true, differing.is_empty())
+                let is_within = left.len() <= differing.left_max;
+                differing.left_max = differing.left_max.saturating_sub(left.len());
+                differing.keys.extend(left);
+                (is_within, differing.is_empty())
             }
             _ => (false, false),
         };
+        let end = if fetch.is_repair { Row::Broken } else { Row::Covered };
         if !is_next {
             self.refuse(from, Refusal::Unsolicited);
             return self.drop_fetch(Abandoned::Barren);
@@ -257,15 +307,12 @@ impl Gossip {
         if let Err(why) = self.replica.admit_slice(&slice) {
             return self.refuse_cells(from, &why);
         }
-        for (_, parts) in &mut slice.cells {
-            parts.retain(|part| !self.is_reader(part.newest().replica.node));
-        }
         if let Some(fetch) = &mut self.fetch {
             fetch.cells += slice.cells.len();
         }
         self.jobs.push_back((from, Row::Joined(slice)));
         if is_last {
-            self.jobs.push_back((from, Row::Covered));
+            self.jobs.push_back((from, end));
         }
         self.stage();
     }
@@ -338,13 +385,9 @@ impl Gossip {
                 Row::Promised(promise) => {
                     // It speaks of what its maker holds durably. That it does not lie about our writes was seen before.
                     let _ = self.note_known(from, &promise.clock);
-                    self.tellers.insert(from, self.now);
                     self.replica.promise(promise)
                 }
-                Row::Joined(slice) => {
-                    self.tellers.insert(from, self.now);
-                    self.replica.join(&slice)
-                }
+                Row::Joined(slice) => self.replica.join(&slice),
                 Row::Covered => {
                     is_over = true;
                     self.session_is_old = false;
@@ -354,8 +397,17 @@ impl Gossip {
                     Vec::new()
                 }
                 Row::Broken => {
-                    is_over = true;
+                    (is_over, self.session_is_old) = (true, false);
                     self.replica.break_promise();
+                    if !self.replica.is_whole() && from != self.me.node {
+                        self.asked_in_vain.insert(from);
+                    }
+                    Vec::new()
+                }
+                Row::Forsaken => {
+                    let keys = self.replica.damaged().cloned().collect();
+                    self.replica.forsake();
+                    self.event(Event::CellsLost { keys });
                     Vec::new()
                 }
             };
@@ -376,11 +428,15 @@ impl Gossip {
 
     /// What came last is durable: asks for what is next.
     fn go_on(&mut self) {
+        self.session_waits = None;
         self.tell_progress();
         let Some(fetch) = &mut self.fetch else { return };
         let peer = fetch.peer;
         let symbols = std::mem::take(&mut fetch.symbols);
-        if !symbols.is_empty() {
+        if fetch.is_repair && fetch.differing.is_none() {
+            let damaged = self.replica.damaged().cloned().collect();
+            fetch.differing = Some(Differing::new(BTreeSet::new(), damaged));
+        } else if !symbols.is_empty() {
             let differing = self.compare(&symbols);
             if differing.as_ref().is_some_and(Differing::is_empty) {
                 self.jobs.push_back((peer, Row::Covered));
@@ -405,9 +461,8 @@ impl Gossip {
         let difference = decoder.finish().ok()?;
         let ours: BTreeSet<CellId> = difference.ours_only.into_iter().collect();
         // A peer of ill will could name what we do not have.
-        let (mut keys, is_each) = self.replica.keys_of(&ours);
-        keys.extend(self.replica.damaged().cloned());
-        is_each.then(|| Differing { ids: difference.theirs_only.into_iter().collect(), keys })
+        let (keys, is_each) = self.replica.keys_of(&ours);
+        is_each.then(|| Differing::new(difference.theirs_only.into_iter().collect(), keys))
     }
 
     fn tell_joined(&mut self, from: NodeId, changes: Vec<Change>) {
@@ -438,37 +493,21 @@ impl Gossip {
                 peer.ahead |= !peer.known.is_empty();
             }
         }
-        // To hear what they knew when they told their cells.
-        let now = self.now;
-        for teller in self.tellers.keys().copied().collect::<Vec<_>>() {
-            if let Some(peer) = self.peers.get_mut(&teller) {
+        if let Some(fetch) = self.fetch.take() {
+            // To hear what it knew when it told its cells.
+            let now = self.now;
+            if let Some(peer) = self.peers.get_mut(&fetch.peer) {
                 peer.look(now);
             }
-        }
-        if let Some(fetch) = self.fetch.take() {
             let after = self.now.since(fetch.began);
             self.event(Event::CellsDone { from: fetch.peer, cells: fetch.cells, after });
             self.acknowledge_all(fetch.peer);
         }
     }
 
-    /// An exchange with a peer is over that began at that moment: we cover what it covered then. If its own cells knew no
-    /// more, then ours that it told know no more.
-    pub(crate) fn settle_with(&mut self, peer: NodeId, began: Moment) {
-        let summary = self.peers.get(&peer).and_then(|peer| peer.summary);
-        let is_settled = summary.is_some_and(|summary| !summary.unsettled);
-        if is_settled && self.tellers.get(&peer).is_some_and(|told| *told <= began) {
-            self.tellers.remove(&peer);
-            if self.tellers.is_empty() {
-                self.replica.settle_cells();
-            }
-        }
-    }
-
     /// A peer that is settled holds exactly what we hold: so we are.
     pub(crate) fn settle_as(&mut self, theirs: Summary) {
         if !theirs.unsettled && self.replica.is_unsettled() && self.replica.session().is_none() {
-            self.tellers.clear();
             self.replica.settle_cells();
         }
     }

@@ -1,6 +1,6 @@
 //! What happens in a replica that is worth telling: the source of logs, metrics, `watch` and checkers.
 
-use chinwag_base::{Digest, NodeId};
+use chinwag_base::{Digest, Key, NodeId};
 use chinwag_crdt::{Change, Dot};
 use std::time::Duration;
 
@@ -100,6 +100,11 @@ pub enum Event {
         cells: usize,
         /// How long it took.
         after: Duration,
+    },
+    /// Cells that the disk has lost are with nobody else: what was in them is gone.
+    CellsLost {
+        /// Their keys.
+        keys: Vec<Key>,
     },
     /// Whole cells, or what they would be under, were not taken.
     CellsRefused {

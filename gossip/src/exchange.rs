@@ -117,8 +117,7 @@ impl Gossip {
         let sent = peer.served - exchange.served_before;
         let is_worth_it = equal || exchange.received > 0;
         peer.fruitless = if is_worth_it { 0 } else { peer.fruitless.saturating_add(1) };
-        let (received, after, began) = (exchange.received, now.since(exchange.began), exchange.began);
-        self.settle_with(id, began);
+        let (received, after) = (exchange.received, now.since(exchange.began));
         self.event(Event::ExchangeDone { peer: id, equal, sent, received, after });
     }
 }

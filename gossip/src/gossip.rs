@@ -38,8 +38,8 @@ pub struct Gossip {
     pub(crate) fetch: Option<Fetch>,
     /// What a session brought and the disk has not been given yet.
     pub(crate) jobs: VecDeque<(NodeId, Row)>,
-    /// Who told cells of ours, and when the last of them: what they knew by then our clock may not cover yet.
-    pub(crate) tellers: BTreeMap<NodeId, Moment>,
+    /// Who was asked for cells that our disk has lost, and did not have all of them.
+    pub(crate) asked_in_vain: BTreeSet<NodeId>,
     /// When this process life began.
     pub(crate) began: Moment,
     /// Whether the session that is open began in an earlier process life.
@@ -48,6 +48,8 @@ pub struct Gossip {
     pub(crate) session_waits: Option<Moment>,
     /// The position of the newest checkpoint that was given out.
     pub(crate) checkpointed: u64,
+    /// When the next one may be given out.
+    pub(crate) checkpoint_from: Moment,
     /// The cells of the checkpoint that is at the disk.
     pub(crate) checkpoint_keys: Option<Vec<Key>>,
 
@@ -118,7 +120,8 @@ impl Gossip {
             waits: Waits::default(),
             fetch: None,
             jobs: VecDeque::new(),
-            tellers: BTreeMap::new(),
+            asked_in_vain: BTreeSet::new(),
+            checkpoint_from: now,
             began: now,
             session_is_old,
             session_waits: None,
@@ -383,6 +386,7 @@ impl Gossip {
             return;
         }
         self.peers.insert(peer, Peer::default());
+        self.asked_in_vain.remove(&peer);
         // It may be another process than before, whose summaries start over.
         self.check_agreement(false);
         self.begin_exchange(peer);
@@ -426,7 +430,7 @@ impl Gossip {
             Message::Tell => self.on_tell(from),
             Message::Want { chunk, spans } => self.on_want(from, chunk, &spans),
             Message::Chunk { chunk, entries, cut } => self.on_chunk(from, chunk, entries, cut),
-            Message::Open { number, symbols } => self.on_open(from, number, symbols),
+            Message::Open { number, symbols, repair } => self.on_open(from, number, symbols, repair),
             Message::Promise { number, promise, symbols } => self.on_promise(from, number, promise, symbols),
             Message::Cells { number, ids, keys } => self.on_cells(from, number, &ids, keys),
             Message::More { number, after } => self.on_more(from, number, after.as_ref()),

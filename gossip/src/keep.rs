@@ -3,6 +3,11 @@
 use crate::{Event, Gossip};
 use chinwag_base::NodeId;
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long a checkpoint is not offered again that the disk did not take. A full disk stays full for a while, and writes
+/// that would fit wait behind it.
+const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 impl Gossip {
     /// Drops what nobody needs any more from the log: what every member covers; and in any case what is beyond its limit.
@@ -13,7 +18,6 @@ impl Gossip {
         self.drop_floors();
         if self.is_converged() && self.replica.session().is_none() {
             // Whatever anybody's cells knew, everybody's do.
-            self.tellers.clear();
             self.replica.settle_cells();
         }
     }
@@ -41,23 +45,18 @@ impl Gossip {
     }
 
     /// Notes on resets go once the replica that they speak of can add nothing to what was reset: it is ourselves, or the
-    /// present life of a peer that holds exactly what we hold. Of other lives only if all members agree.
+    /// present life of a peer that holds exactly what we hold. Those of lives that are over stay: somebody who has been away
+    /// for long may have heard more of them.
     fn drop_floors(&mut self) {
         if !self.replica.has_floors() {
             return;
         }
         self.refresh_peers();
-        let all_agree = self
-            .members
-            .keys()
-            .filter(|id| **id != self.me.node)
-            .all(|id| self.peers.get(id).is_some_and(|peer| self.is_in_step(peer)));
         let in_step = self.peers.iter().filter(|(_, peer)| self.is_in_step(peer));
         let over: BTreeSet<_> = in_step.filter_map(|(id, peer)| Some((*id, peer.life?))).collect();
         let me = self.me;
-        self.replica.drop_floors(|replica| {
-            replica == me || all_agree || over.contains(&(replica.node, replica.generation))
-        });
+        self.replica
+            .drop_floors(|replica| replica == me || over.contains(&(replica.node, replica.generation)));
     }
 
     /// After so many rows or changed cells the state is written down, and the rows before it go.
@@ -65,7 +64,9 @@ impl Gossip {
         let rows = self.replica.position() - self.checkpointed;
         let is_due = rows >= self.config.checkpoint_rows
             || self.replica.changed_cells() as u64 >= self.config.checkpoint_rows;
-        if self.checkpoint_keys.is_some() || !is_due {
+        // One that the disk did not take is not offered again at once; and one for each position is enough.
+        let is_resting = self.checkpoint_from > self.now || rows == 0;
+        if self.checkpoint_keys.is_some() || !is_due || is_resting {
             return;
         }
         let checkpoint = self.replica.checkpoint();
@@ -80,6 +81,7 @@ impl Gossip {
         if let Some(why) = why {
             let cells = keys.len();
             self.replica.checkpoint_failed(keys);
+            self.checkpoint_from = self.now + AFTER_FAILURE;
             self.event(Event::CheckpointFailed { cells, why });
         }
     }

@@ -87,6 +87,8 @@ pub enum Message {
         number: u32,
         /// How many symbols of the sketch of your cells I would like as well; none if all cells are to be told.
         symbols: u32,
+        /// Whether only cells are wanted that my disk has lost. Then you may lack cells yourself.
+        repair: bool,
     },
     /// Bulk, rungs 3 and 4: the answer to an `Open`; or to any question of a session, that the sender has no whole cells to
     /// tell, because some of its own are damaged or because the promise would not fit.

@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 const HEAD_BYTES: usize = 4_096;
 
 impl Gossip {
-    pub(crate) fn on_open(&mut self, from: NodeId, number: u32, symbols: u32) {
+    pub(crate) fn on_open(&mut self, from: NodeId, number: u32, symbols: u32, repair: bool) {
         let all = self.replica.sketch().symbols();
         let symbols = all.get(..symbols as usize).unwrap_or_default().to_vec();
-        let by_name = (!symbols.is_empty()).then(|| (self.replica.promised_by_name(), symbols));
+        let is_by_name = repair || !symbols.is_empty();
+        let by_name = is_by_name.then(|| (self.replica.promised_by_name(), symbols));
         let by_range = || (self.replica.promised(), Vec::new());
-        let can_tell = self.replica.is_whole() && self.replica.clock().is_told_whole();
+        let can_tell = (repair || self.replica.is_whole()) && self.replica.clock().is_told_whole();
         // A clock or notes that do not fit a frame cannot be told, and a part of them must not be.
         let fits =
             |told: &(Promise, Vec<Symbol>)| codec::encode(told).len() + HEAD_BYTES <= BULK_FRAME_BYTES_MAX;
@@ -43,9 +44,11 @@ impl Gossip {
         if ids.len() + keys.len() > NAMED_CELLS_MAX {
             return self.refuse(from, Refusal::MalformedWant);
         }
-        if !self.replica.is_whole() {
+        if !self.replica.is_whole() && !ids.is_empty() {
             return self.cannot_tell(from, number);
         }
+        // What is damaged here too is not spoken of.
+        keys.retain(|key| !self.replica.is_damaged(key));
         let (named, is_each) = self.replica.keys_of(ids);
         keys.extend(named);
         let (slice, left) = self.replica.slice_of(&keys, self.slice_bytes_max());

@@ -23,8 +23,6 @@ struct Head {
     unsettled: bool,
 }
 
-/// Replicas' clocks in one piece.
-const CLOCKS_PER_PIECE: usize = 256;
 /// Notes and keys in one piece.
 const NOTES_PER_PIECE: usize = 1_024;
 /// Bytes of a cell's parts in one piece, unless a part alone has more.
@@ -61,11 +59,10 @@ pub(super) fn write(txn: &WriteTransaction, checkpoint: &Checkpoint, cut: u64) -
 
     let Checkpoint { position, clock, session, unsettled, doomed, damaged, .. } = checkpoint;
     let head = Head { position: *position, session: session.clone(), unsettled: *unsettled };
-    let replicas: Vec<ReplicaId> = clock.replicas().collect();
     let damaged: Vec<&Key> = damaged.iter().collect();
     let mut lists: Vec<(&str, Vec<Vec<u8>>)> = vec![(HEAD, vec![to_row(&head)])];
-    let clocks = replicas.chunks(CLOCKS_PER_PIECE);
-    lists.push((CLOCK, clocks.map(|replicas| to_row(&clock.only(replicas.iter().copied()))).collect()));
+    let clocks = pieces_of_clock(clock).into_iter();
+    lists.push((CLOCK, clocks.map(|replicas| to_row(&clock.only(replicas))).collect()));
     lists.push((DOOMED, doomed.chunks(NOTES_PER_PIECE).map(|notes| to_row(&notes)).collect()));
     lists.push((DAMAGED, damaged.chunks(NOTES_PER_PIECE).map(|keys| to_row(&keys)).collect()));
     let mut table = txn.open_table(CHECKPOINT)?;
@@ -83,6 +80,29 @@ pub(super) fn write(txn: &WriteTransaction, checkpoint: &Checkpoint, cut: u64) -
     let mut rows = txn.open_table(ROWS)?;
     rows.retain_in(..=cut.min(*position), |_, _| false)?;
     Ok(())
+}
+
+/// The replicas of a clock, so many to a piece that it fits a row. One with as many gaps as there may be does.
+fn pieces_of_clock(clock: &Clock) -> Vec<Vec<ReplicaId>> {
+    /// An id and a base, and a gap, encoded at most.
+    const REPLICA_BYTES: usize = 64;
+    const GAP_BYTES: usize = 18;
+    let mut pieces: Vec<Vec<ReplicaId>> = Vec::new();
+    let mut room = 0;
+    for replica in clock.replicas() {
+        let weight = REPLICA_BYTES + GAP_BYTES * clock.gaps_of(replica);
+        match pieces.last_mut() {
+            Some(piece) if weight <= room => {
+                room -= weight;
+                piece.push(replica);
+            }
+            _ => {
+                room = PIECE_BYTES.saturating_sub(weight);
+                pieces.push(vec![replica]);
+            }
+        }
+    }
+    pieces
 }
 
 /// A cell's parts in pieces that fit a row.

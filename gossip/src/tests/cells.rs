@@ -9,7 +9,7 @@ use std::time::Duration;
 const MS: Duration = Duration::from_millis(1);
 
 /// Nodes that keep hardly any log.
-fn forgetful(nodes: usize, seed: u64, slice_bytes: usize) -> World {
+pub(super) fn forgetful(nodes: usize, seed: u64, slice_bytes: usize) -> World {
     let mut world = World::unconnected(nodes, seed);
     world.config.log_bytes_max = 1_000;
     world.config.slice_bytes_max = slice_bytes;
@@ -26,7 +26,7 @@ fn sessions(world: &World) -> usize {
     world.count(|event| matches!(event, Event::CellsDone { .. }))
 }
 
-fn settle(world: &mut World) {
+pub(super) fn settle(world: &mut World) {
     world.run_until(20_000 * MS, "all agree", |w| w.is_settled() && w.digests().len() == 1);
 }
 

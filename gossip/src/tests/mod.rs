@@ -6,4 +6,5 @@ mod heal;
 mod hostile;
 mod random;
 mod spread;
+mod trouble;
 mod world;

@@ -571,7 +571,7 @@ impl Node {
                 }
                 Row::Promised(promise) => self.promised = promise.clock.clone(),
                 Row::Covered => self.durable.merge(&self.promised),
-                Row::Joined(_) | Row::Broken | Row::Lost => {}
+                Row::Joined(_) | Row::Broken | Row::Forsaken | Row::Lost => {}
             }
         }
         self.disk.commit(first, rows);

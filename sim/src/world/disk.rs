@@ -48,7 +48,7 @@ impl Disk {
                 Row::Write(entry) => drop(self.covers.insert(entry.dot)),
                 Row::Promised(promise) => self.promised = promise.clock.clone(),
                 Row::Covered => self.covers.merge(&self.promised),
-                Row::Joined(_) | Row::Broken | Row::Lost => {}
+                Row::Joined(_) | Row::Broken | Row::Forsaken | Row::Lost => {}
             }
         }
         self.state.commit(first, rows);

@@ -113,6 +113,7 @@ impl World {
             E::MessageRefused { .. } => self.count("messages_refused"),
             E::CellsComing { .. } => {}
             E::CellsDone { .. } => self.count("sessions"),
+            E::CellsLost { .. } => self.count("cells_lost"),
             E::CellsRefused { .. } => self.count("cells_refused"),
             E::CheckpointFailed { .. } => self.count("checkpoints_refused"),
             E::Overflow { .. } => self.count("overflows"),
