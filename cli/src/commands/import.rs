@@ -27,7 +27,8 @@ const TRIES_MAX: usize = 8;
 /// that was written as several types at once is an error; so are keys that exist, unless you say otherwise. A set of
 /// more than 256 elements takes several batches. An empty set is no key, and nothing is written for it.
 ///
-/// If it ends early, what was written stays: go on with `--existing skip`.
+/// If it ends early, what was written stays: go on with `--existing skip`, or with `--existing overwrite` if there are
+/// sets of more than 256 elements, of which a part may be there already.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
     /// The file; - or none is standard input
