@@ -501,7 +501,9 @@ impl Gossip {
             }
             let after = self.now.since(fetch.began);
             self.event(Event::CellsDone { from: fetch.peer, cells: fetch.cells, after });
-            self.acknowledge_all(fetch.peer);
+            if self.peers.contains_key(&fetch.peer) {
+                self.report(fetch.peer, false);
+            }
         }
     }
 
@@ -509,13 +511,6 @@ impl Gossip {
     pub(crate) fn settle_as(&mut self, theirs: Summary) {
         if !theirs.unsettled && self.replica.is_unsettled() && self.replica.session().is_none() {
             self.replica.settle_cells();
-        }
-    }
-
-    /// Tells a peer that has just given us much what is durable here.
-    fn acknowledge_all(&mut self, to: NodeId) {
-        if self.peers.contains_key(&to) {
-            self.report(to, false);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{Event, Gossip};
 use chinwag_base::NodeId;
+use chinwag_crdt::Dot;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -29,13 +30,11 @@ impl Gossip {
         let others: Vec<NodeId> = self.members.keys().copied().filter(|id| *id != self.me.node).collect();
         for id in others {
             let Some(peer) = self.peers.get(&id) else { return 0 };
-            let mut covered = peer.covers_to.max(self.replica.log_floor());
-            if peer.known_whole_at == Some(self.commits) {
-                covered = self.replica.position();
-            } else {
-                let unknown = self.replica.logged_after(covered).find(|(_, dot)| !peer.known.covers(*dot));
-                covered = unknown.map_or(self.replica.position(), |(position, _)| position - 1);
-            }
+            let before = peer.covers_to.max(self.replica.log_floor());
+            let is_whole = peer.known_whole_at == Some(self.commits);
+            let is_unknown = |(_, dot): &(u64, Dot)| !is_whole && !peer.known.covers(*dot);
+            let unknown = self.replica.logged_after(before).find(is_unknown);
+            let covered = unknown.map_or(self.replica.position(), |(position, _)| position - 1);
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.covers_to = covered;
             }

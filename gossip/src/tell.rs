@@ -20,7 +20,9 @@ impl Gossip {
         // A clock or notes that do not fit a frame cannot be told, and a part of them must not be.
         let fits =
             |told: &(Promise, Vec<Symbol>)| codec::encode(told).len() + HEAD_BYTES <= BULK_FRAME_BYTES_MAX;
-        let told = by_name.filter(fits).or_else(|| Some(by_range()).filter(fits)).filter(|_| can_tell);
+        // What is repaired is told by name, and by name a promise has all its floors.
+        let else_by_range = || (!repair).then(by_range).filter(fits);
+        let told = by_name.filter(fits).or_else(else_by_range).filter(|_| can_tell);
         let (promise, symbols) =
             told.map_or((None, Vec::new()), |(promise, symbols)| (Some(promise), symbols));
         self.send(from, Message::Promise { number, promise, symbols });
