@@ -15,12 +15,11 @@
 use crate::cell::Cell;
 use crate::counter::Share;
 use crate::view::View;
-use crate::whole::{Extent, Part, PartId, Place, Promise, Session, Slice};
+use crate::whole::{Extent, Part, PartId, Promise, Session, Slice, keys_after};
 use crate::{Change, Clock, Dot, Refusal, Replica};
 use chinwag_base::limits::{CLOCK_GAPS_MAX, DOOMED_DOTS_MAX, GENERATIONS_PER_NODE_MAX};
 use chinwag_base::{Digest, Key, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::OnceLock;
 
 /// Receiving whole cells.
@@ -141,13 +140,8 @@ impl Replica {
     /// Our own keys that a slice speaks of without naming them.
     fn keys_within(&self, extent: &Extent) -> Vec<Key> {
         let Extent::Range { after, until } = extent else { return Vec::new() };
-        let from = match after {
-            None => Bound::Unbounded,
-            Some(Place { key, part: None }) => Bound::Excluded(key),
-            Some(Place { key, part: Some(_) }) => Bound::Included(key),
-        };
         let is_within = |key: &&Key| until.as_ref().is_none_or(|until| **key <= until.key);
-        let range = (from, Bound::Unbounded);
+        let range = keys_after(after.as_ref());
         let cells = self.cells.range::<Key, _>(range).map(|(key, _)| key);
         // Of a damaged cell nothing may be left, and it is to be repaired all the same.
         let damaged = self.damaged.range::<Key, _>(range);

@@ -6,12 +6,11 @@
 use crate::cell::Cell;
 use crate::index::{CellId, id_of};
 use crate::sketch::Sketch;
-use crate::whole::{CELL_HEAD_BYTES, Extent, Part, Place, Promise, Slice};
+use crate::whole::{CELL_HEAD_BYTES, Extent, Part, Place, Promise, Slice, keys_after};
 use crate::{Dot, Replica, Run};
 use chinwag_base::limits::SLICE_CELLS_MAX;
 use chinwag_base::{Key, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 /// Telling whole cells.
 impl Replica {
@@ -61,19 +60,13 @@ impl Replica {
         self.damaged.iter()
     }
 
-    /// Everything after a place, as much as fits `bytes_max`, but at least one part; and not beyond the cell of `last`.
-    pub fn slice_after(&self, after: Option<&Place>, last: Option<&Key>, bytes_max: usize) -> Slice {
-        let from = match after {
-            None => Bound::Unbounded,
-            Some(Place { key, part: None }) => Bound::Excluded(key),
-            Some(Place { key, part: Some(_) }) => Bound::Included(key),
-        };
+    /// Everything after a place, as much as fits `bytes_max`, but at least one part.
+    pub fn slice_after(&self, after: Option<&Place>, bytes_max: usize) -> Slice {
         let extent = |until| Extent::Range { after: after.cloned(), until };
         let whole = extent(None);
         let mut cells: Vec<(Key, Vec<Part>)> = Vec::new();
         let (mut room, mut is_all) = (bytes_max, true);
-        let within = self.cells.range::<Key, _>((from, Bound::Unbounded));
-        for (key, cell) in within.take_while(|(key, _)| last.is_none_or(|last| *key <= last)) {
+        for (key, cell) in self.cells.range::<Key, _>(keys_after(after)) {
             let head = CELL_HEAD_BYTES + key.as_str().len();
             if cells.len() >= SLICE_CELLS_MAX || !cells.is_empty() && head > room {
                 is_all = false;
@@ -101,11 +94,8 @@ impl Replica {
                 cells.push((key.clone(), parts));
             }
         }
-        let until = match (last, cells.last()) {
-            (Some(last), _) if is_all => Some(Place::end_of(last.clone())),
-            (None, _) if is_all => None,
-            (_, told) => told.map(|(key, _)| Place::end_of(key.clone())),
-        };
+        let told = cells.last().filter(|_| !is_all);
+        let until = told.map(|(key, _)| Place::end_of(key.clone()));
         Slice { extent: extent(until), cells }
     }
 

@@ -15,6 +15,7 @@ use chinwag_base::limits::{ELEMENT_BYTES_MAX, SLICE_CELLS_MAX};
 use chinwag_base::{Key, ReplicaId, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// One live thing in a cell.
@@ -224,11 +225,6 @@ impl Place {
         Place { key, part: None }
     }
 
-    /// The place before all of a key's parts.
-    pub fn start_of(key: Key) -> Self {
-        Place { key, part: Some(PartId::FIRST) }
-    }
-
     /// Whether it lies after another place.
     pub fn is_beyond(&self, other: &Place) -> bool {
         let end = |place: &Place| place.part.map_or((true, PartId::FIRST), |part| (false, part));
@@ -239,6 +235,16 @@ impl Place {
     fn is_after(&self, key: &Key, id: PartId) -> bool {
         *key < self.key || *key == self.key && self.part.is_none_or(|part| id <= part)
     }
+}
+
+/// The keys that may have parts after a place.
+pub(crate) fn keys_after(after: Option<&Place>) -> (Bound<&Key>, Bound<&Key>) {
+    let from = match after {
+        None => Bound::Unbounded,
+        Some(Place { key, part: None }) => Bound::Excluded(key),
+        Some(Place { key, part: Some(_) }) => Bound::Included(key),
+    };
+    (from, Bound::Unbounded)
 }
 
 impl Extent {

@@ -32,7 +32,7 @@ impl Gossip {
         if !self.replica.is_whole() {
             return self.cannot_tell(from, number);
         }
-        let slice = self.replica.slice_after(after, None, self.slice_bytes_max());
+        let slice = self.replica.slice_after(after, self.slice_bytes_max());
         self.send(from, Message::Slice { number, slice, left: BTreeSet::new(), stale: false });
     }
 

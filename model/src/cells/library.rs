@@ -125,7 +125,7 @@ impl<R: Rules> Library<R> {
     pub(crate) fn slice(&self, from: &Image, to: &Image, bytes: usize) -> Option<SliceId> {
         let session = to.replica().session().filter(|_| !to.life.is_told)?;
         self.rules.may_tell(from.replica(), &session.clock).then(|| {
-            let slice = from.replica().slice_after(session.done.as_ref(), None, bytes);
+            let slice = from.replica().slice_after(session.done.as_ref(), bytes);
             self.shelves().said.slices.id(slice)
         })
     }

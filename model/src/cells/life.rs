@@ -281,7 +281,7 @@ impl Outside {
 
 /// Everything that is live.
 pub(crate) fn parts(replica: &Replica) -> Vec<(Key, Vec<Part>)> {
-    replica.slice_after(None, None, usize::MAX).cells
+    replica.slice_after(None, usize::MAX).cells
 }
 
 /// Whether nothing comes after a slice.
