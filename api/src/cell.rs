@@ -4,9 +4,10 @@ use crate::bytes::{self, Bytes};
 use crate::hex::Hex;
 use crate::write::Token;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fmt;
 
-/// The query of `GET /v1/cells/KEY`.
+/// The query of `GET /v1/cells/KEY`, or `/v1/cells/KEY/FIELD/FIELD` for a field.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CellQuery {
@@ -21,17 +22,34 @@ pub struct CellQuery {
     pub timeout_ms: Option<u64>,
 }
 
-/// `GET /v1/cells/KEY`.
+/// `GET /v1/cells/KEY`, or of a field of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// The key.
     pub key: String,
+    /// The field of it that was asked for: the names down to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub field: Vec<String>,
     /// What it holds.
     #[serde(flatten)]
     pub content: Content,
+    /// When something of it goes by itself, the first if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_unix_ms: Option<u64>,
+    /// Whether something of it goes with the daemon that wrote it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ephemeral: bool,
     /// Names what it holds, for a write on the condition that it still does. Every write changes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Hex>,
+}
+
+impl Cell {
+    /// What a key holds, for as long as nobody writes to it.
+    pub fn new(key: impl Into<String>, content: Content) -> Self {
+        let (field, version, expires_unix_ms, ephemeral) = (Vec::new(), None, None, false);
+        Cell { key: key.into(), field, content, version, expires_unix_ms, ephemeral }
+    }
 }
 
 /// The type of a cell.
@@ -44,6 +62,10 @@ pub enum Kind {
     Counter,
     /// Elements.
     Set,
+    /// On, or not there.
+    Flag,
+    /// Fields, each of some type.
+    Map,
     /// Several types that were written concurrently.
     Conflict,
 }
@@ -54,6 +76,8 @@ impl fmt::Display for Kind {
             Kind::Register => "register",
             Kind::Counter => "counter",
             Kind::Set => "set",
+            Kind::Flag => "flag",
+            Kind::Map => "map",
             Kind::Conflict => "conflict",
         })
     }
@@ -82,6 +106,16 @@ pub enum Content {
         /// The elements.
         elements: Vec<Bytes>,
     },
+    /// A flag that is on.
+    Flag {
+        /// That it is: always true.
+        on: bool,
+    },
+    /// A map's fields, by name.
+    Map {
+        /// The fields.
+        fields: BTreeMap<String, Content>,
+    },
     /// Several types at once, written concurrently. `chinwag del --kind` resolves it.
     Conflict {
         /// Each of them.
@@ -90,12 +124,16 @@ pub enum Content {
 }
 
 impl Content {
-    /// The bytes of its values and elements, siblings not counted.
+    /// The bytes of its values, elements and names of fields, siblings not counted.
     pub fn bytes(&self) -> usize {
         match self {
             Content::Register { value, .. } => value.as_bytes().len(),
             Content::Counter { .. } => size_of::<Count>(),
             Content::Set { elements } => elements.iter().map(|element| element.as_bytes().len()).sum(),
+            Content::Flag { .. } => size_of::<bool>(),
+            Content::Map { fields } => {
+                fields.iter().map(|(name, content)| name.len() + content.bytes()).sum()
+            }
             Content::Conflict { contents } => contents.iter().map(Content::bytes).sum(),
         }
     }
@@ -106,6 +144,8 @@ impl Content {
             Content::Register { .. } => Kind::Register,
             Content::Counter { .. } => Kind::Counter,
             Content::Set { .. } => Kind::Set,
+            Content::Flag { .. } => Kind::Flag,
+            Content::Map { .. } => Kind::Map,
             Content::Conflict { .. } => Kind::Conflict,
         }
     }

@@ -92,6 +92,9 @@ pub struct Change {
     pub at_unix_ms: u64,
     /// The key.
     pub key: String,
+    /// The field of it that changed: the names down to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub field: Vec<String>,
     /// What happened.
     #[serde(flatten)]
     pub what: What,
@@ -119,10 +122,15 @@ impl Change {
             What::Set { value } | What::Merge { value } | What::Add { value } | What::Rm { value } => {
                 value.as_bytes().len()
             }
-            What::Del {} | What::Incr { .. } => 0,
+            What::Del {} | What::Incr { .. } | What::Enable {} | What::Disable {} => 0,
         };
         let was: usize = self.was.iter().map(|value| value.as_bytes().len()).sum();
-        HEAD_BYTES + self.key.len() + self.origin.len() + what + was
+        HEAD_BYTES
+            + self.key.len()
+            + self.field.iter().map(String::len).sum::<usize>()
+            + self.origin.len()
+            + what
+            + was
     }
 }
 
@@ -163,6 +171,10 @@ pub enum What {
         #[serde(flatten, with = "crate::bytes::field")]
         value: Bytes,
     },
+    /// A flag was switched on.
+    Enable {},
+    /// A flag was switched off.
+    Disable {},
 }
 
 impl What {
@@ -175,6 +187,8 @@ impl What {
             What::Incr { .. } => "incr",
             What::Add { .. } => "add",
             What::Rm { .. } => "rm",
+            What::Enable {} => "enable",
+            What::Disable {} => "disable",
         }
     }
 }

@@ -86,4 +86,4 @@ pub use overlay::{
 pub use reach::{Hindrance, Reach, ReachAnswer, ReachMember, Unheard};
 pub use schema::{Schema, from_json, to_json};
 pub use status::{Counts, Gossip, Health, InStep, OpenDoor, Phi, Problem, Status, Version};
-pub use write::{Condition, ConditionalOp, Outcome, Token, Wait, WriteOp, WriteReply, WriteRequest};
+pub use write::{Condition, Operation, Outcome, Token, Wait, WriteOp, WriteReply, WriteRequest};

@@ -53,9 +53,18 @@ pub const READYZ: &str = "/readyz";
 /// `GET`: OpenMetrics text.
 pub const METRICS: &str = "/metrics";
 
-/// The path of a key's cell. The key's slashes are escaped too, so that the key is one segment.
-pub fn cell(key: &str) -> String {
-    format!("{CELLS}/{}", escape(key))
+/// The path of a key's cell, or of a field beneath. Slashes in names are escaped too, so that each name is one segment.
+pub fn cell(key: &str, field: &[String]) -> String {
+    let fields: String = field.iter().map(|name| format!("/{}", escape(name))).collect();
+    format!("{CELLS}/{}{fields}", escape(key))
+}
+
+/// The key and the names of fields that such a path has; `None` if it has none, or a broken escape.
+pub fn cell_of(path: &str) -> Option<(String, Vec<String>)> {
+    let mut names = path.strip_prefix(CELLS)?.strip_prefix('/')?.split('/').map(unescape);
+    let key = names.next()??.into_owned();
+    let field = names.map(|name| name.map(Cow::into_owned)).collect::<Option<_>>()?;
+    Some((key, field))
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
@@ -129,7 +138,13 @@ mod tests {
 
     #[test]
     fn keys_are_one_segment() {
-        assert_eq!(cell("app/größe ?"), "/v1/cells/app%2Fgr%C3%B6%C3%9Fe%20%3F");
+        assert_eq!(cell("app/größe ?", &[]), "/v1/cells/app%2Fgr%C3%B6%C3%9Fe%20%3F");
+        let field = ["a/b".to_owned(), "c".to_owned()];
+        assert_eq!(cell("k", &field), "/v1/cells/k/a%2Fb/c");
+        assert_eq!(cell_of("/v1/cells/k/a%2Fb/c"), Some(("k".into(), field.into())));
+        for bad in ["/v1/cells", "/v1/cells/%", "/v1/cells/k/%f"] {
+            assert_eq!(cell_of(bad), None, "{bad}");
+        }
         assert_eq!(unescape("app%2fa").as_deref(), Some("app/a"));
         for bad in ["%", "%2", "%zz", "%ff"] {
             assert_eq!(unescape(bad), None, "{bad}");

@@ -147,7 +147,7 @@ fn suspect() -> Member {
 
 #[test]
 fn cells_of_every_type() {
-    let cell = |content| Cell { key: "k".into(), content, version: None };
+    let cell = |content| Cell::new("k", content);
     let register = |value: Bytes, siblings| Content::Register { value, siblings };
     holds(
         &cell(register("hi".into(), vec![])),
@@ -208,13 +208,15 @@ fn writes() {
             WriteOp::Incr { key: "n".into(), by: -2 },
             WriteOp::Add { key: "s".into(), elements: vec!["x".into()] },
             WriteOp::Rm { key: "s".into(), elements: vec![vec![0xff].into()] },
+            WriteOp::Enable { key: "f".into() },
+            WriteOp::Disable { key: "f".into() },
         ]
         .map(Into::into)
         .to_vec(),
         wait: Some(Wait::Members(2)),
         timeout_ms: Some(500),
     };
-    let text = r#"{"ops":[{"op":"set","key":"a","value":"1"},{"op":"set","key":"a","value_base64":"/w=="},{"op":"del","key":"a"},{"op":"del","key":"a","kind":"counter"},{"op":"incr","key":"n","by":-2},{"op":"add","key":"s","elements":["x"]},{"op":"rm","key":"s","elements":[{"base64":"/w=="}]}],"wait":2,"timeout_ms":500}"#;
+    let text = r#"{"ops":[{"op":"set","key":"a","value":"1"},{"op":"set","key":"a","value_base64":"/w=="},{"op":"del","key":"a"},{"op":"del","key":"a","kind":"counter"},{"op":"incr","key":"n","by":-2},{"op":"add","key":"s","elements":["x"]},{"op":"rm","key":"s","elements":[{"base64":"/w=="}]},{"op":"enable","key":"f"},{"op":"disable","key":"f"}],"wait":2,"timeout_ms":500}"#;
     assert_eq!(serde_json::to_string(&request).unwrap(), text);
     assert_eq!(serde_json::from_str::<WriteRequest>(text).unwrap(), request);
 
@@ -236,12 +238,14 @@ fn writes() {
         Outcome::Incr { key: "n".into(), by: 2, count: Count(9) },
         Outcome::Add { key: "s".into(), added: 1, size: 4 },
         Outcome::Rm { key: "s".into(), removed: 0, size: 4 },
+        Outcome::Enable { key: "f".into() },
+        Outcome::Disable { key: "f".into() },
     ];
     let reply =
         WriteReply { token: Token("t".into()), holders: 2, of: 3, met: false, after_ms: 1.5, results };
     holds(
         &reply,
-        r#"{"schema":"chinwag.write/1","token":"t","holders":2,"of":3,"met":false,"after_ms":1.5,"results":[{"op":"set","key":"a","value":"1"},{"op":"del","key":"a"},{"op":"incr","key":"n","by":2,"count":9},{"op":"add","key":"s","added":1,"size":4},{"op":"rm","key":"s","removed":0,"size":4}]}"#,
+        r#"{"schema":"chinwag.write/1","token":"t","holders":2,"of":3,"met":false,"after_ms":1.5,"results":[{"op":"set","key":"a","value":"1"},{"op":"del","key":"a"},{"op":"incr","key":"n","by":2,"count":9},{"op":"add","key":"s","added":1,"size":4},{"op":"rm","key":"s","removed":0,"size":4},{"op":"enable","key":"f"},{"op":"disable","key":"f"}]}"#,
     );
 }
 
@@ -250,6 +254,7 @@ fn what_is_told_as_it_happens() {
     let change = |what, was: Vec<Bytes>, concurrent| Change {
         at_unix_ms: 9,
         key: "k".into(),
+        field: vec![],
         what,
         origin: "gamma".into(),
         age_ms: 63,

@@ -14,7 +14,7 @@ use std::str::FromStr;
 #[serde(deny_unknown_fields)]
 pub struct WriteRequest {
     /// The operations, applied in this order.
-    pub ops: Vec<ConditionalOp>,
+    pub ops: Vec<Operation>,
     /// On how many members to wait until they hold the write durably. Without it, on none but this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<Wait>,
@@ -35,7 +35,7 @@ impl WriteRequest {
         };
         let json: serde_json::Value = serde_json::from_slice(body).map_err(|e| bad(e.to_string()))?;
         for (index, op) in json["ops"].as_array().into_iter().flatten().enumerate() {
-            ConditionalOp::has_known_fields(op).map_err(|why| bad(why).at(index))?;
+            Operation::has_known_fields(op).map_err(|why| bad(why).at(index))?;
         }
         serde_json::from_value(json).map_err(|e| bad(e.to_string()))
     }
@@ -82,6 +82,16 @@ pub enum WriteOp {
         /// The elements.
         elements: Vec<Bytes>,
     },
+    /// Switches a flag on.
+    Enable {
+        /// The key.
+        key: String,
+    },
+    /// Switches a flag off. One that is off is not there.
+    Disable {
+        /// The key.
+        key: String,
+    },
 }
 
 impl WriteOp {
@@ -92,6 +102,7 @@ impl WriteOp {
             "del" => Some(&["key", "kind"]),
             "incr" => Some(&["key", "by"]),
             "add" | "rm" => Some(&["key", "elements"]),
+            "enable" | "disable" => Some(&["key"]),
             _ => None,
         }
     }
@@ -103,30 +114,44 @@ impl WriteOp {
             | WriteOp::Del { key, .. }
             | WriteOp::Incr { key, .. }
             | WriteOp::Add { key, .. }
-            | WriteOp::Rm { key, .. } => key,
+            | WriteOp::Rm { key, .. }
+            | WriteOp::Enable { key }
+            | WriteOp::Disable { key } => key,
         }
     }
 }
 
-/// An operation, and the condition on which it is done.
+/// An operation, where beneath its key, on what condition, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConditionalOp {
+pub struct Operation {
     /// The operation.
     #[serde(flatten)]
     pub op: WriteOp,
+    /// The field of the key that it is about: the names down to it. None is the key itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub field: Vec<String>,
+    /// Of what sets, adds or enables: after so long it goes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+    /// Of what sets, adds or enables: it goes with the daemon that is asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ephemeral: bool,
     /// What must hold of its key; without it nothing.
     #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
     pub condition: Option<Condition>,
 }
 
-impl ConditionalOp {
+impl Operation {
+    /// The fields of all operations.
+    const COMMON: [&'static str; 5] = ["op", "field", "if", "ttl_ms", "ephemeral"];
+
     /// Parses one operation, as in a request: one line of a batch.
     ///
     /// # Errors
     /// What is not understood.
     pub fn from_json(json: &[u8]) -> Result<Self, String> {
         let json: serde_json::Value = serde_json::from_slice(json).map_err(|e| e.to_string())?;
-        ConditionalOp::has_known_fields(&json)?;
+        Operation::has_known_fields(&json)?;
         serde_json::from_value(json).map_err(|e| e.to_string())
     }
 
@@ -137,20 +162,24 @@ impl ConditionalOp {
         let Some(fields) = WriteOp::fields(name) else { return Ok(()) };
         match op
             .keys()
-            .find(|field| !["op", "if"].contains(&field.as_str()) && !fields.contains(&field.as_str()))
+            .find(|field| !Operation::COMMON.contains(&field.as_str()) && !fields.contains(&field.as_str()))
         {
             Some(unknown) => {
                 let unknown = printable(unknown);
-                Err(format!("`{name}` has no field `{unknown}`; it has {}, if", fields.join(", ")))
+                Err(format!(
+                    "`{name}` has no field `{unknown}`; it has {}, {}",
+                    fields.join(", "),
+                    Operation::COMMON[1..].join(", ")
+                ))
             }
             None => Ok(()),
         }
     }
 }
 
-impl From<WriteOp> for ConditionalOp {
+impl From<WriteOp> for Operation {
     fn from(op: WriteOp) -> Self {
-        ConditionalOp { op, condition: None }
+        Operation { op, field: Vec::new(), ttl_ms: None, ephemeral: false, condition: None }
     }
 }
 
@@ -351,6 +380,16 @@ pub enum Outcome {
         /// How many it has now.
         size: u64,
     },
+    /// A flag is on.
+    Enable {
+        /// The key.
+        key: String,
+    },
+    /// A flag is off, unless it was enabled concurrently.
+    Disable {
+        /// The key.
+        key: String,
+    },
 }
 
 #[cfg(test)]
@@ -367,7 +406,7 @@ mod tests {
         assert!(told(r#"{"op":"del","key":"k","knid":"set"}"#).contains("`del` has no field `knid`"));
         assert!(
             told(r#"{"op":"add","key":"k","elements":["a"],"value":"b"}"#)
-                .contains("it has key, elements, if")
+                .contains("it has key, elements, field, if, ttl_ms, ephemeral")
         );
         assert!(told(r#"{"op":"steal","key":"k"}"#).contains("unknown variant"));
         assert!(WriteRequest::from_json(b"{").is_err());
@@ -380,8 +419,8 @@ mod tests {
     fn it_is_told_which_operation_is_not_understood() {
         let ops = r#"{"ops":[{"op":"incr","key":"n","by":1},{"op":"incr","key":"n","value":1}]}"#;
         assert_eq!(WriteRequest::from_json(ops.as_bytes()).unwrap_err().op, Some(1));
-        let told = |line: &str| ConditionalOp::from_json(line.as_bytes()).unwrap_err();
-        assert_eq!(ConditionalOp::from_json(br#"{"op":"del","key":"k"}"#).unwrap().op.key(), "k");
+        let told = |line: &str| Operation::from_json(line.as_bytes()).unwrap_err();
+        assert_eq!(Operation::from_json(br#"{"op":"del","key":"k"}"#).unwrap().op.key(), "k");
         assert!(told(r#"{"op":"del","key":"k","knid":"set"}"#).contains("no field `knid`"));
         assert!(told("{").contains("EOF"));
         assert!(told("[]").contains("an object"));
@@ -391,7 +430,7 @@ mod tests {
     fn a_condition_is_a_word_or_one_field() {
         let op = |condition: &str| {
             let line = format!(r#"{{"op":"set","key":"k","value":"v","if":{condition}}}"#);
-            ConditionalOp::from_json(line.as_bytes())
+            Operation::from_json(line.as_bytes())
         };
         let version = "9c1fa07e000000000000000000000000";
         for (json, condition) in [

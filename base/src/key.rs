@@ -1,7 +1,7 @@
 //! Keys and values of the replicated state.
 
 use crate::codec;
-use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{KEY_BYTES_MAX, MAP_DEPTH_MAX, VALUE_BYTES_MAX};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
@@ -28,6 +28,12 @@ pub enum KeyError {
         /// Where it stands, in bytes.
         at: usize,
     },
+    /// A field without a name.
+    #[error("a field needs at least one character")]
+    FieldEmpty,
+    /// Fields of fields of fields, and so on.
+    #[error("fields are nested {MAP_DEPTH_MAX} deep at most")]
+    TooDeep,
     /// A value over its limit.
     #[error("a value has at most {VALUE_BYTES_MAX} bytes, this one has {len}")]
     ValueTooLong {
@@ -57,6 +63,11 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 /// A key: `namespace/key`, UTF-8 without control characters. A key without a slash is in the namespace "".
 /// Cloning is cheap.
+///
+/// A map has no cell of its own: each of its fields is a cell, whose key is the map's key and the names of the fields
+/// down to it. So fields merge, travel and are repaired one by one. The parts stand with [`FIELD`] between them, which no
+/// name can contain and which sorts before whatever one can: all that is beneath a key follows it directly, and two keys
+/// have the same order as their parts. What a person types is parsed as a key without fields.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key(Arc<str>);
@@ -69,30 +80,92 @@ impl Key {
 
     /// What stands before the first slash, or "".
     pub fn namespace(&self) -> &str {
-        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
+        self.root_str().split_once('/').map_or("", |(namespace, _)| namespace)
+    }
+
+    /// The key without fields.
+    pub fn root(&self) -> Key {
+        if self.has_fields() { Key(self.root_str().into()) } else { self.clone() }
+    }
+
+    /// The key without fields, as text.
+    pub fn root_str(&self) -> &str {
+        self.0.split(FIELD).next().unwrap_or_default()
+    }
+
+    /// The names of the fields down to the one that it means; none for a key itself.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.split(FIELD).skip(1)
+    }
+
+    /// Whether it means a field.
+    pub fn has_fields(&self) -> bool {
+        self.0.contains(FIELD)
+    }
+
+    /// The field of this name beneath it.
+    ///
+    /// # Errors
+    /// A name that is empty or has control characters, too many levels, or more than [`KEY_BYTES_MAX`] in all.
+    pub fn field(&self, name: &str) -> Result<Key, KeyError> {
+        if let Some(at) = name.find(FIELD) {
+            return Err(KeyError::Character { found: FIELD, at });
+        }
+        let key = Key(format!("{}{FIELD}{name}", self.0).into());
+        key.check().map(|()| key)
+    }
+
+    /// What it is a field of, from the nearest up to the key itself.
+    pub fn parents(&self) -> impl Iterator<Item = Key> + '_ {
+        self.0.rmatch_indices(FIELD).map(|(at, _)| Key(self.0[..at].into()))
+    }
+
+    /// If this is beneath `other`: the first of the names that lead from there to here.
+    pub fn step_from<'a>(&'a self, other: &Key) -> Option<&'a str> {
+        let rest = self.0.strip_prefix(&*other.0)?.strip_prefix(FIELD)?;
+        rest.split(FIELD).next()
+    }
+
+    fn check(&self) -> Result<(), KeyError> {
+        if self.0.len() > KEY_BYTES_MAX {
+            return Err(KeyError::TooLong { len: self.0.len() });
+        }
+        let mut at = 0;
+        for (level, name) in self.0.split(FIELD).enumerate() {
+            if name.is_empty() {
+                return Err(if level == 0 { KeyError::Empty } else { KeyError::FieldEmpty });
+            }
+            if level > MAP_DEPTH_MAX {
+                return Err(KeyError::TooDeep);
+            }
+            if let Some((within, found)) = name.char_indices().find(|(_, c)| is_unprintable(*c)) {
+                return Err(KeyError::Character { found, at: at + within });
+            }
+            at += name.len() + FIELD.len_utf8();
+        }
+        Ok(())
     }
 }
+
+/// What stands between a key and the names of fields.
+const FIELD: char = '\u{1f}';
 
 impl FromStr for Key {
     type Err = KeyError;
     fn from_str(s: &str) -> Result<Self, KeyError> {
-        if s.is_empty() {
-            return Err(KeyError::Empty);
-        }
-        if s.len() > KEY_BYTES_MAX {
-            return Err(KeyError::TooLong { len: s.len() });
-        }
-        match s.char_indices().find(|(_, c)| is_unprintable(*c)) {
-            Some((at, found)) => Err(KeyError::Character { found, at }),
-            None => Ok(Key(s.into())),
+        match s.find(FIELD) {
+            Some(at) => Err(KeyError::Character { found: FIELD, at }),
+            None => Key::try_from(s.to_owned()),
         }
     }
 }
 
+/// As it travels and is stored: fields too.
 impl TryFrom<String> for Key {
     type Error = KeyError;
     fn try_from(s: String) -> Result<Self, KeyError> {
-        s.parse()
+        let key = Key(s.into());
+        key.check().map(|()| key)
     }
 }
 
@@ -102,15 +175,20 @@ impl From<Key> for String {
     }
 }
 
+/// `key`, or `key[field][field]`, for people.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        if !self.has_fields() {
+            return f.pad(&self.0);
+        }
+        let fields: String = self.fields().map(|name| format!("[{name}]")).collect();
+        f.pad(&format!("{}{fields}", self.root_str()))
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(&self.to_string(), f)
     }
 }
 
@@ -192,6 +270,47 @@ mod tests {
         }
         assert_eq!(printable("a\u{1b}[2J"), "a\\u{1b}[2J");
         assert_eq!(printable("größe"), "größe");
+    }
+
+    #[test]
+    fn what_is_beneath_a_key_follows_it_directly() {
+        let root: Key = "app/user".parse().unwrap();
+        let name = root.field("name").unwrap();
+        let city = root.field("address").unwrap().field("city").unwrap();
+        assert_eq!(
+            (name.root(), name.namespace(), name.to_string()),
+            (root.clone(), "app", "app/user[name]".into())
+        );
+        assert_eq!(city.fields().collect::<Vec<_>>(), ["address", "city"]);
+        assert_eq!(
+            city.parents().map(|key| key.to_string()).collect::<Vec<_>>(),
+            ["app/user[address]", "app/user"]
+        );
+        assert_eq!((city.step_from(&root), city.step_from(&name)), (Some("address"), None));
+        assert_eq!(root.field("a/b").unwrap().root().field("x").unwrap().namespace(), "app");
+        assert_eq!("plain".parse::<Key>().unwrap().field("a/b").unwrap().namespace(), "");
+        let near: Vec<Key> =
+            ["app/user", "app/user ", "app/user!", "app/user0"].map(|k| k.parse().unwrap()).into();
+        let mut sorted = [near.clone(), vec![city.clone(), name.clone()]].concat();
+        sorted.sort();
+        assert_eq!(sorted, [&[root.clone(), city.clone(), name][..], &near[1..]].concat());
+
+        assert_eq!(root.field(""), Err(KeyError::FieldEmpty));
+        assert!(matches!(root.field("a\u{1f}b"), Err(KeyError::Character { .. })));
+        assert!(matches!(root.field("a\nb"), Err(KeyError::Character { at: 10, .. })));
+        assert!(
+            matches!("app/user\u{1f}name".parse::<Key>(), Err(KeyError::Character { at: 8, .. })),
+            "not typed"
+        );
+        let deep = (0..MAP_DEPTH_MAX).try_fold(root.clone(), |key, _| key.field("x")).unwrap();
+        assert_eq!(deep.field("x"), Err(KeyError::TooDeep));
+        assert!(matches!(root.field(&"x".repeat(KEY_BYTES_MAX)), Err(KeyError::TooLong { .. })));
+        for travels in [&root, &city, &deep] {
+            assert_eq!(codec::decode::<1_000, Key>(&codec::encode(travels)).as_ref(), Ok(travels));
+        }
+        for bad in ["", "\u{1f}", "a\u{1f}", "\u{1f}a", "a\u{1f}\u{1f}b"] {
+            assert!(codec::decode::<1_000, Key>(&codec::encode(&bad)).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

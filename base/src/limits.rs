@@ -18,6 +18,13 @@ pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 pub const ELEMENT_BYTES_MAX: usize = 4 * 1024;
 /// A delete of a whole set names every dot that it removes in one log entry, which must fit a bulk frame.
 pub const SET_ELEMENTS_MAX: usize = 10_000;
+/// Levels of fields beneath a key: each is one more name in a key's [`KEY_BYTES_MAX`], and a reader's recursion.
+pub const MAP_DEPTH_MAX: usize = 8;
+/// The longest time, in milliseconds, for which something is written that then goes by itself: ten years. What shall stay
+/// longer is not for a time.
+pub const TTL_MS_MAX: u64 = 10 * 365 * 24 * 3_600 * 1_000;
+/// Fields of a map, those of its fields included. To delete a map is a batch of one write a field.
+pub const MAP_FIELDS_MAX: usize = BATCH_OPS_MAX;
 /// One log entry, encoded. It must fit a bulk frame beside the frame's own head.
 pub const ENTRY_BYTES_MAX: usize = 512 * 1024;
 /// Dots of one replica that an encoded removal may name: bounded by the largest set and its concurrent copies.

@@ -2,10 +2,10 @@
 
 use crate::commands::{
     add::AddArgs, batch::BatchArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs,
-    doctor::DoctorArgs, explain::ExplainArgs, export::ExportArgs, get::GetArgs, import::ImportArgs,
-    incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs, keys::KeysArgs, lab::LabArgs,
-    leave::LeaveArgs, man::ManArgs, members::MembersArgs, reach::ReachArgs, rm::RmArgs, set::SetArgs,
-    status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
+    disable::DisableArgs, doctor::DoctorArgs, enable::EnableArgs, explain::ExplainArgs, export::ExportArgs,
+    get::GetArgs, import::ImportArgs, incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs,
+    keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, man::ManArgs, members::MembersArgs, reach::ReachArgs,
+    rm::RmArgs, set::SetArgs, status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
 };
 use crate::complete;
 use crate::output::Color;
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Incr(IncrArgs),
     Add(AddArgs),
     Rm(RmArgs),
+    Enable(EnableArgs),
+    Disable(DisableArgs),
     Batch(BatchArgs),
     Keys(KeysArgs),
     Export(ExportArgs),
@@ -87,7 +89,13 @@ pub(crate) enum Command {
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["up", "lab", "init", "invite", "join", "leave"]),
     ("Look", &["status", "members", "explain", "reach", "doctor"]),
-    ("State", &["set", "get", "del", "incr", "add", "rm", "batch", "keys", "export", "import", "watch"]),
+    (
+        "State",
+        &[
+            "set", "get", "del", "incr", "add", "rm", "enable", "disable", "batch", "keys", "export",
+            "import", "watch",
+        ],
+    ),
     ("DHT", &["dht"]),
     ("Tools", &["completions", "version"]),
 ];

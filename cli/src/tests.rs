@@ -158,7 +158,7 @@ fn keys(names: &[&str]) -> Keys {
 
 fn register(value: impl Into<Bytes>) -> Cell {
     let content = Content::Register { value: value.into(), siblings: vec![] };
-    Cell { key: "k".into(), content, version: None }
+    Cell::new("k", content)
 }
 
 #[tokio::test]
@@ -423,7 +423,7 @@ async fn values_are_shown_safely_and_given_exactly() {
         vec![Content::Counter { count: Count(7) }, Content::Set { elements: vec!["a".into(), "b".into()] }];
     world.daemon("alpha", move |_| {
         let content = Content::Conflict { contents: contents.clone() };
-        Says::yes(&Cell { key: "k".into(), content, version: None })
+        Says::yes(&Cell::new("k", content))
     });
     let told = world.chinwag(&["get", "k"]).await;
     assert_eq!((told.exit.as_str(), told.out.as_str()), ("1", "counter   7\nset       \"a\" \"b\"\n"));
@@ -514,6 +514,7 @@ async fn a_watch_whose_daemon_dies_ends_with_an_error() {
     let change = Change {
         at_unix_ms: 0,
         key: "greeting".into(),
+        field: Vec::new(),
         what,
         origin: "alpha".into(),
         age_ms: 0,
@@ -540,6 +541,7 @@ async fn a_watch_goes_on_where_it_was_when_the_daemon_is_back() {
     let change = move |value: &str, n| Change {
         at_unix_ms: u64::MAX,
         key: "k".into(),
+        field: Vec::new(),
         what: What::Set { value: value.into() },
         origin: "alpha".into(),
         age_ms: 0,
@@ -551,7 +553,7 @@ async fn a_watch_goes_on_where_it_was_when_the_daemon_is_back() {
     let ready = move |n| said("ready", to_json(&Ready { name: "alpha".into(), position: position(n) }));
     let first = ready(4) + &said("change", to_json(&change("a", 5)));
     let second = said("change", to_json(&change("b", 6))) + &ready(6);
-    let cell = Cell { key: "k".into(), content: Content::Counter { count: Count(7) }, version: None };
+    let cell = Cell::new("k", Content::Counter { count: Count(7) });
     let reset = Reset { message: "the position is of another life".into() };
     let third = said("reset", to_json(&reset)) + &said("cell", to_json(&cell)) + &ready(9);
     let asked = Mutex::new(0);
@@ -653,7 +655,7 @@ async fn all_concurrent_values_are_shown_with_who_wrote_them() {
     let content = Content::Register { value: "hi".into(), siblings };
     world.daemon("alpha", move |asked| {
         assert_eq!(asked.path, "/v1/cells/k?siblings");
-        Says::yes(&Cell { key: "k".into(), content: content.clone(), version: None })
+        Says::yes(&Cell::new("k", content.clone()))
     });
     let out = "\
 VALUE    ORIGIN         WRITTEN       DOT

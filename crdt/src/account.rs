@@ -3,7 +3,7 @@
 //! The digest of the state is the sum of one term per live dot, run, floor and doomed dot. A change adds and
 //! subtracts terms, so its cost does not depend on how large the state is.
 
-use crate::{Dot, Run};
+use crate::{Dot, Lease, Run};
 use chinwag_base::{Digest, Key, ReplicaId};
 
 /// The bytes that a term hashes. Every variable part is preceded by its length, so no two items read the same.
@@ -56,11 +56,20 @@ pub(crate) struct Account<'a> {
     pub(crate) bytes_more: usize,
     /// Bytes of metadata that went.
     pub(crate) bytes_less: usize,
+    /// Leases that came (true) or went.
+    pub(crate) leases: Vec<(Dot, Lease, bool)>,
 }
 
 impl<'a> Account<'a> {
     pub(crate) fn new(key: &'a Key) -> Self {
-        Account { key, digest: Digest::EMPTY, notes: Digest::EMPTY, bytes_more: 0, bytes_less: 0 }
+        Account {
+            key,
+            digest: Digest::EMPTY,
+            notes: Digest::EMPTY,
+            bytes_more: 0,
+            bytes_less: 0,
+            leases: Vec::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, term: Digest, bytes: usize) {

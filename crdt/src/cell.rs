@@ -2,11 +2,13 @@
 
 use crate::account::Account;
 use crate::counter::{Counter, Share};
+use crate::flag::Flag;
+use crate::lease::Leases;
 use crate::read::{Read, Sibling};
 use crate::register::Register;
 use crate::set::Set;
-use crate::{Dots, Effect, Entry, Kind, Part, What};
-use chinwag_base::{Digest, Value};
+use crate::{Dot, Dots, Effect, Entry, Kind, Lease, Part, What};
+use chinwag_base::{Digest, Key, Value};
 
 /// What is under one key. It has the kinds of its live dots; without any, it may still hold the floors of a counter
 /// that was reset, and then it is not shown.
@@ -16,14 +18,23 @@ pub struct Cell {
     // Boxed, because most cells are registers and pay for nothing else.
     set: Option<Box<Set>>,
     counter: Option<Box<Counter>>,
+    flag: Flag,
+    // Boxed alike: few are lent.
+    leases: Option<Box<Leases>>,
     /// The digest of what is live, as the replica last added it up.
     pub(crate) sum: Digest,
 }
 
 impl Cell {
     /// The cell that a key without one has.
-    pub(crate) const EMPTY: Cell =
-        Cell { register: Register::new(), set: None, counter: None, sum: Digest::EMPTY };
+    pub(crate) const EMPTY: Cell = Cell {
+        register: Register::new(),
+        set: None,
+        counter: None,
+        flag: Flag::new(),
+        leases: None,
+        sum: Digest::EMPTY,
+    };
 
     /// What a read shows; none if nothing is live.
     pub fn read(&self) -> Option<Read> {
@@ -43,7 +54,11 @@ impl Cell {
 
     /// Whether nothing at all is left, so that the cell can go.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.register.is_live() && self.set.is_none() && self.counter.is_none()
+        !self.register.is_live()
+            && self.set.is_none()
+            && self.counter.is_none()
+            && !self.flag.is_live()
+            && self.leases.is_none()
     }
 
     pub(crate) fn set(&self) -> Option<&Set> {
@@ -54,13 +69,38 @@ impl Cell {
         self.counter.as_deref()
     }
 
-    /// The live dots of a register or set.
+    /// Whether it is a flag that is on.
+    pub(crate) fn is_on(&self) -> bool {
+        self.flag.is_live()
+    }
+
+    pub(crate) fn flag_dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.flag.dots()
+    }
+
+    pub(crate) fn has_leases(&self) -> bool {
+        self.leases.is_some()
+    }
+
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (Dot, Lease)> + '_ {
+        self.leases.iter().flat_map(|leases| leases.iter())
+    }
+
+    /// The same cell, which is that of `key`, without some dots.
+    pub(crate) fn without(&self, dots: &Dots, key: &Key) -> Cell {
+        let mut cell = self.clone();
+        cell.remove(dots, &mut Account::new(key));
+        cell
+    }
+
+    /// The live dots of a kind.
     pub(crate) fn dots(&self, kind: Kind) -> Dots {
         match kind {
             Kind::Register => self.register.dots().collect(),
             Kind::Set => self.set.iter().flat_map(|set| set.dots()).collect(),
-            // A counter has runs and floors instead.
-            Kind::Counter => Dots::new(),
+            Kind::Flag => self.flag.dots().collect(),
+            // A counter has runs and floors instead, a map is made of other cells.
+            Kind::Counter | Kind::Map => Dots::new(),
         }
     }
 
@@ -68,7 +108,24 @@ impl Cell {
     /// that is, removed by an entry that came before it. Counters have runs instead of dots and are never doomed.
     pub(crate) fn apply(&mut self, entry: &Entry, doomed: bool, account: &mut Account<'_>) -> What {
         let gone = self.remove(&entry.removed, account);
-        match &entry.effect {
+        if let Effect::Lend { lent, lease } = &entry.effect {
+            if !doomed {
+                self.leases.get_or_insert_default().insert(entry.dot, *lease, account);
+            }
+            return self.bring(&lent.effect(), gone, entry, doomed, account);
+        }
+        self.bring(&entry.effect, gone, entry, doomed, account)
+    }
+
+    fn bring(
+        &mut self,
+        effect: &Effect,
+        gone: Gone,
+        entry: &Entry,
+        doomed: bool,
+        account: &mut Account<'_>,
+    ) -> What {
+        match effect {
             Effect::Set { value } if !doomed => {
                 let sibling = Sibling { value: value.clone(), hlc: entry.hlc, dot: entry.dot };
                 self.register.insert(sibling, account);
@@ -85,9 +142,18 @@ impl Cell {
                 set.insert(entry.dot, element.clone(), account);
                 if is_new { What::Added { element: element.clone() } } else { What::NoEffect }
             }
+            Effect::Enable if !doomed => {
+                let was_on = gone.flag || self.flag.is_live();
+                self.flag.insert(entry.dot, account);
+                if was_on { What::NoEffect } else { What::Enabled }
+            }
             Effect::Count { .. } | Effect::Reset { .. } => self.count(entry, account),
             Effect::Remove => self.what_is_gone(gone, true),
-            Effect::Set { .. } | Effect::Add { .. } | Effect::Delete => self.what_is_gone(gone, false),
+            Effect::Set { .. }
+            | Effect::Add { .. }
+            | Effect::Enable
+            | Effect::Lend { .. }
+            | Effect::Delete => self.what_is_gone(gone, false),
         }
     }
 
@@ -98,11 +164,22 @@ impl Cell {
             if let Some(set) = &mut self.set {
                 gone.elements.extend(set.remove(dot, account));
             }
+            gone.flag |= self.flag.remove(dot, account);
+            self.unlease(dot, account);
         }
         if self.set.as_ref().is_some_and(|set| set.is_empty()) {
             self.set = None;
         }
         gone
+    }
+
+    fn unlease(&mut self, dot: Dot, account: &mut Account<'_>) {
+        if let Some(leases) = &mut self.leases {
+            leases.remove(dot, account);
+            if leases.is_empty() {
+                self.leases = None;
+            }
+        }
     }
 
     fn count(&mut self, entry: &Entry, account: &mut Account<'_>) -> What {
@@ -141,6 +218,9 @@ impl Cell {
                 survives: self.register.is_live(),
             };
         }
+        if gone.flag && !self.flag.is_live() {
+            return What::Deleted { kind: Kind::Flag, was: Vec::new(), survives: false };
+        }
         let still_here = |element: &Value| self.set.as_ref().is_some_and(|set| set.contains(element));
         let mut was = gone.elements;
         was.retain(|element| !still_here(element));
@@ -161,6 +241,8 @@ impl Cell {
             Kind::Register => self.register.is_live(),
             Kind::Counter => self.counter.as_ref().is_some_and(|counter| counter.is_live()),
             Kind::Set => self.set.is_some(),
+            Kind::Flag => self.flag.is_live(),
+            Kind::Map => false,
         }
     }
 
@@ -169,6 +251,8 @@ impl Cell {
             Kind::Register => self.register.read(),
             Kind::Counter => self.counter.as_ref().and_then(|counter| counter.read()),
             Kind::Set => self.set.as_ref().and_then(|set| set.read()),
+            Kind::Flag => self.flag.is_live().then_some(Read::Flag),
+            Kind::Map => None,
         }
     }
 
@@ -180,6 +264,8 @@ impl Cell {
         siblings
             .chain(elements.map(|(dot, element)| Part::Element { dot, element: element.clone() }))
             .chain(shares.map(|(replica, Share { run, floor })| Part::Share { replica, run, floor }))
+            .chain(self.flag.dots().map(|dot| Part::Flag { dot }))
+            .chain(self.leases().map(|(dot, lease)| Part::Lease { dot, lease }))
     }
 
     /// Puts a part in that is known to belong here.
@@ -191,6 +277,10 @@ impl Cell {
             }
             Part::Share { replica, run, floor } => {
                 self.counter.get_or_insert_default().join(replica, Share { run, floor }, account);
+            }
+            Part::Flag { dot } => self.flag.insert(dot, account),
+            Part::Lease { dot, lease } => {
+                self.leases.get_or_insert_default().insert(dot, lease, account);
             }
         }
     }
@@ -215,14 +305,20 @@ impl Cell {
                     }
                 }
             }
+            Part::Flag { dot } => {
+                self.flag.remove(*dot, account);
+            }
+            Part::Lease { dot, .. } => self.unlease(*dot, account),
         }
     }
 
     /// The digest, from scratch.
     #[cfg(test)]
-    pub(crate) fn digest(&self, key: &chinwag_base::Key) -> Digest {
+    pub(crate) fn digest(&self, key: &Key) -> Digest {
         let mut sum = self.register.digest(key);
         sum += self.set.as_ref().map(|set| set.digest(key)).unwrap_or_default();
+        sum += self.flag.digest(key);
+        sum += self.leases().fold(Digest::EMPTY, |sum, (dot, lease)| sum + lease.term(key, dot));
         sum += self.counter.as_ref().map(|counter| counter.digest(key)).unwrap_or_default();
         sum
     }
@@ -233,4 +329,5 @@ impl Cell {
 struct Gone {
     values: Vec<Value>,
     elements: Vec<Value>,
+    flag: bool,
 }

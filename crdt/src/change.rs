@@ -32,11 +32,11 @@ pub enum What {
         /// Whether a plain read now shows it, rather than one of those beside it.
         shown: bool,
     },
-    /// Values of a register, or elements of a set, are gone.
+    /// Values of a register, or elements of a set, are gone; or a flag is off.
     Deleted {
         /// Which.
         kind: Kind,
-        /// What is gone.
+        /// What is gone. A flag has no values.
         was: Vec<Value>,
         /// Whether the key still has something of this kind, because it was written concurrently.
         survives: bool,
@@ -65,6 +65,8 @@ pub enum What {
         /// The element.
         element: Value,
     },
+    /// A flag is on now, and was not before.
+    Enabled,
     /// A reader sees no difference: what the entry brings had already been replaced, removed or counted.
     NoEffect,
 }

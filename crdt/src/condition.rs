@@ -7,6 +7,7 @@
 //! true, and both writes stand, concurrent. To promise more would take a quorum, and then a minority could not write.
 
 use crate::account::Item;
+use crate::map::Place;
 use crate::{Cell, Kind, OpError, Read};
 use chinwag_base::{Digest, Key, Value};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ pub enum Condition {
     /// It is a register, and this is its only value. With several concurrent values it is not: a write would replace
     /// the others too.
     Value(Value),
-    /// It has this [version](Cell::version): nothing has come or gone since it was read.
+    /// It has this [version](crate::Replica::version): nothing has come or gone since it was read.
     Version(Digest),
 }
 
@@ -40,33 +41,38 @@ pub enum Found {
     Counter(i128),
     /// A set of so many elements.
     Set(usize),
+    /// A flag that is on.
+    Flag,
+    /// A map with so many cells beneath.
+    Map(usize),
     /// Several kinds, written concurrently.
     Conflict,
 }
 
 impl Condition {
-    /// Whether it holds of a cell.
+    /// Whether it holds of what is under a key.
     ///
     /// # Errors
     /// [`OpError::Unmet`], with what is there.
-    pub(crate) fn check(&self, key: &Key, cell: &Cell) -> Result<(), OpError> {
+    pub(crate) fn check(&self, key: &Key, place: &Place) -> Result<(), OpError> {
         let holds = match self {
-            Condition::Absent => !cell.is_live(),
+            Condition::Absent => place.kinds().is_empty(),
             Condition::Value(value) => {
-                let only_register = cell.kinds().eq([Kind::Register]) && !cell.register.has_siblings();
-                only_register && cell.register.winner().is_some_and(|it| it.value == *value)
+                let register = &place.cell.register;
+                let only_register = place.kinds() == [Kind::Register] && !register.has_siblings();
+                only_register && register.winner().is_some_and(|it| it.value == *value)
             }
-            Condition::Version(version) => cell.version() == Some(*version),
+            Condition::Version(version) => place.version(key) == Some(*version),
         };
         if holds {
             return Ok(());
         }
-        Err(OpError::Unmet { key: key.clone(), found: Found::in_cell(cell), version: cell.version() })
+        Err(OpError::Unmet { key: key.clone(), found: place.found(), version: place.version(key) })
     }
 }
 
 impl Found {
-    fn in_cell(cell: &Cell) -> Self {
+    pub(crate) fn in_cell(cell: &Cell) -> Self {
         let mut kinds = cell.kinds();
         match (kinds.next(), kinds.next()) {
             (None, _) => Found::Nothing,
@@ -74,6 +80,7 @@ impl Found {
             (Some(_), None) => match cell.read() {
                 Some(Read::Register { value, siblings }) => Found::Register { value, values: siblings.len() },
                 Some(Read::Counter(total)) => Found::Counter(total),
+                Some(Read::Flag) => Found::Flag,
                 _ => Found::Nothing,
             },
             (Some(_), Some(_)) => Found::Conflict,
@@ -92,6 +99,9 @@ impl fmt::Display for Found {
             Found::Counter(total) => write!(f, "it is a counter at {total}"),
             Found::Set(1) => f.write_str("it is a set of one element"),
             Found::Set(len) => write!(f, "it is a set of {len} elements"),
+            Found::Flag => f.write_str("it is a flag that is on"),
+            Found::Map(1) => f.write_str("it is a map of one field"),
+            Found::Map(len) => write!(f, "it is a map of {len} fields"),
             Found::Conflict => f.write_str("it was written concurrently as several types"),
         }
     }
@@ -107,6 +117,8 @@ impl Cell {
             let dots: &mut dyn Iterator<Item = crate::Dot> = match kind {
                 Kind::Register => &mut self.register.dots(),
                 Kind::Set => &mut self.set().into_iter().flat_map(|set| set.dots()),
+                Kind::Flag => &mut self.flag_dots(),
+                Kind::Map => continue,
                 Kind::Counter => {
                     version += self.counter().map_or(Digest::EMPTY, counter_version);
                     continue;

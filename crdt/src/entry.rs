@@ -1,7 +1,7 @@
 //! An entry: one row of the log. It is what travels between replicas and what is stored on disk.
 
 use crate::dots::{NUMBER_BYTES, REPLICA_ID_BYTES};
-use crate::{Dot, Dots, Hlc};
+use crate::{Dot, Dots, Hlc, Lease, Lent};
 use chinwag_base::limits::{
     CLOCK_GAPS_MAX, ELEMENT_BYTES_MAX, ENTRY_BYTES_MAX, GENERATIONS_PER_NODE_MAX, REMOVED_DOTS_MAX,
 };
@@ -27,7 +27,7 @@ pub struct Entry {
 /// What an entry adds to its cell, besides removing dots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// Nothing: it deletes a register or a set whole.
+    /// Nothing: it deletes a register, a set or a flag whole.
     Delete,
     /// A register's value.
     Set {
@@ -51,6 +51,15 @@ pub enum Effect {
     Reset {
         /// Per replica the run as seen.
         floors: BTreeMap<ReplicaId, Run>,
+    },
+    /// A flag is on. (To disable it is a [`Delete`](Effect::Delete).)
+    Enable,
+    /// A value, an element or a flag, for a time.
+    Lend {
+        /// What.
+        lent: Lent,
+        /// For how long.
+        lease: Lease,
     },
 }
 
@@ -151,15 +160,18 @@ pub enum Refusal {
 /// Dot, HLC, the effect's tag and the lengths of key and value, encoded, at most.
 const HEAD_BYTES: usize = REPLICA_ID_BYTES + 5 * NUMBER_BYTES;
 const RUN_BYTES: usize = 4 * NUMBER_BYTES;
+/// A lease with its tag, and the tag of what is lent.
+const LEASE_BYTES: usize = 2 + NUMBER_BYTES;
 
 impl Entry {
     /// A cheap upper bound of the entry's encoded size in bytes.
     pub fn weight(&self) -> usize {
         let effect = match &self.effect {
-            Effect::Delete | Effect::Remove => 0,
+            Effect::Delete | Effect::Remove | Effect::Enable => 0,
             Effect::Set { value } => value.as_bytes().len(),
             Effect::Add { element } => element.as_bytes().len(),
             Effect::Count { .. } => RUN_BYTES,
+            Effect::Lend { lent, .. } => lent.bytes() + LEASE_BYTES,
             Effect::Reset { floors } => floors.len() * (REPLICA_ID_BYTES + RUN_BYTES),
         };
         HEAD_BYTES + self.key.as_str().len() + effect + self.removed.weight()
@@ -195,7 +207,9 @@ impl Entry {
                 Some(floor) => Err(Refusal::RunImpossible { run: *floor }),
                 None => Ok(()),
             },
-            Effect::Add { element } if element.as_bytes().len() > ELEMENT_BYTES_MAX => {
+            Effect::Add { element } | Effect::Lend { lent: Lent::Element(element), .. }
+                if element.as_bytes().len() > ELEMENT_BYTES_MAX =>
+            {
                 Err(Refusal::ElementTooLong { len: element.as_bytes().len() })
             }
             _ => Ok(()),
@@ -237,6 +251,9 @@ mod tests {
         let effects = [
             Effect::Delete,
             Effect::Remove,
+            Effect::Enable,
+            Effect::Lend { lent: Lent::Flag, lease: Lease::Life },
+            Effect::Lend { lent: Lent::Value(large.clone()), lease: Lease::Until { unix_ms: u64::MAX } },
             Effect::Set { value: large.clone() },
             Effect::Add { element: large },
             Effect::Count { run },

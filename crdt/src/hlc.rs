@@ -85,6 +85,11 @@ impl HlcClock {
         self.last
     }
 
+    /// What time it is: the wall's, unless this clock has got further.
+    pub fn now(&self, wall: WallTime) -> Hlc {
+        Hlc::new(wall.unix_ms(), 0).max(self.last)
+    }
+
     /// Notes a timestamp from elsewhere. If it is more than [`CLOCK_AHEAD_MS_MAX`] ahead of `wall`, it is not taken
     /// over, and the answer says by how many milliseconds.
     pub fn observe(&mut self, seen: Hlc, wall: WallTime) -> Option<u64> {

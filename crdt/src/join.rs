@@ -32,7 +32,7 @@ impl Replica {
         let mut changes = Vec::new();
         self.unsettled |= !promise.doomed.is_empty() || !promise.floors.is_empty();
         for (dot, key) in promise.doomed {
-            let gone: Vec<Part> = self.parts_of(&key).filter(|part| is_live_as(part, dot)).collect();
+            let gone: Vec<Part> = self.parts_of(&key).filter(|part| part.dot() == Some(dot)).collect();
             if !self.has_seen(&key, dot) {
                 self.alter(&key, |_, doomed, account| doomed.insert(dot, account));
             }
@@ -166,23 +166,17 @@ impl Replica {
 
         // What is live here and was removed there: absent although they cover it.
         let has_gone = |part: &Part| match part {
-            Part::Sibling { dot, .. } | Part::Element { dot, .. } => {
-                !ids.contains(&part.id()) && theirs.covers(*dot)
-            }
             // A floor alone is ours to keep or to drop. A run that they have counted and do not have, they saw reset.
             Part::Share { replica, run: Some(run), .. } => {
                 !runs.contains(replica) && theirs.covers(Dot::new(*replica, run.last))
             }
-            Part::Share { .. } => false,
+            part => part.dot().is_some_and(|dot| !ids.contains(&part.id()) && theirs.covers(dot)),
         };
         let ours: Vec<Part> = cell.parts().filter(|part| extent.has(key, part.id())).collect();
         let gone: Vec<Part> = ours.iter().filter(|part| has_gone(part)).cloned().collect();
         // What is live there and was not removed here.
         let is_here: BTreeSet<PartId> = ours.iter().map(Part::id).collect();
         let is_new = |part: &&Part| match part {
-            Part::Sibling { dot, .. } | Part::Element { dot, .. } => {
-                !is_here.contains(&part.id()) && !we_cover(*dot) && !self.doomed.contains(*dot, key)
-            }
             // Without a run of our own, what we have counted was reset here, even if its floor has gone since. A floor may
             // have gone only if we have counted all of what it resets.
             Part::Share { replica, run, floor } => {
@@ -192,6 +186,9 @@ impl Replica {
                     _ => !we_cover(part.newest()),
                 }
             }
+            part => part.dot().is_some_and(|dot| {
+                !is_here.contains(&part.id()) && !we_cover(dot) && !self.doomed.contains(dot, key)
+            }),
         };
         let new: Vec<&Part> = parts.iter().filter(is_new).collect();
         self.exchange(key, &gone, &new, changes);
@@ -273,10 +270,6 @@ impl Replica {
             }
         }
     }
-}
-
-fn is_live_as(part: &Part, live: Dot) -> bool {
-    matches!(part, Part::Sibling { dot, .. } | Part::Element { dot, .. } if *dot == live)
 }
 
 /// Floors that have done their work.

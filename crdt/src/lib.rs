@@ -40,13 +40,18 @@
 //! | register | it has a dot | all are kept; the read shows the one with the highest [`Hlc`], then replica id |
 //! | set | an element has a dot | add wins; a remove takes only the dots that it has seen |
 //! | counter | a run is above its floor | all count, exactly; a reset takes only what it has seen |
+//! | flag | it has a dot | enable wins; a disable takes only the dots that it has seen |
+//!
+//! | map | anything beneath it is live | field by field |
+//!
+//! Fields of maps are cells of their own (`map`). What a write brings may be lent for a time ([`lease`]).
 //!
 //! The clock time in an entry orders *concurrent* register writes and nothing else: a machine whose clock is an hour
 //! ahead cannot make later writes vanish.
 //!
 //! # Reading order
 //!
-//! [`dot`], [`clock`], [`entry`], then the three stores, then [`replica`]; then [`whole`], `tell` and `join`, for state without
+//! [`dot`], [`clock`], [`entry`], then the stores of the kinds, then [`replica`]; then [`whole`], `tell` and `join`, for state without
 //! its history, and `checkpoint`; and for what is not taken, and what a hostile writer can do all the same, `admission`. [`sketch`] stands by
 //! itself: how two sets find their difference.
 
@@ -56,9 +61,11 @@ mod cell;
 mod checkpoint;
 mod counter;
 mod doomed;
+mod flag;
 mod index;
 mod join;
 mod log;
+mod map;
 mod register;
 mod set;
 mod staging;
@@ -72,6 +79,7 @@ pub mod dot;
 pub mod dots;
 pub mod entry;
 pub mod hlc;
+pub mod lease;
 pub mod op;
 pub mod read;
 pub mod replica;
@@ -87,6 +95,7 @@ pub use dots::Dots;
 pub use entry::{Effect, Entry, Refusal, Run};
 pub use hlc::{Hlc, HlcClock};
 pub use index::CellId;
+pub use lease::{Lease, Lent, Term};
 pub use op::{Kind, Op, OpError};
 pub use read::{Read, Sibling};
 pub use replica::{Replica, Staged};

@@ -1,8 +1,8 @@
 //! Operations: what a client asks for, and how it becomes an entry.
 
-use crate::{Cell, Condition, Dot, Dots, Effect, Found};
+use crate::{Cell, Condition, Dot, Dots, Effect, Found, Term};
 use chinwag_base::limits::{
-    BATCH_OPS_MAX, ELEMENT_BYTES_MAX, ENTRY_BYTES_MAX, SET_ELEMENTS_MAX, STAGED_BYTES_MAX,
+    BATCH_OPS_MAX, ELEMENT_BYTES_MAX, ENTRY_BYTES_MAX, MAP_FIELDS_MAX, SET_ELEMENTS_MAX, STAGED_BYTES_MAX,
 };
 use chinwag_base::{Digest, Key, Value};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub enum Op {
         /// Its value.
         value: Value,
     },
-    /// Deletes a register or a set, or resets a counter: whatever is seen goes.
+    /// Deletes a register, a set, a flag or a map, or resets a counter: whatever is seen goes.
     Delete {
         /// The key.
         key: Key,
@@ -46,6 +46,23 @@ pub enum Op {
         /// The element.
         element: Value,
     },
+    /// Switches a flag on. If it is on, that is confirmed: a concurrent disable loses.
+    Enable {
+        /// The flag.
+        key: Key,
+    },
+    /// Switches a flag off. One that is off is not there.
+    Disable {
+        /// The flag.
+        key: Key,
+    },
+    /// Writes a value, an element or a flag that goes by itself.
+    Lend {
+        /// For how long.
+        term: Term,
+        /// The operation.
+        op: Box<Op>,
+    },
     /// Does an operation if a condition holds of its key, as all that was staged before will leave it.
     If {
         /// The condition.
@@ -63,28 +80,56 @@ impl Op {
             | Op::Delete { key, .. }
             | Op::Increment { key, .. }
             | Op::Add { key, .. }
-            | Op::Remove { key, .. } => key,
-            Op::If { op, .. } => op.key(),
+            | Op::Remove { key, .. }
+            | Op::Enable { key }
+            | Op::Disable { key } => key,
+            Op::If { op, .. } | Op::Lend { op, .. } => op.key(),
         }
     }
 
-    /// The operation without its conditions.
+    /// The operation itself.
     pub fn bare(&self) -> &Op {
-        let mut op = self;
-        while let Op::If { op: inner, .. } = op {
-            op = inner;
-        }
-        op
+        self.unfold().2
     }
 
-    /// What this operation writes as `dot` on a cell that looks like `cell`: what it adds and which dots it removes.
-    pub(crate) fn plan(&self, cell: &Cell, dot: Dot) -> Result<(Effect, Dots), OpError> {
+    /// On which conditions, for how long, and what.
+    pub(crate) fn unfold(&self) -> (Vec<&Condition>, Option<Term>, &Op) {
+        let (mut conditions, mut term, mut op) = (Vec::new(), None, self);
+        loop {
+            op = match op {
+                Op::If { condition, op } => {
+                    conditions.push(condition);
+                    op
+                }
+                Op::Lend { term: how_long, op } => {
+                    term.get_or_insert(*how_long);
+                    op
+                }
+                bare => return (conditions, term, bare),
+            };
+        }
+    }
+
+    /// The kind that its key must have or get; none if it is about whatever is there.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        match self {
+            Op::Set { .. } => Some(Kind::Register),
+            Op::Increment { .. } => Some(Kind::Counter),
+            Op::Add { .. } | Op::Remove { .. } => Some(Kind::Set),
+            Op::Enable { .. } | Op::Disable { .. } => Some(Kind::Flag),
+            Op::Delete { .. } => None,
+            Op::Lend { op, .. } | Op::If { op, .. } => op.kind(),
+        }
+    }
+
+    /// What this operation writes as `dot` on a cell that looks like `cell`: what it adds and which dots it removes. It is
+    /// none that deletes ([`plan_delete`]).
+    pub(crate) fn plan(&self, cell: &Cell, dot: Dot) -> Result<Plan, OpError> {
         match self {
             Op::Set { key, value } => {
                 expect_kind(key, cell, Kind::Register)?;
                 Ok((Effect::Set { value: value.clone() }, cell.dots(Kind::Register)))
             }
-            Op::Delete { key, kind } => plan_delete(key, *kind, cell),
             Op::Increment { key, by } => {
                 expect_kind(key, cell, Kind::Counter)?;
                 let nothing = Default::default();
@@ -101,30 +146,36 @@ impl Op {
                 }
                 Ok((Effect::Remove, removed))
             }
-            Op::If { condition, op } => {
-                condition.check(op.key(), cell)?;
-                op.plan(cell, dot)
+            Op::Enable { key } => {
+                expect_kind(key, cell, Kind::Flag)?;
+                Ok((Effect::Enable, cell.dots(Kind::Flag)))
             }
+            Op::Disable { key } => {
+                expect_kind(key, cell, Kind::Flag)?;
+                let seen = cell.dots(Kind::Flag);
+                if seen.is_empty() {
+                    return Err(OpError::NoSuchKey { key: key.clone() });
+                }
+                Ok((Effect::Delete, seen))
+            }
+            Op::Delete { key, .. } => Err(OpError::NoSuchKey { key: key.clone() }),
+            Op::If { op, .. } | Op::Lend { op, .. } => op.plan(cell, dot),
         }
     }
 }
 
-fn plan_delete(key: &Key, kind: Option<Kind>, cell: &Cell) -> Result<(Effect, Dots), OpError> {
-    let mut kinds: Vec<Kind> = cell.kinds().collect();
-    let kind = match (kind, kinds.len()) {
-        (_, 0) => return Err(OpError::NoSuchKey { key: key.clone() }),
-        (Some(kind), _) if kinds.contains(&kind) => kind,
-        (Some(kind), _) => return Err(OpError::KindNotLive { key: key.clone(), kind, kinds }),
-        (None, 1) => kinds.remove(0),
-        (None, _) => return Err(OpError::Conflict { key: key.clone(), kinds }),
-    };
+/// What a write adds and which dots it removes.
+pub(crate) type Plan = (Effect, Dots);
+
+/// The write that deletes what a cell has of a kind.
+pub(crate) fn plan_delete(kind: Kind, cell: &Cell) -> Plan {
     match (kind, cell.counter()) {
-        (Kind::Counter, Some(counter)) => Ok((Effect::Reset { floors: counter.floors() }, Dots::new())),
-        _ => Ok((Effect::Delete, cell.dots(kind))),
+        (Kind::Counter, Some(counter)) => (Effect::Reset { floors: counter.floors() }, Dots::new()),
+        _ => (Effect::Delete, cell.dots(kind)),
     }
 }
 
-fn plan_add(key: &Key, element: &Value, cell: &Cell) -> Result<(Effect, Dots), OpError> {
+fn plan_add(key: &Key, element: &Value, cell: &Cell) -> Result<Plan, OpError> {
     expect_kind(key, cell, Kind::Set)?;
     let len = element.as_bytes().len();
     if len > ELEMENT_BYTES_MAX {
@@ -161,11 +212,15 @@ pub enum Kind {
     Counter,
     /// A set of elements.
     Set,
+    /// On, or not there.
+    Flag,
+    /// Fields, each of some kind.
+    Map,
 }
 
 impl Kind {
     /// All of them, in the order in which a conflict lists them.
-    pub const ALL: [Kind; 3] = [Kind::Register, Kind::Counter, Kind::Set];
+    pub const ALL: [Kind; 5] = [Kind::Register, Kind::Counter, Kind::Set, Kind::Flag, Kind::Map];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
@@ -173,6 +228,8 @@ impl Kind {
             Kind::Register => "register",
             Kind::Counter => "counter",
             Kind::Set => "set",
+            Kind::Flag => "flag",
+            Kind::Map => "map",
         }
     }
 }
@@ -243,6 +300,18 @@ pub enum OpError {
     #[error("`{key}` is full: a set has at most {SET_ELEMENTS_MAX} elements")]
     SetFull {
         /// The set.
+        key: Key,
+    },
+    /// A map at its limit.
+    #[error("`{key}` is full: a map has at most {MAP_FIELDS_MAX} fields, those of its fields included")]
+    MapFull {
+        /// The map.
+        key: Key,
+    },
+    /// What counts or takes away cannot be lent for a time.
+    #[error("`{key}` cannot be written so for a time: only a value, an element or a flag can")]
+    NotForATime {
+        /// The key.
         key: Key,
     },
     /// The operation's condition does not hold.

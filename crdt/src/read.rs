@@ -2,6 +2,7 @@
 
 use crate::{Dot, Hlc, Kind};
 use chinwag_base::Value;
+use std::collections::BTreeMap;
 
 /// The value under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,10 @@ pub enum Read {
     Counter(i128),
     /// A set's elements, sorted.
     Set(Vec<Value>),
+    /// A flag that is on.
+    Flag,
+    /// A map's fields, by name.
+    Map(BTreeMap<String, Read>),
     /// Values of several kinds, written concurrently. It lasts until one is deleted by its kind.
     Conflict(Vec<Read>),
 }
@@ -28,6 +33,8 @@ impl Read {
             Read::Register { .. } => Some(Kind::Register),
             Read::Counter(_) => Some(Kind::Counter),
             Read::Set(_) => Some(Kind::Set),
+            Read::Flag => Some(Kind::Flag),
+            Read::Map(_) => Some(Kind::Map),
             Read::Conflict(_) => None,
         }
     }

@@ -11,17 +11,21 @@
 use crate::account::Account;
 use crate::doomed::Doomed;
 use crate::index::Index;
+use crate::lease::Terms;
 use crate::log::Log;
+use crate::op::Plan;
 use crate::set::Set;
 use crate::staging::Staging;
 use crate::whole::Session;
-use crate::{Cell, Change, Clock, Dot, Entry, Hlc, HlcClock, Op, OpError, Read, Refusal, What};
+use crate::{
+    Cell, Change, Clock, Dot, Effect, Entry, Hlc, HlcClock, Lease, Lent, Op, OpError, Refusal, Term, What,
+};
 use chinwag_base::limits::{
     BATCH_OPS_MAX, ENTRY_BYTES_MAX, STAGED_BYTES_MAX, STAGED_ENTRIES_MAX, STATE_BYTES_MAX,
 };
 use chinwag_base::{Digest, Key, NodeId, ReplicaId, Value, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 /// All keys of one process life of one node.
@@ -38,8 +42,10 @@ pub struct Replica {
     /// Computed when first asked for, then kept up to date. Recovery leaves it alone.
     pub(crate) clock_digest: OnceLock<Digest>,
     pub(crate) cells: BTreeMap<Key, Cell>,
-    /// How many of the cells are live.
+    /// How many keys have something live in them or beneath.
     live: usize,
+    /// What is lent, and until when.
+    pub(crate) terms: Terms,
     /// Generations of each node of which anything has been applied.
     pub(crate) lives: BTreeMap<NodeId, usize>,
     pub(crate) doomed: Doomed,
@@ -86,13 +92,14 @@ const OVERHEAD_BYTES: usize = 160;
 impl Replica {
     /// A replica that holds nothing. `me` has never written before, but for what will be recovered.
     pub fn new(me: ReplicaId) -> Self {
-        Replica {
+        let mut replica = Replica {
             me,
             hlc: HlcClock::new(),
             clock: Clock::new(),
             clock_digest: OnceLock::new(),
             cells: BTreeMap::new(),
             live: 0,
+            terms: Terms::default(),
             lives: BTreeMap::new(),
             doomed: Doomed::default(),
             log: Log::default(),
@@ -109,7 +116,9 @@ impl Replica {
             bytes_max: STATE_BYTES_MAX,
             staging: Staging::default(),
             next: 1,
-        }
+        };
+        replica.be_present();
+        replica
     }
 
     /// Sets the memory at which local writes are refused; [`STATE_BYTES_MAX`] unless set. Entries from elsewhere, and
@@ -138,9 +147,9 @@ impl Replica {
         true
     }
 
-    /// Stages operations as one batch of consecutive dots, one dot for each operation, in order. Each sees the ones
-    /// before it, and all that is staged. An operation that would do nothing, such as removing what is not there, is
-    /// an error.
+    /// Stages operations as one batch of consecutive dots, in order: one dot for each operation, and one for each cell of a
+    /// map that is deleted. Each sees the ones before it, and all that is staged. An operation that would do nothing, such
+    /// as removing what is not there, is an error.
     ///
     /// # Errors
     /// The first operation's that cannot be done. Then none of them is, and nothing has changed.
@@ -154,23 +163,76 @@ impl Replica {
         let (staged_before, bytes_before, next_before) =
             (self.staging.entries().len(), self.staging.bytes(), self.next);
         let mut dots = Vec::with_capacity(ops.len());
-        for op in ops {
-            match self.stage_op(op, bytes_before, wall) {
-                Ok(dot) => dots.push(dot),
-                Err(error) => {
-                    self.staging.truncate(staged_before);
-                    self.next = next_before;
-                    return Err(error.in_batch(dots.len(), ops.len()));
-                }
+        for (index, op) in ops.iter().enumerate() {
+            if let Err(error) = self.stage_op(op, bytes_before, wall, &mut dots) {
+                self.staging.truncate(staged_before);
+                self.next = next_before;
+                return Err(error.in_batch(index, ops.len()));
             }
         }
         Ok(dots)
     }
 
-    fn stage_op(&mut self, op: &Op, bytes_before: usize, wall: WallTime) -> Result<Dot, OpError> {
+    fn stage_op(
+        &mut self,
+        op: &Op,
+        bytes_before: usize,
+        wall: WallTime,
+        dots: &mut Vec<Dot>,
+    ) -> Result<(), OpError> {
+        let (conditions, term, bare) = op.unfold();
+        let key = bare.key();
+        for condition in conditions {
+            let place = self.place(key);
+            condition.check(key, &place)?;
+        }
+        let plans = match (bare, bare.kind()) {
+            (Op::Delete { kind, .. }, _) if term.is_none() => self.plan_delete(key, *kind)?,
+            (_, Some(wanted)) => {
+                self.check_place(key, wanted)?;
+                let dot = Dot::new(self.me, self.next);
+                let (effect, removed) = bare.plan(&self.shown_with_staged(key), dot)?;
+                let effect =
+                    term.map_or_else(|| Ok(effect.clone()), |term| self.lend(key, &effect, term, wall))?;
+                vec![(key.clone(), (effect, removed))]
+            }
+            _ => return Err(OpError::NotForATime { key: key.clone() }),
+        };
+        let len = dots.len() + plans.len();
+        if len > BATCH_OPS_MAX {
+            return Err(OpError::BatchTooLong { len });
+        }
+        if self.staging.entries().len() + plans.len() > STAGED_ENTRIES_MAX {
+            return Err(OpError::Busy);
+        }
+        for (key, plan) in plans {
+            dots.push(self.stage_plan(key, plan, bytes_before, wall)?);
+        }
+        Ok(())
+    }
+
+    /// The same effect, for a time.
+    fn lend(&self, key: &Key, effect: &Effect, term: Term, wall: WallTime) -> Result<Effect, OpError> {
+        let lent = Lent::of(effect).ok_or_else(|| OpError::NotForATime { key: key.clone() })?;
+        let lease = match term {
+            Term::Ms(ms) => Lease::Until { unix_ms: self.hlc.now(wall).millis().saturating_add(ms) },
+            Term::Life => Lease::Life,
+        };
+        Ok(Effect::Lend { lent, lease })
+    }
+
+    fn stage_plan(
+        &mut self,
+        key: Key,
+        (effect, mut removed): Plan,
+        bytes_before: usize,
+        wall: WallTime,
+    ) -> Result<Dot, OpError> {
         let dot = Dot::new(self.me, self.next);
-        let (effect, removed) = op.plan(self.cell_with_staged(op.key()), dot)?;
-        let mut entry = Entry { dot, hlc: Hlc::ZERO, key: op.key().clone(), effect, removed };
+        for dot in self.hidden_with_staged(&key).iter() {
+            removed.insert(dot);
+        }
+        let mut entry = Entry { dot, hlc: Hlc::ZERO, key, effect, removed };
         let weight = entry.weight();
         if weight > ENTRY_BYTES_MAX {
             return Err(OpError::EntryTooLarge { key: entry.key, bytes: weight });
@@ -187,6 +249,18 @@ impl Replica {
         self.next += 1;
         self.push_staged(entry);
         Ok(dot)
+    }
+
+    /// Stages the deletion of one write whose lease has run out. None if it is gone or going.
+    pub fn stage_expiry(&mut self, key: &Key, dot: Dot, wall: WallTime) -> Result<Option<Dot>, OpError> {
+        let hidden = self.hidden_with_staged(key);
+        if !hidden.contains(dot) {
+            return Ok(None);
+        }
+        if self.staging.entries().len() >= STAGED_ENTRIES_MAX {
+            return Err(OpError::Busy);
+        }
+        self.stage_plan(key.clone(), (Effect::Delete, hidden), 1, wall).map(Some)
     }
 
     /// Stages an entry from elsewhere. Kinds never matter here: if they differ, that is a conflict to be shown.
@@ -210,14 +284,6 @@ impl Replica {
     fn push_staged(&mut self, entry: Entry) {
         let (key, doomed) = (entry.key.clone(), &self.doomed);
         self.staging.push(Arc::new(entry), |dot| doomed.contains(dot, &key));
-    }
-
-    /// The cell under a key as it will be once everything staged is committed.
-    pub(crate) fn cell_with_staged(&mut self, key: &Key) -> &Cell {
-        static EMPTY: Cell = Cell::EMPTY;
-        let committed = self.cells.get(key).unwrap_or(&EMPTY);
-        let doomed = &self.doomed;
-        self.staging.view(key, committed, |dot| doomed.contains(dot, key)).unwrap_or(committed)
     }
 
     /// What waits to become durable, in order.
@@ -303,7 +369,7 @@ impl Replica {
         });
         let was_live = cell.is_live();
         let result = change(cell, &mut self.doomed, &mut account);
-        self.live = self.live + usize::from(cell.is_live()) - usize::from(was_live);
+        let is_live = cell.is_live();
         let before = cell.sum;
         cell.sum += account.digest;
         let after = cell.sum;
@@ -317,7 +383,11 @@ impl Replica {
         } else {
             self.floors.remove(key);
         }
-        let Account { digest, notes, bytes_more, bytes_less, .. } = account;
+        let Account { digest, notes, bytes_more, bytes_less, leases, .. } = account;
+        self.terms.exchange(key, &leases);
+        if was_live != is_live && !self.is_live_but(&key.root(), key) {
+            self.live = self.live + usize::from(is_live) - usize::from(was_live);
+        }
         self.settle(key, digest + notes, bytes_more, bytes_less);
         self.index.exchange(key, before, after);
         result
@@ -354,68 +424,24 @@ impl Replica {
         }
     }
 
-    /// What is under a key; none if nothing is live there.
-    pub fn get(&self, key: &Key) -> Option<Read> {
-        self.cells.get(key)?.read()
-    }
-
-    /// The version of what is under a key: see [`Cell::version`].
-    pub fn version(&self, key: &Key) -> Option<Digest> {
-        self.cells.get(key)?.version()
-    }
-
     /// Whether the set under a key has an element.
     pub fn contains(&self, key: &Key, element: &Value) -> bool {
-        self.set(key).is_some_and(|set| set.contains(element))
+        self.cells
+            .get(key)
+            .is_some_and(|cell| self.terms.shown(key, cell).set().is_some_and(|set| set.contains(element)))
     }
 
     /// How many elements the set under a key has; none if there is no set.
     pub fn set_len(&self, key: &Key) -> usize {
-        self.set(key).map_or(0, Set::len)
+        self.cells.get(key).map_or(0, |cell| self.terms.shown(key, cell).set().map_or(0, Set::len))
     }
 
-    fn set(&self, key: &Key) -> Option<&Set> {
-        self.cells.get(key)?.set()
-    }
-
-    /// The live keys, sorted, each with its cell.
-    pub fn keys(&self) -> impl Iterator<Item = (&Key, &Cell)> {
-        self.cells.iter().filter(|(_, cell)| cell.is_live())
-    }
-
-    /// The live keys that begin with `prefix` and sort after `after`, which need be no key, sorted, each with its cell.
-    pub fn keys_after(&self, prefix: &str, after: &str) -> impl Iterator<Item = (&Key, &Cell)> {
-        // The scan starts at `after` where that can be done: a page costs no more the further it is from the first.
-        let from = after.parse::<Key>().ok().filter(|after| after.as_str() >= prefix);
-        let all = from.is_none().then(|| self.keys_with_prefix(prefix));
-        let rest = from.map(|from| self.cells.range((Bound::Excluded(from), Bound::Unbounded)));
-        let prefix = prefix.to_owned();
-        let rest = rest.into_iter().flatten().take_while(move |(key, _)| key.as_str().starts_with(&prefix));
-        let after = after.to_owned();
-        let all = all.into_iter().flatten().filter(move |(key, _)| key.as_str() > after.as_str());
-        all.chain(rest.filter(|(_, cell)| cell.is_live()))
-    }
-
-    /// The live keys that begin with `prefix`, sorted, each with its cell.
-    pub fn keys_with_prefix(&self, prefix: &str) -> impl Iterator<Item = (&Key, &Cell)> {
-        // A prefix that is no key itself is either empty, and then it is everyone's, or nobody's.
-        let from = match prefix.parse::<Key>() {
-            Ok(key) => Bound::Included(key),
-            Err(_) => Bound::Unbounded,
-        };
-        let is_possible = prefix.is_empty() || matches!(from, Bound::Included(_));
-        let range = is_possible.then(|| self.cells.range((from, Bound::Unbounded)));
-        let prefix = prefix.to_owned();
-        let cells = range.into_iter().flatten().take_while(move |(key, _)| key.as_str().starts_with(&prefix));
-        cells.filter(|(_, cell)| cell.is_live())
-    }
-
-    /// How many keys are live.
+    /// How many keys hold something, what is hidden included.
     pub fn len(&self) -> usize {
         self.live
     }
 
-    /// Whether no key is live.
+    /// Whether no key holds anything.
     pub fn is_empty(&self) -> bool {
         self.live == 0
     }

@@ -4,6 +4,7 @@ use crate::account::Account;
 use crate::{Cell, Dot, Entry};
 use chinwag_base::{Generation, Key, NodeId, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// The staged entries, in order. A cell is copied only when a local operation has to see what is staged for it, so
@@ -52,6 +53,12 @@ impl Staging {
     pub(crate) fn dots_of(&self, node: NodeId) -> impl Iterator<Item = Dot> + '_ {
         let from = Dot::new(ReplicaId { node, generation: Generation::new(0) }, 0);
         self.dots.range(from..).copied().take_while(move |dot| dot.replica.node == node)
+    }
+
+    /// The keys beneath a key for which something is staged.
+    pub(crate) fn keys_beneath<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Key> {
+        let keys = self.by_key.range::<Key, _>((Bound::Excluded(key), Bound::Unbounded)).map(|(key, _)| key);
+        keys.take_while(|beneath| beneath.step_from(key).is_some())
     }
 
     pub(crate) fn contains(&self, dot: Dot) -> bool {

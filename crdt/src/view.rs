@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 /// What a reader saw before a join.
 pub(crate) struct View {
-    was_live: bool,
+    had_counter: bool,
+    was_on: bool,
     elements: BTreeSet<Value>,
     total: i128,
 }
@@ -17,8 +18,8 @@ impl View {
     pub(crate) fn of(cell: &Cell) -> Self {
         let total = cell.counter().map_or(0, |counter| counter.total());
         let elements = cell.set().into_iter().flat_map(|set| set.iter()).map(|(_, element)| element.clone());
-        let was_live = cell.counter().is_some_and(|counter| counter.is_live());
-        View { was_live, elements: elements.collect(), total }
+        let had_counter = cell.counter().is_some_and(|counter| counter.is_live());
+        View { had_counter, was_on: cell.is_on(), elements: elements.collect(), total }
     }
 
     /// What is different afterwards.
@@ -79,11 +80,21 @@ impl View {
                 tell(What::Deleted { kind: Kind::Set, was: lost, survives }, None, None);
             }
         }
+        if self.was_on != after.is_on() {
+            let new =
+                new.iter().find_map(|part| if let Part::Flag { dot } = part { Some(*dot) } else { None });
+            match after.is_on() {
+                true => tell(What::Enabled, new, None),
+                false => {
+                    tell(What::Deleted { kind: Kind::Flag, was: Vec::new(), survives: false }, None, None);
+                }
+            }
+        }
         let total = after.counter().map_or(0, |counter| counter.total());
         let is_live = after.counter().is_some_and(|counter| counter.is_live());
-        if (self.was_live, self.total) != (is_live, total) {
+        if (self.had_counter, self.total) != (is_live, total) {
             tell(
-                if is_live || !self.was_live {
+                if is_live || !self.had_counter {
                     What::Incremented { by: total.saturating_sub(self.total), total }
                 } else {
                     What::Reset { taken: self.total.saturating_sub(total), total }

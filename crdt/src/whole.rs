@@ -10,7 +10,7 @@
 //! has the cells of a range of the state, and says which range: only there does absence count.
 
 use crate::read::Sibling;
-use crate::{Clock, Dot, Entry, Hlc, Refusal, Run};
+use crate::{Clock, Dot, Entry, Hlc, Lease, Refusal, Run};
 use chinwag_base::limits::{ELEMENT_BYTES_MAX, SLICE_CELLS_MAX};
 use chinwag_base::{Key, ReplicaId, Value};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,18 @@ pub enum Part {
         /// How much of it has been reset.
         floor: Option<Run>,
     },
+    /// One of the writes that enabled a flag.
+    Flag {
+        /// The write.
+        dot: Dot,
+    },
+    /// For how long one of the others is shown.
+    Lease {
+        /// The write of both.
+        dot: Dot,
+        /// For how long.
+        lease: Lease,
+    },
 }
 
 /// What a part is known by. Parts of a cell are told in this order.
@@ -57,6 +69,10 @@ pub enum PartId {
     Element(Dot),
     /// Of a share.
     Share(ReplicaId),
+    /// Of a flag.
+    Flag(Dot),
+    /// Of a lease.
+    Lease(Dot),
 }
 
 /// A point in the order of all parts of all cells: just after one part, or after all of a key's.
@@ -161,13 +177,18 @@ impl Part {
             Part::Sibling { dot, .. } => PartId::Sibling(*dot),
             Part::Element { dot, .. } => PartId::Element(*dot),
             Part::Share { replica, .. } => PartId::Share(*replica),
+            Part::Flag { dot } => PartId::Flag(*dot),
+            Part::Lease { dot, .. } => PartId::Lease(*dot),
         }
     }
 
     /// The write that it is, or the last that it counts.
     pub fn newest(&self) -> Dot {
         match self {
-            Part::Sibling { dot, .. } | Part::Element { dot, .. } => *dot,
+            Part::Sibling { dot, .. }
+            | Part::Element { dot, .. }
+            | Part::Flag { dot }
+            | Part::Lease { dot, .. } => *dot,
             Part::Share { replica, run, floor } => {
                 Dot::new(*replica, (*run).max(*floor).map_or(0, |run| run.last))
             }
@@ -182,6 +203,14 @@ impl Part {
         }
     }
 
+    /// The write that it lives by, unless it is a share, which lives by its run.
+    pub(crate) fn dot(&self) -> Option<Dot> {
+        match self {
+            Part::Share { .. } => None,
+            part => Some(part.newest()),
+        }
+    }
+
     /// A cheap upper bound of its encoded size in bytes.
     pub fn weight(&self) -> usize {
         use crate::dots::{NUMBER_BYTES, REPLICA_ID_BYTES};
@@ -191,12 +220,16 @@ impl Part {
             Part::Sibling { value, .. } => DOT_BYTES + 2 * NUMBER_BYTES + value.as_bytes().len(),
             Part::Element { element, .. } => DOT_BYTES + NUMBER_BYTES + element.as_bytes().len(),
             Part::Share { .. } => REPLICA_ID_BYTES + 2 * RUN_BYTES,
+            Part::Flag { .. } => DOT_BYTES,
+            Part::Lease { .. } => DOT_BYTES + 1 + NUMBER_BYTES,
         }
     }
 
     fn check(&self) -> Result<(), Refusal> {
         match self {
-            Part::Sibling { dot, .. } | Part::Element { dot, .. } if dot.counter == 0 => {
+            Part::Sibling { dot, .. } | Part::Element { dot, .. } | Part::Flag { dot }
+                if dot.counter == 0 =>
+            {
                 Err(Refusal::CounterZero)
             }
             Part::Element { element, .. } if element.as_bytes().len() > ELEMENT_BYTES_MAX => {
@@ -209,7 +242,7 @@ impl Part {
                     None => Ok(()),
                 }
             }
-            Part::Sibling { .. } | Part::Element { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::log::name_of;
 use crate::observe::Row;
 use chinwag_api::Count;
 use chinwag_base::Value;
-use chinwag_crdt::{Kind, What};
+use chinwag_crdt::What;
 use serde_json::json;
 
 /// Values that a row names at most. A set that is deleted can have any number of elements.
@@ -21,17 +21,11 @@ impl Row {
                 let row = self.with("what", "set").with("value", name_of(value)).with_values("was", was);
                 row.with_if("concurrent", *concurrent).with_if("hidden", !shown)
             }
-            What::Deleted { kind, was, survives } => {
-                let kind = match kind {
-                    Kind::Register => "register",
-                    Kind::Counter => "counter",
-                    Kind::Set => "set",
-                };
-                self.with("what", "del")
-                    .with("kind", kind)
-                    .with_values("was", was)
-                    .with_if("survives", *survives)
-            }
+            What::Deleted { kind, was, survives } => self
+                .with("what", "del")
+                .with("kind", kind.as_str())
+                .with_values("was", was)
+                .with_if("survives", *survives),
             What::Incremented { by, total } => {
                 self.with("what", "incr").with("by", json!(Count(*by))).with("total", json!(Count(*total)))
             }
@@ -41,6 +35,7 @@ impl Row {
                 .with("total", json!(Count(*total))),
             What::Added { element } => self.with("what", "add").with("value", name_of(element)),
             What::Removed { element } => self.with("what", "rm").with("value", name_of(element)),
+            What::Enabled => self.with("what", "enable"),
             What::NoEffect => self.with("what", "none"),
         }
     }
@@ -66,6 +61,7 @@ impl Row {
 mod tests {
     use super::*;
     use chinwag_api::event::Level;
+    use chinwag_crdt::Kind;
 
     fn value(text: &str) -> Value {
         Value::new(text.as_bytes()).unwrap()

@@ -134,6 +134,7 @@ mod tests {
         let change = Change {
             at_unix_ms: 1,
             key: "k".into(),
+            field: Vec::new(),
             what: What::Set { value: value.into() },
             origin: "alpha".into(),
             age_ms: 0,

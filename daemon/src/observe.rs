@@ -223,7 +223,7 @@ impl Observer {
                     Path::Synced { from } => ("synced", Some(from)),
                     Path::Joined { from } => ("joined", Some(from)),
                 };
-                let row = Row::new(level, "write.applied").with("key", change.key.as_str());
+                let row = Row::new(level, "write.applied").with("key", change.key.to_string());
                 // Of what a whole cell does not have any more nobody says who removed it.
                 let row = match change.dot {
                     Some(dot) => row.with("origin", self.name(&dot.replica.node)).with("dot", dot_text(&dot)),
@@ -276,7 +276,7 @@ impl Observer {
                 .with("cells", *cells)
                 .with("ms", millis(after)),
             Gossip::CellsLost { keys } => {
-                let some: Vec<&str> = keys.iter().take(16).map(|key| key.as_str()).collect();
+                let some: Vec<String> = keys.iter().take(16).map(|key| key.to_string()).collect();
                 Row::new(Level::Error, "cells.lost").with("count", keys.len()).with("keys", some.join(" "))
             }
             Gossip::CellsRefused { from, why } => {
@@ -316,6 +316,7 @@ impl Observer {
                 let was = if *shown { bytes(was) } else { vec![value.into()] };
                 (what, was, *concurrent)
             }
+            From::Deleted { kind: chinwag_crdt::Kind::Flag, .. } => (What::Disable {}, Vec::new(), false),
             From::Deleted { was, .. } => (What::Del {}, bytes(was), false),
             From::Incremented { by, total } => {
                 (What::Incr { by: Count(*by), count: Count(*total) }, Vec::new(), false)
@@ -323,11 +324,13 @@ impl Observer {
             From::Reset { .. } => (What::Del {}, Vec::new(), false),
             From::Added { element } => (What::Add { value: element.into() }, Vec::new(), false),
             From::Removed { element } => (What::Rm { value: element.into() }, Vec::new(), false),
+            From::Enabled => (What::Enable {}, Vec::new(), false),
             From::NoEffect => return None,
         };
         Some(Change {
             at_unix_ms: at.unix_ms(),
-            key: change.key.to_string(),
+            key: change.key.root_str().to_owned(),
+            field: change.key.fields().map(str::to_owned).collect(),
             what,
             origin: origin.map_or_else(String::new, |node| self.name(&node)),
             age_ms,

@@ -5,7 +5,7 @@ use chinwag_base::{
     Address, Digest, Generation, Grant, Incarnation, Invite, Keypair, NodeId, OverlayId, ReplicaId, Role,
     Value, WallTime,
 };
-use chinwag_crdt::{Clock, Dot, Effect, Entry, Hlc, Op, Replica, Run};
+use chinwag_crdt::{Clock, Dot, Effect, Entry, Hlc, Kind, Op, Replica, Run, Term};
 use chinwag_membership::{Record, Standing, Statement};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -88,7 +88,8 @@ pub fn value(text: &str) -> Value {
 
 /// Entries of every kind, as one replica writes them, and the replica.
 pub fn entries() -> (Vec<Entry>, Replica) {
-    let key = |text: &str| text.parse().expect("a key");
+    let key = |text: &str| text.parse::<chinwag_base::Key>().expect("a key");
+    let field = |text: &str, name: &str| key(text).field(name).expect("a field");
     let mut written = Replica::new(replica(2));
     let ops = [
         Op::Set { key: key("app/greeting"), value: value("hello") },
@@ -100,6 +101,11 @@ pub fn entries() -> (Vec<Entry>, Replica) {
         Op::Remove { key: key("fruit"), element: value("apple") },
         Op::Delete { key: key("visits"), kind: None },
         Op::Delete { key: key("app/greeting"), kind: None },
+        Op::Enable { key: key("open") },
+        Op::Set { key: field("user", "name"), value: value("ada") },
+        Op::Lend { term: Term::Ms(1_000), op: Box::new(Op::Add { key: key("seats"), element: value("7") }) },
+        Op::Lend { term: Term::Life, op: Box::new(Op::Enable { key: key("here") }) },
+        Op::Delete { key: key("user"), kind: Some(Kind::Map) },
     ];
     let mut entries = Vec::new();
     for op in ops {

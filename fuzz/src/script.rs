@@ -9,7 +9,7 @@
 
 use crate::samples::{self, ME, PEERS};
 use chinwag_base::{Lane, Moment, NodeId, WallTime};
-use chinwag_crdt::{Kind, Op};
+use chinwag_crdt::{Kind, Op, Term};
 use chinwag_dht::{Ask, Edit, RecordKey};
 use chinwag_gossip::Wait;
 use chinwag_membership::{DialFailure, Hello, Lost, Message, Standing, Update};
@@ -326,14 +326,17 @@ impl World {
     }
 
     fn write(&mut self, what: u8, key: u8, wait: u8) {
-        let key = format!("k{}", key % 4).parse().expect("a key");
+        let key: chinwag_base::Key = format!("k{}", key % 4).parse().expect("a key");
         let value = samples::value(&format!("v{}", what / 8));
-        let op = match what % 6 {
+        let op = match what % 9 {
             0 => Op::Set { key, value },
             1 => Op::Add { key, element: value },
             2 => Op::Remove { key, element: value },
             3 => Op::Increment { key, by: i64::from(what) - 100 },
             4 => Op::Delete { key, kind: None },
+            5 => Op::Enable { key },
+            6 => Op::Set { key: key.field("f").expect("a field"), value },
+            7 => Op::Lend { term: Term::Ms(u64::from(what) * 10), op: Box::new(Op::Set { key, value }) },
             _ => Op::Delete { key, kind: Some(Kind::Set) },
         };
         let wait =

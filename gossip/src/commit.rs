@@ -88,11 +88,12 @@ impl Gossip {
     /// If the disk is free, gives it all that waits, up to the size of a commit.
     pub(crate) fn stage(&mut self) {
         while self.at_disk.is_none() {
-            if self.stage_jobs() || self.queue.entries() == 0 {
+            if self.stage_jobs() || self.queue.entries() == 0 && self.expired.is_empty() {
                 return;
             }
             let mut batch = AtDisk::new(BatchId(self.next_batch));
             self.next_batch += 1;
+            self.stage_expired();
             self.stage_writes(&mut batch);
             self.stage_received(&mut batch);
             if self.replica.staged().is_empty() {

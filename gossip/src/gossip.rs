@@ -11,7 +11,7 @@ use crate::{
     BatchId, Config, Event, Identity, Input, Member, Message, Output, PeerView, Recovered, Refusal, Spans,
     Summary, WriteError, Written,
 };
-use chinwag_base::{Digest, Key, Lane, Moment, NodeId, ReplicaId, WallTime};
+use chinwag_base::{Digest, Generation, Key, Lane, Moment, NodeId, ReplicaId, WallTime};
 use chinwag_crdt::{Checkpoint, Dot, Replica, Row};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -82,6 +82,9 @@ pub struct Gossip {
     /// way any more, and in each round.
     pub(crate) spent: BTreeSet<NodeId>,
 
+    /// What was written for a time, has run out, and is ours to delete.
+    pub(crate) expired: VecDeque<(Key, Dot)>,
+
     outputs: VecDeque<Output>,
 }
 
@@ -89,6 +92,7 @@ pub struct Gossip {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemberState {
     pub(crate) alive: bool,
+    pub(crate) generation: Generation,
     pub(crate) may_write: bool,
     pub(crate) clock_told: Option<Moment>,
 }
@@ -144,6 +148,7 @@ impl Gossip {
             refused: Held::default(),
             early: Held::default(),
             spent: BTreeSet::new(),
+            expired: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
         };
@@ -154,6 +159,7 @@ impl Gossip {
     /// Something happened. Drain [`Gossip::poll_output`] afterwards.
     pub fn handle(&mut self, now: Moment, input: Input) {
         self.now = self.now.max(now);
+        self.replica.pass_time(self.wall());
         match input {
             Input::Tick => self.on_tick(),
             Input::Message { from, message } => self.on_message(from, message),
@@ -187,6 +193,7 @@ impl Gossip {
         consider(self.pull_again_at);
         consider(self.waits.next_deadline());
         consider(self.fetch_deadline());
+        consider(self.next_expiry());
         consider(self.peers.next_deadline());
         consider(self.peers.next_look().map(|(at, _)| at.max(self.out_of_turn_from)));
         Some(deadline)
@@ -359,9 +366,9 @@ impl Gossip {
     fn on_members_changed(&mut self, members: &[Member], gone: &[NodeId]) {
         self.spent.clear();
         for member in members {
-            let Member { node, alive, may_write } = *member;
+            let Member { node, alive, generation, may_write } = *member;
             let clock_told = self.members.get(&node).and_then(|before| before.clock_told);
-            self.set_member(node, Some(MemberState { alive, may_write, clock_told }));
+            self.set_member(node, Some(MemberState { alive, generation, may_write, clock_told }));
         }
         for node in gone {
             self.set_member(*node, None);
@@ -378,6 +385,7 @@ impl Gossip {
             usize::from(node != self.me.node && member.is_some_and(|member| member.alive))
         };
         self.alive_others = self.alive_others + counts(after) - counts(before);
+        self.replica.set_present(node, after.filter(|member| member.alive).map(|member| member.generation));
         self.peers.touch(&node);
     }
 
@@ -453,6 +461,7 @@ impl Gossip {
             self.round_at = self.next_round();
             self.round();
             self.cut_log();
+            self.look_for_expired();
         }
         self.look_out_of_turn();
         self.pull_again_at = self.pull_again_at.filter(|at| *at > now);

@@ -1,7 +1,7 @@
 //! What can happen to a [`Gossip`](crate::Gossip), and what it can do.
 
 use crate::{Event, Message};
-use chinwag_base::{Lane, Moment, NodeId, WallTime};
+use chinwag_base::{Generation, Lane, Moment, NodeId, WallTime};
 use chinwag_crdt::{Checkpoint, Dot, Op, OpError, Row};
 use std::time::Duration;
 
@@ -102,6 +102,8 @@ pub struct Member {
     pub node: NodeId,
     /// Whether it is believed alive (suspects are; the dead are not).
     pub alive: bool,
+    /// Its process life, as far as the view knows.
+    pub generation: Generation,
     /// Whether its role lets it write. What a reader wrote is refused, whoever brings it.
     pub may_write: bool,
 }

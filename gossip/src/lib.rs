@@ -66,6 +66,7 @@ mod commit;
 mod config;
 mod event;
 mod exchange;
+mod expiry;
 mod gossip;
 mod held;
 mod io;

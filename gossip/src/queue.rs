@@ -129,7 +129,7 @@ fn ops_bytes(ops: &[Op]) -> usize {
                     Op::Add { key, element } | Op::Remove { key, element } => {
                         key.as_str().len() + element.as_bytes().len()
                     }
-                    Op::Delete { .. } | Op::Increment { .. } | Op::If { .. } => op.key().as_str().len(),
+                    _ => op.key().as_str().len(),
                 }
         })
         .sum()

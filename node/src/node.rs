@@ -403,9 +403,9 @@ impl Node {
         let alive = member.state.is_present() || hoped_for;
         let may_write = member.role != Role::Reader;
         let suspect = member.state == State::Suspect;
-        let Member { id: node, rtt, .. } = member;
+        let Member { id: node, rtt, generation, .. } = member;
         let owner = chinwag_dht::Member { node, alive, suspect, may_write, rtt };
-        Some((chinwag_gossip::Member { node, alive, may_write }, owner))
+        Some((chinwag_gossip::Member { node, alive, generation, may_write }, owner))
     }
 }
 

@@ -289,11 +289,11 @@ fn show(world: &World, host: Host, only: Option<&str>) -> Result<String, String>
     let node = world.node(host).ok_or_else(|| format!("{host} does not run"))?;
     let replica = node.gossip().replica();
     let mut text = String::new();
-    for (key, _) in replica.keys().filter(|(key, _)| only.is_none_or(|only| key.as_str() == only)) {
+    for key in replica.keys().filter(|key| only.is_none_or(|only| key.as_str() == only)) {
         let _ = writeln!(
             text,
             "{host} {key} = {}",
-            replica.get(key).as_ref().map_or_else(String::new, words_of_read)
+            replica.get(&key).as_ref().map_or_else(String::new, words_of_read)
         );
     }
     if text.is_empty() {
@@ -310,6 +310,11 @@ fn words_of_read(read: &Read) -> String {
         }
         Read::Counter(total) => total.to_string(),
         Read::Set(elements) => format!("{{{}}}", elements.iter().map(text).collect::<Vec<_>>().join(", ")),
+        Read::Flag => "on".to_owned(),
+        Read::Map(fields) => {
+            let fields = fields.iter().map(|(name, read)| format!("{name}: {}", words_of_read(read)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+        }
         Read::Conflict(reads) => reads.iter().map(words_of_read).collect::<Vec<_>>().join(" or "),
     }
 }

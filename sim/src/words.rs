@@ -218,6 +218,9 @@ fn of_op(op: &chinwag_crdt::Op) -> String {
         Op::Increment { key, by } => format!("add {by} to {key}"),
         Op::Add { key, element } => format!("add {} to {key}", text(element)),
         Op::Remove { key, element } => format!("remove {} from {key}", text(element)),
+        Op::Enable { key } => format!("enable {key}"),
+        Op::Disable { key } => format!("disable {key}"),
+        Op::Lend { op, .. } => format!("for a time: {}", of_op(op)),
         Op::If { op, .. } => format!("on a condition: {}", of_op(op)),
     }
 }
@@ -231,6 +234,8 @@ fn of_change(key: &str, what: &What) -> String {
             let beside = if *concurrent { ", beside others" } else { "" };
             format!("has {key} = {}{instead}{beside}", text(value))
         }
+        What::Enabled => format!("has {key} on"),
+        What::Deleted { kind: chinwag_crdt::Kind::Flag, .. } => format!("has {key} off"),
         What::Deleted { was, survives, .. } => {
             let left = if *survives { ", something is left" } else { "" };
             format!("has lost {} of {key}{left}", list(was))

@@ -4,8 +4,7 @@ use crate::harness::{Ground, add, incr, register, rm, set};
 use crate::transcript::plays;
 use chinwag_api::client::Watch;
 use chinwag_api::{
-    CellQuery, Condition, ConditionalOp, KeysQuery, Kind, Position, Token, Watched, What, WriteOp,
-    WriteRequest,
+    CellQuery, Condition, KeysQuery, Kind, Operation, Position, Token, Watched, What, WriteOp, WriteRequest,
 };
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -145,7 +144,7 @@ async fn of_many_who_take_a_lock_at_once_one_has_it() {
         let client = alpha.client.clone();
         tokio::spawn(async move {
             let op = set("lock", &format!("taker {n}"));
-            let ops = vec![ConditionalOp { op, condition: Some(Condition::Absent) }];
+            let ops = vec![Operation { condition: Some(Condition::Absent), ..op.into() }];
             client.write(&WriteRequest { ops, ..WriteRequest::default() }).await
         })
     });

@@ -113,8 +113,16 @@ impl Client {
     /// # Errors
     /// `no_such_key`, `timeout` where `after` was waited for in vain, or why the daemon could not be asked.
     pub async fn cell(&self, key: &str, query: &CellQuery) -> Result<Cell, Failure> {
+        self.field(key, &[], query).await
+    }
+
+    /// What a field of a key holds: the names down to it. None is the key itself.
+    ///
+    /// # Errors
+    /// Those of [`Client::cell`].
+    pub async fn field(&self, key: &str, field: &[String], query: &CellQuery) -> Result<Cell, Failure> {
         let timeout_ms = query.timeout_ms.map(|ms| ms.to_string());
-        let path = paths::cell(key)
+        let path = paths::cell(key, field)
             + &paths::query(&[
                 ("siblings", query.siblings.then_some("")),
                 ("after", query.after.as_ref().map(|t| t.0.as_str())),

@@ -24,6 +24,7 @@ fn change(key: &str) -> Change {
     Change {
         at_unix_ms: 1,
         key: key.into(),
+        field: vec![],
         what,
         origin: "a".into(),
         age_ms: 0,
@@ -36,7 +37,7 @@ fn change(key: &str) -> Change {
 #[tokio::test]
 async fn a_read_asks_for_the_escaped_key() {
     let (_dir, socket) = socket();
-    let cell = Cell { key: "a/b c".into(), content: Content::Counter { count: Count(42) }, version: None };
+    let cell = Cell::new("a/b c", Content::Counter { count: Count(42) });
     let reply = cell.clone();
     let fake = Fake::listen(&socket, move |_| Says::yes(&reply));
     let query = CellQuery { siblings: true, after: Some(Token("t+1".into())), timeout_ms: Some(50) };
@@ -123,7 +124,7 @@ async fn a_watch_ends_with_an_error_when_the_daemon_goes_away() {
 #[tokio::test]
 async fn a_watch_goes_on_after_a_position() {
     let (_dir, socket) = socket();
-    let cell = Cell { key: "k".into(), content: Content::Counter { count: Count(1) }, version: None };
+    let cell = Cell::new("k", Content::Counter { count: Count(1) });
     let reset = Reset { message: "too far back".into() };
     let text = format!("{}{}", sse("reset", &reset), sse("cell", &cell));
     let fake = Fake::listen(&socket, move |_| Says::Stream(text.clone()));
@@ -146,7 +147,7 @@ async fn a_stream_that_is_not_chinwags_is_refused() {
 #[tokio::test]
 async fn pages_of_cells_are_followed_by_their_next() {
     let (_dir, socket) = socket();
-    let cell = Cell { key: "a".into(), content: Content::Counter { count: Count(1) }, version: None };
+    let cell = Cell::new("a", Content::Counter { count: Count(1) });
     let page = Cells { cells: vec![cell], next: Some("a".into()) };
     let said = page.clone();
     let fake = Fake::listen(&socket, move |_| Says::yes(&said));

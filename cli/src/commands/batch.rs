@@ -2,7 +2,7 @@ use super::Context;
 use super::write::{self, WaitArgs};
 use crate::ndjson::{self, Line, Lines, at_line};
 use crate::{End, text};
-use chinwag_api::{ConditionalOp, Exit, Failure, Kind};
+use chinwag_api::{Exit, Failure, Kind, Operation};
 use chinwag_base::limits::{API_BODY_BYTES_MAX, BATCH_OPS_MAX};
 use std::path::PathBuf;
 
@@ -16,6 +16,14 @@ use std::path::PathBuf;
 ///   {"op":"incr","key":"visits","by":2}
 ///   {"op":"add","key":"fruit","elements":["apple"]}
 ///   {"op":"rm","key":"fruit","elements":["pear"]}
+///   {"op":"enable","key":"open"}
+///   {"op":"disable","key":"open"}
+///
+/// Any of them may be about a field of its key, and what is set, added or enabled may go by itself
+///
+///   {"op":"set","key":"user","field":["address","city"],"value":"rome"}
+///   {"op":"set","key":"seat/7","value":"ada","ttl_ms":30000}
+///   {"op":"add","key":"service/web","elements":["10.0.0.7:80"],"ephemeral":true}
 ///
 /// Any of them may have a condition on its key, as for `set --if`
 ///
@@ -48,7 +56,7 @@ impl BatchArgs {
             context.out.json(&reply)?;
         } else {
             for (result, op) in reply.results.iter().zip(&ops) {
-                context.out.line(&write::outcome(result, &op.op))?;
+                context.out.line(&write::outcome(result, op))?;
             }
             let summary = format!("{} · {}", text::count(ops.len() as u64, "operation"), write::held(&reply));
             context.out.line(&summary)?;
@@ -57,7 +65,7 @@ impl BatchArgs {
     }
 
     /// The operations, and the number of each one's line.
-    fn read(&self) -> Result<(Vec<ConditionalOp>, Vec<u64>), Failure> {
+    fn read(&self) -> Result<(Vec<Operation>, Vec<u64>), Failure> {
         let mut lines = Lines::open(self.file.as_deref(), API_BODY_BYTES_MAX)?;
         let (mut ops, mut numbers, mut bytes_read) = (Vec::new(), Vec::new(), 0);
         while let Some(Line { number, bytes }) = lines.next()? {
@@ -69,7 +77,7 @@ impl BatchArgs {
                 let failure = Failure::new(Kind::TooLarge, "the batch is too large").because(why);
                 return Err(at_line(number, failure));
             }
-            let op = ConditionalOp::from_json(&bytes).map_err(|why| {
+            let op = Operation::from_json(&bytes).map_err(|why| {
                 let failure = Failure::new(Kind::BadRequest, "that is no operation").because(why);
                 at_line(number, failure).because("nothing of the batch is written")
             })?;

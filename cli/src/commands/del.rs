@@ -1,5 +1,5 @@
 use super::Context;
-use super::write::{self, IfArgs, WaitArgs};
+use super::write::{self, FieldArgs, IfArgs, WaitArgs};
 use crate::End;
 use crate::complete;
 use chinwag_api::{CellKind, Exit, WriteOp};
@@ -10,6 +10,8 @@ pub(crate) struct DelArgs {
     /// The key
     #[arg(add = complete::keys())]
     key: String,
+    #[command(flatten)]
+    field: FieldArgs,
     /// Only this type, where two were written concurrently
     #[arg(long, value_enum, value_name = "TYPE")]
     kind: Option<Type>,
@@ -25,6 +27,8 @@ enum Type {
     Register,
     Counter,
     Set,
+    Flag,
+    Map,
 }
 
 impl DelArgs {
@@ -33,7 +37,10 @@ impl DelArgs {
             Type::Register => CellKind::Register,
             Type::Counter => CellKind::Counter,
             Type::Set => CellKind::Set,
+            Type::Flag => CellKind::Flag,
+            Type::Map => CellKind::Map,
         });
-        write::one(context, self.condition.on(WriteOp::Del { key: self.key, kind }), &self.wait).await
+        let operation = self.condition.on(self.field.of(WriteOp::Del { key: self.key, kind }));
+        write::one(context, operation, &self.wait).await
     }
 }

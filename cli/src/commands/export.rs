@@ -6,7 +6,8 @@ use chinwag_api::{Cell, CellsQuery, Content, Exit};
 /// Write all that is held to standard output, one JSON object a line
 ///
 /// Each line is what `get --json` shows of a key: a register with its value, and with all of them where there are
-/// several concurrent ones; a counter with its sum; a set with its elements. `import` reads it.
+/// several concurrent ones; a counter with its sum; a set with its elements; a flag; a map
+/// with its fields. `import` reads it.
 ///
 /// Keys come page by page, so that any number of them takes little memory. What is written meanwhile may be in it or
 /// not: each line is true, and all of them together are no picture of one moment.

@@ -1,11 +1,13 @@
 use super::Context;
 use super::after::AfterArgs;
+use super::write::{FieldArgs, place};
 use crate::complete;
 use crate::nearest::nearest;
 use crate::text::{self, Side};
 use crate::{End, output::Tone};
 use chinwag_api::{CellQuery, Client, Content, Exit, Failure, KeysQuery, Kind, Sibling};
 use chinwag_base::key::printable;
+use std::collections::BTreeMap;
 
 /// Pages of keys that are looked through for the nearest; a suggestion is not worth more.
 const PAGES_MAX: usize = 4;
@@ -21,6 +23,8 @@ pub(crate) struct GetArgs {
     #[arg(long)]
     siblings: bool,
     #[command(flatten)]
+    field: FieldArgs,
+    #[command(flatten)]
     after: AfterArgs,
     /// Write the exact bytes of a register and nothing else
     #[arg(long, conflicts_with_all = ["siblings", "json"])]
@@ -32,7 +36,7 @@ impl GetArgs {
         let client = context.client()?;
         let (after, timeout_ms) = (self.after.token(), self.after.timeout_ms());
         let query = CellQuery { siblings: self.siblings, after, timeout_ms };
-        let cell = match client.cell(&self.key, &query).await {
+        let cell = match client.field(&self.key, &self.field.field, &query).await {
             Ok(cell) => cell,
             Err(failure) if failure.kind == Kind::NoSuchKey => {
                 return Err(with_nearest(&client, failure, &self.key, "get").await.into());
@@ -42,7 +46,17 @@ impl GetArgs {
         if context.out.is_json() {
             context.out.json(&cell)?;
         } else {
-            print(context, "get", &self.key, &cell.content, self.siblings, self.raw)?;
+            print(
+                context,
+                "get",
+                &place(&self.key, &self.field.field),
+                &cell.content,
+                self.siblings,
+                self.raw,
+            )?;
+            if let Some(unix_ms) = cell.expires_unix_ms {
+                context.out.say(&format!("it goes by itself at {}", super::watch::time_of_day(unix_ms)))?;
+            }
         }
         Ok(if matches!(cell.content, Content::Conflict { .. }) { Exit::No } else { Exit::Yes })
     }
@@ -92,6 +106,16 @@ pub(crate) fn print(
                 context.out.line(&line)?;
             }
         }
+        Content::Flag { .. } => context.out.line("on")?,
+        Content::Map { fields } => {
+            let mut rows = Vec::new();
+            rows_of(fields, "", &mut rows);
+            for line in
+                text::table(&[("FIELD", Side::Left), ("TYPE", Side::Left), ("VALUE", Side::Left)], &rows)
+            {
+                context.out.line(&line)?;
+            }
+        }
         Content::Conflict { contents } => {
             for content in contents {
                 context.out.line(&format!("{:<8}  {}", content.kind(), summary(content)))?;
@@ -105,6 +129,17 @@ pub(crate) fn print(
         }
     }
     Ok(())
+}
+
+/// A row for each field that is no map, with the names down to it.
+fn rows_of(fields: &BTreeMap<String, Content>, above: &str, rows: &mut Vec<Vec<String>>) {
+    for (name, content) in fields {
+        let name = format!("{above}{}", printable(name));
+        match content {
+            Content::Map { fields } => rows_of(fields, &format!("{name} / "), rows),
+            content => rows.push(vec![name, content.kind().to_string(), summary(content)]),
+        }
+    }
 }
 
 fn not_text(verb: &str, key: &str, bytes: usize) -> Failure {
@@ -128,6 +163,8 @@ pub(super) fn summary(content: &Content) -> String {
         Content::Register { value, .. } => super::write::shown(value),
         Content::Counter { count } => count.to_string(),
         Content::Set { elements } => text::values(elements),
+        Content::Flag { .. } => "on".into(),
+        Content::Map { fields } => text::count(fields.len() as u64, "field"),
         Content::Conflict { .. } => "…".into(),
     }
 }

@@ -1,10 +1,10 @@
 use super::Context;
-use super::write::{WaitArgs, held};
+use super::write::{WaitArgs, held, place};
 use crate::ndjson::{self, Line, Lines, at_line};
 use crate::{End, text};
 use chinwag_api::client::REPLY_BYTES_MAX;
 use chinwag_api::{
-    Bytes, Cell, CellKind, CellQuery, Client, Condition, ConditionalOp, Content, Count, Exit, Failure, Kind,
+    Bytes, Cell, CellKind, CellQuery, Client, Condition, Content, Count, Exit, Failure, Kind, Operation,
     Schema, WriteOp, WriteReply, from_json,
 };
 use chinwag_base::key::printable;
@@ -21,11 +21,15 @@ const TRIES_MAX: usize = 8;
 
 /// Write what `export` wrote
 ///
-/// Each line is written with its type: a register's value, a counter's sum as one increment, a set's elements. They
-/// are ordinary writes of this daemon, in batches of all or nothing; a line that cannot be written ends it, and is
+/// Each line is written with its type: a register's value, a counter's sum as one increment, a set's elements, a flag, a
+/// map's fields. They are ordinary writes of this daemon, in batches of all or nothing; a line that cannot be written ends it, and is
 /// told by its number. Of several concurrent values of a register the one that a plain read shows is written. A key
 /// that was written as several types at once is an error; so are keys that exist, unless you say otherwise. A set of
-/// more than 256 elements takes several batches. An empty set is no key, and nothing is written for it.
+/// more than 256 elements, or a map of more than 256 writes, takes several batches. An empty set is no key, and nothing
+/// is written for it.
+///
+/// A register or a flag that goes by itself gets the time that it had left; one that has gone meanwhile, or that went
+/// with its daemon, is skipped. In sets and maps such things are written to stay.
 ///
 /// If it ends early, what was written stays: go on with `--existing skip`, or with `--existing overwrite` if there are
 /// sets of more than 256 elements, of which a part may be there already.
@@ -106,10 +110,12 @@ struct Import {
 /// One line, or a part of it.
 struct Part {
     line: u64,
-    op: WriteOp,
+    op: Operation,
     /// Whether it is the first of its line: then the key must be as it was found.
     is_first: bool,
     found: Found,
+    /// Whether a map was deleted before it.
+    has_replaced: bool,
 }
 
 /// What a key held when it was last looked at.
@@ -129,22 +135,29 @@ impl Import {
         let cell: Cell = from_json(json).map_err(|why| {
             at_line(line, Failure::new(Kind::BadRequest, "that is no line of an export").because(why))
         })?;
-        let ops = ops_of(cell).map_err(|failure| at_line(line, failure))?;
+        let Some(ttl_ms) = time_left(&cell, now_unix_ms()) else {
+            self.done.skipped += 1;
+            return Ok(());
+        };
+        let mut ops = Vec::new();
+        ops_of(&cell.key, &cell.field, cell.content, &mut ops).map_err(|failure| at_line(line, failure))?;
+        ops.iter_mut().for_each(|op| op.ttl_ms = ttl_ms);
         for (number, op) in ops.into_iter().enumerate() {
             let is_first = number == 0;
             // Twice the same key in one batch: the second must find what the first has done.
-            let is_there = is_first && self.batch.iter().any(|part| part.op.key() == op.key());
-            let (ops, bytes) = self.batch.iter().map(|part| weight(&part.op)).fold(weight(&op), plus);
+            let is_there = is_first && self.batch.iter().any(|part| part.op.op.key() == op.op.key());
+            let (ops, bytes) = self.batch.iter().map(|part| weight(&part.op.op)).fold(weight(&op.op), plus);
             if is_there || ops > BATCH_OPS || bytes > BATCH_BYTES {
                 self.flush().await?;
             }
-            self.batch.push(Part { line, op, is_first, found: Found::Nothing });
+            self.batch.push(Part { line, op, is_first, found: Found::Nothing, has_replaced: false });
         }
         Ok(())
     }
 
     /// Writes the batch.
     async fn flush(&mut self) -> Result<(), Failure> {
+        self.look_at_maps().await?;
         for _ in 0..TRIES_MAX {
             let skipped = self.skipped;
             self.batch.retain(|part| skipped != Some(part.line));
@@ -172,35 +185,67 @@ impl Import {
     }
 
     /// The operations of the batch, and for each of them which part it is for.
-    fn request(&self) -> (Vec<ConditionalOp>, Vec<usize>) {
+    fn request(&self) -> (Vec<Operation>, Vec<usize>) {
         let (mut ops, mut part_of) = (Vec::new(), Vec::new());
         for (number, part) in self.batch.iter().enumerate() {
             if part.is_first {
                 match &part.found {
                     Found::Nothing => {
-                        ops.push(ConditionalOp { op: part.op.clone(), condition: Some(Condition::Absent) });
+                        ops.push(Operation { condition: Some(Condition::Absent), ..part.op.clone() });
                     }
                     Found::Something { kinds, condition } => {
                         let mut condition = condition.clone();
                         for kind in kinds {
-                            let op = WriteOp::Del { key: part.op.key().to_owned(), kind: Some(*kind) };
-                            ops.push(ConditionalOp { op, condition: condition.take() });
+                            let op = WriteOp::Del { key: part.op.op.key().to_owned(), kind: Some(*kind) };
+                            ops.push(Operation { condition: condition.take(), ..op.into() });
                         }
-                        ops.push(part.op.clone().into());
+                        ops.push(part.op.clone());
                     }
                 }
             } else {
-                ops.push(part.op.clone().into());
+                ops.push(part.op.clone());
             }
             part_of.resize(ops.len(), number);
         }
         (ops, part_of)
     }
 
+    /// A condition on a field says nothing of its map, so that is looked at before. What is there is in the way, as what a
+    /// condition finds is; a map that is overwritten is deleted on its own, because it may be as large as a batch.
+    async fn look_at_maps(&mut self) -> Result<(), Failure> {
+        for number in 0..self.batch.len() {
+            let part = &self.batch[number];
+            if !part.is_first || part.op.field.is_empty() {
+                continue;
+            }
+            let key = part.op.op.key().to_owned();
+            match self.client.cell(&key, &CellQuery::default()).await {
+                Ok(cell) if self.existing == Existing::Overwrite => {
+                    if cell.content.kind() == CellKind::Map {
+                        let op = WriteOp::Del { key, kind: None };
+                        let condition = cell.version.map(Condition::Version);
+                        let op = Operation { condition, ..op.into() };
+                        let failed = |failure| self.refused(number, failure);
+                        self.client.write(&self.wait.request(vec![op])).await.map_err(failed)?;
+                        self.batch[number].has_replaced = true;
+                    }
+                }
+                Ok(_) if self.existing == Existing::Fail => {
+                    let exists = Failure::new(Kind::ConditionFailed, format!("{} exists", printable(&key)));
+                    return Err(self.refused(number, exists));
+                }
+                Ok(_) => return self.look(number).await,
+                Err(failure) if failure.kind == Kind::NoSuchKey => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
     /// Looks what the keys hold, from this part of the batch on.
     async fn look(&mut self, from: usize) -> Result<(), Failure> {
         for part in self.batch[from..].iter_mut().filter(|part| part.is_first) {
-            part.found = match self.client.cell(part.op.key(), &CellQuery::default()).await {
+            part.found = match self.client.cell(part.op.op.key(), &CellQuery::default()).await {
                 Ok(Cell { content, version, .. }) => Found::Something {
                     kinds: match &content {
                         Content::Conflict { contents } => contents.iter().map(Content::kind).collect(),
@@ -227,7 +272,8 @@ impl Import {
     fn written(&mut self, reply: WriteReply) -> Result<(), Failure> {
         for part in self.batch.drain(..).filter(|part| part.is_first) {
             self.done.imported += 1;
-            self.done.overwritten += u64::from(matches!(part.found, Found::Something { .. }));
+            let has_replaced = part.has_replaced || matches!(part.found, Found::Something { .. });
+            self.done.overwritten += u64::from(has_replaced);
         }
         let judged = self.wait.judged(&reply);
         self.last = Some(reply);
@@ -238,7 +284,7 @@ impl Import {
     fn refused(&self, part: usize, mut failure: Failure) -> Failure {
         let Some(Part { line, op, .. }) = self.batch.get(part) else { return failure };
         if failure.kind == Kind::ConditionFailed {
-            failure.message = format!("{} exists already", printable(op.key()));
+            failure.message = format!("{} exists already", printable(op.op.key()));
             failure.because.truncate(1);
             failure.tries = ["chinwag import --existing skip", "chinwag import --existing overwrite"]
                 .map(Into::into)
@@ -282,13 +328,37 @@ impl Import {
     }
 }
 
-/// The operations that make a key hold what a line says. None for an empty set.
-fn ops_of(Cell { key, content, .. }: Cell) -> Result<Vec<WriteOp>, Failure> {
-    Ok(match content {
+fn now_unix_ms() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
+}
+
+/// How long what a line says is to stay: none if it is gone already, for ever without a time.
+fn time_left(cell: &Cell, now_unix_ms: u64) -> Option<Option<u64>> {
+    if !matches!(cell.content, Content::Register { .. } | Content::Flag { .. }) {
+        return Some(None);
+    }
+    match cell.expires_unix_ms {
+        _ if cell.ephemeral => None,
+        None => Some(None),
+        Some(unix_ms) => Some(Some(unix_ms.checked_sub(now_unix_ms).filter(|ms| *ms > 0)?)),
+    }
+}
+
+/// The operations that make a key, or a field, hold what a line says. None for an empty set.
+fn ops_of(key: &str, field: &[String], content: Content, ops: &mut Vec<Operation>) -> Result<(), Failure> {
+    let key = key.to_owned();
+    let own = match content {
         Content::Register { value, .. } => vec![WriteOp::Set { key, value }],
         Content::Counter { count } => increments(&key, count)?,
         Content::Set { elements } => {
             chunks(elements).map(|elements| WriteOp::Add { key: key.clone(), elements }).collect()
+        }
+        Content::Flag { .. } => vec![WriteOp::Enable { key }],
+        Content::Map { fields } => {
+            for (name, content) in fields {
+                ops_of(&key, &[field, &[name]].concat(), content, ops)?;
+            }
+            return Ok(());
         }
         Content::Conflict { contents } => {
             let kinds: Vec<String> = contents.iter().map(|c| format!("a {}", c.kind())).collect();
@@ -297,10 +367,12 @@ fn ops_of(Cell { key, content, .. }: Cell) -> Result<Vec<WriteOp>, Failure> {
                 text::list(&kinds)
             );
             return Err(
-                Failure::new(Kind::Conflict, format!("{} is in conflict", printable(&key))).because(why)
+                Failure::new(Kind::Conflict, format!("{} is in conflict", place(&key, field))).because(why)
             );
         }
-    })
+    };
+    ops.extend(own.into_iter().map(|op| Operation { field: field.to_vec(), ..op.into() }));
+    Ok(())
 }
 
 /// One increment, or as many as it takes where the sum does not fit one.
@@ -344,7 +416,7 @@ fn weight(op: &WriteOp) -> (usize, usize) {
         WriteOp::Add { elements, .. } | WriteOp::Rm { elements, .. } => {
             (elements.len(), key + elements.iter().map(|e| e.as_bytes().len()).sum::<usize>())
         }
-        WriteOp::Incr { .. } | WriteOp::Del { .. } => (1, key),
+        _ => (1, key),
     }
 }
 

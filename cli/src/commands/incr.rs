@@ -1,5 +1,5 @@
 use super::Context;
-use super::write::{self, WaitArgs};
+use super::write::{self, FieldArgs, WaitArgs};
 use crate::End;
 use crate::complete;
 use chinwag_api::{Exit, WriteOp};
@@ -14,11 +14,14 @@ pub(crate) struct IncrArgs {
     #[arg(default_value_t = 1, allow_negative_numbers = true)]
     pub(crate) by: i64,
     #[command(flatten)]
+    field: FieldArgs,
+    #[command(flatten)]
     wait: WaitArgs,
 }
 
 impl IncrArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
-        write::one(context, WriteOp::Incr { key: self.key, by: self.by }, &self.wait).await
+        let operation = self.field.of(WriteOp::Incr { key: self.key, by: self.by });
+        write::one(context, operation, &self.wait).await
     }
 }

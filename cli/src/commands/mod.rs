@@ -6,7 +6,9 @@ pub(crate) mod batch;
 pub(crate) mod completions;
 pub(crate) mod del;
 pub(crate) mod dht;
+pub(crate) mod disable;
 pub(crate) mod doctor;
+pub(crate) mod enable;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod get;
@@ -95,6 +97,8 @@ pub(crate) async fn dispatch(command: Command, context: &mut Context) -> Result<
         Command::Incr(args) => args.run(context).await,
         Command::Add(args) => args.run(context).await,
         Command::Rm(args) => args.run(context).await,
+        Command::Enable(args) => args.run(context).await,
+        Command::Disable(args) => args.run(context).await,
         Command::Batch(args) => args.run(context).await,
         Command::Keys(args) => args.run(context).await,
         Command::Export(args) => args.run(context).await,

@@ -1,5 +1,5 @@
 use super::Context;
-use super::write::{self, IfArgs, WaitArgs};
+use super::write::{self, FieldArgs, IfArgs, LendArgs, WaitArgs};
 use crate::End;
 use crate::complete;
 use chinwag_api::{Bytes, Exit, Failure, Kind, WriteOp};
@@ -16,6 +16,10 @@ pub(crate) struct SetArgs {
     #[arg(allow_negative_numbers = true)]
     value: String,
     #[command(flatten)]
+    field: FieldArgs,
+    #[command(flatten)]
+    lend: LendArgs,
+    #[command(flatten)]
     condition: IfArgs,
     #[command(flatten)]
     wait: WaitArgs,
@@ -24,7 +28,8 @@ pub(crate) struct SetArgs {
 impl SetArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
         let value = if self.value == "-" { standard_input()? } else { self.value.as_str().into() };
-        write::one(context, self.condition.on(WriteOp::Set { key: self.key, value }), &self.wait).await
+        let operation = self.lend.lend(self.field.of(WriteOp::Set { key: self.key, value }));
+        write::one(context, self.condition.on(operation), &self.wait).await
     }
 }
 

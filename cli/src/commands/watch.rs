@@ -1,6 +1,6 @@
 use super::Context;
 use super::get::summary;
-use super::write::shown;
+use super::write::{place, shown};
 use crate::complete;
 use crate::{End, output::Tone, text};
 use chinwag_api::{Bytes, Change, Exit, Failure, Kind, Pattern, Position, Watched, What};
@@ -137,7 +137,7 @@ impl Widths {
     const MAX: usize = 40;
 
     fn line(&mut self, change: &Change, at: &str) -> String {
-        let key = printable(&change.key);
+        let key = place(&change.key, &change.field);
         let value = what(&change.what);
         let origin = printable(&change.origin);
         let grow = |width: &mut usize, text: &str| *width = (*width).max(text.chars().count()).min(Self::MAX);
@@ -167,6 +167,8 @@ fn what(what: &What) -> String {
         | What::Add { value: v }
         | What::Rm { value: v } => value(v),
         What::Del {} => text::UNKNOWN.into(),
+        What::Enable {} => "on".into(),
+        What::Disable {} => "off".into(),
         What::Incr { by, count } => format!("{count} ({:+})", by.0),
     }
 }
@@ -204,6 +206,7 @@ mod tests {
         let change = |what, was: &[&str], concurrent, age_ms| Change {
             at_unix_ms: 0,
             key: "greeting".into(),
+            field: Vec::new(),
             what,
             origin: "gamma".into(),
             age_ms,

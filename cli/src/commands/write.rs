@@ -3,9 +3,10 @@
 use super::Context;
 use crate::{End, text};
 use chinwag_api::{
-    Bytes, Condition, ConditionalOp, Exit, Failure, Kind, Outcome, Wait, WriteOp, WriteReply, WriteRequest,
+    Bytes, Condition, Exit, Failure, Kind, Operation, Outcome, Wait, WriteOp, WriteReply, WriteRequest,
 };
 use chinwag_base::key::printable;
+use std::time::Duration;
 
 /// How long a wait lasts unless told otherwise.
 const WAIT_TIMEOUT_S: f64 = 10.0;
@@ -34,14 +35,57 @@ pub(crate) struct IfArgs {
 
 impl IfArgs {
     /// The operation on this condition.
-    pub(crate) fn on(self, op: WriteOp) -> ConditionalOp {
-        ConditionalOp { op, condition: self.condition }
+    pub(crate) fn on(self, operation: Operation) -> Operation {
+        Operation { condition: self.condition, ..operation }
+    }
+}
+
+/// Which field of the key.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct FieldArgs {
+    /// A field of the key, which then is a map; for a field of a field again: --field address --field city
+    #[arg(long, short, value_name = "FIELD")]
+    pub(crate) field: Vec<String>,
+}
+
+impl FieldArgs {
+    /// The operation on this field.
+    pub(crate) fn of(self, op: WriteOp) -> Operation {
+        Operation { field: self.field, ..op.into() }
+    }
+}
+
+/// For how long.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct LendArgs {
+    /// It goes by itself after this time, such as 30s, 10m or 12h. Each member hides it by its own clock
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "ephemeral")]
+    ttl: Option<Duration>,
+    /// It goes with the daemon that is asked: it is hidden while that is down, and deleted once it has restarted or left
+    #[arg(long)]
+    ephemeral: bool,
+}
+
+impl LendArgs {
+    /// The operation for so long.
+    pub(crate) fn lend(self, operation: Operation) -> Operation {
+        let ttl_ms = self.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        Operation { ttl_ms, ephemeral: self.ephemeral, ..operation }
+    }
+}
+
+/// A time with its unit, as people write it.
+fn time(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    match parsed.filter(|time| !time.is_zero()) {
+        Some(time) => Ok(time),
+        None => Err("expected a time with its unit, such as 30s, 10m or 12h".into()),
     }
 }
 
 impl WaitArgs {
     /// The request to write these, and to wait as was asked for.
-    pub(crate) fn request(&self, ops: Vec<ConditionalOp>) -> WriteRequest {
+    pub(crate) fn request(&self, ops: Vec<Operation>) -> WriteRequest {
         let timeout_ms = self.wait.map(|_| to_ms(self.timeout.unwrap_or(WAIT_TIMEOUT_S)));
         WriteRequest { ops, wait: self.wait, timeout_ms }
     }
@@ -76,22 +120,22 @@ pub(crate) fn to_ms(seconds: f64) -> u64 {
 /// Sends one operation and prints what became of it.
 pub(crate) async fn one(
     context: &mut Context,
-    op: impl Into<ConditionalOp>,
+    op: impl Into<Operation>,
     wait: &WaitArgs,
 ) -> Result<Exit, End> {
-    let conditional = op.into();
-    let op = conditional.op.clone();
-    let request = wait.request(vec![conditional]);
+    let operation = op.into();
+    let request = wait.request(vec![operation.clone()]);
     let client = context.client()?;
     let reply = match client.write(&request).await {
         Ok(reply) => reply,
         // What a person deletes or takes from by a mistyped name is suggested; what they make is new.
         Err(failure) if failure.kind == Kind::NoSuchKey => {
-            let verb = match op {
+            let verb = match operation.op {
                 WriteOp::Del { .. } => "del",
+                WriteOp::Disable { .. } => "disable",
                 _ => "get",
             };
-            return Err(super::get::with_nearest(&client, failure, op.key(), verb).await.into());
+            return Err(super::get::with_nearest(&client, failure, operation.op.key(), verb).await.into());
         }
         Err(failure) => return Err(failure.into()),
     };
@@ -99,7 +143,7 @@ pub(crate) async fn one(
         context.out.json(&reply)?;
     } else {
         for result in &reply.results {
-            context.out.line(&format!("{} · {}", outcome(result, &op), held(&reply)))?;
+            context.out.line(&format!("{} · {}", outcome(result, &operation), held(&reply)))?;
         }
     }
     wait.judge(&reply)
@@ -123,13 +167,14 @@ pub(crate) fn held(reply: &WriteReply) -> String {
 }
 
 /// What became of an operation, on one line.
-pub(crate) fn outcome(outcome: &Outcome, op: &WriteOp) -> String {
-    let key = printable(op.key());
+pub(crate) fn outcome(outcome: &Outcome, operation: &Operation) -> String {
+    let Operation { op, field, .. } = operation;
+    let key = place(op.key(), field);
     let elements = |op: &WriteOp| match op {
         WriteOp::Add { elements, .. } | WriteOp::Rm { elements, .. } => text::values(elements),
         _ => String::new(),
     };
-    match outcome {
+    let said = match outcome {
         Outcome::Set { value, .. } => format!("{key} = {}", shown(value)),
         Outcome::Del { .. } => format!("{key} deleted"),
         Outcome::Incr { count, .. } => format!("{key} = {count}"),
@@ -139,7 +184,20 @@ pub(crate) fn outcome(outcome: &Outcome, op: &WriteOp) -> String {
         Outcome::Rm { removed, size, .. } => {
             format!("{key} - {} · {removed} removed, {}", elements(op), text::count(*size, "element"))
         }
+        Outcome::Enable { .. } => format!("{key} on"),
+        Outcome::Disable { .. } => format!("{key} off"),
+    };
+    match (operation.ttl_ms, operation.ephemeral) {
+        (Some(ms), _) => format!("{said} for {}", text::time_ms(ms as f64)),
+        (_, true) => format!("{said} while this daemon is there"),
+        _ => said,
     }
+}
+
+/// A key, or a field of it, as people read it: `key[field][field]`.
+pub(crate) fn place(key: &str, field: &[String]) -> String {
+    let fields: String = field.iter().map(|name| format!("[{}]", printable(name))).collect();
+    format!("{}{fields}", printable(key))
 }
 
 /// A value on one line, cut where it would fill the screen.

@@ -51,7 +51,7 @@ async fn the_line_that_cannot_be_done_is_told() {
 
     let told = async |text: &str| world.chinwag(&["batch", &file(&world, text)]).await;
     let bad = told(&format!("{OPS}{{\"op\":\"set\",\"key\":\"k\",\"valeu\":\"v\"}}\n")).await;
-    let why = "error: line 4: that is no operation\n  `set` has no field `valeu`; it has key, value, value_base64, if\n  nothing of the batch is written\n";
+    let why = "error: line 4: that is no operation\n  `set` has no field `valeu`; it has key, value, value_base64, field, if, ttl_ms, ephemeral\n  nothing of the batch is written\n";
     assert_eq!(bad, ran(2, "", why));
     for (text, says) in [
         ("{", "line 1: that is no operation"),

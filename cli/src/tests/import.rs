@@ -4,7 +4,7 @@ use super::*;
 
 fn cell(key: &str, content: Content) -> Cell {
     let version = Some("9c1fa07e000000000000000000000000".parse().unwrap());
-    Cell { key: key.into(), content, version }
+    Cell { version, ..Cell::new(key, content) }
 }
 
 fn value(value: &str) -> Content {
@@ -60,8 +60,10 @@ fn holds(world: &mut World, held: &'static [Held]) {
             };
         }
         let request = WriteRequest::from_json(asked.body.as_bytes()).unwrap();
-        let fails =
-            |op: &ConditionalOp| op.condition == Some(Condition::Absent) && found(op.op.key()).is_some();
+        // A condition on a field says nothing of its key.
+        let fails = |op: &Operation| {
+            op.condition == Some(Condition::Absent) && op.field.is_empty() && found(op.op.key()).is_some()
+        };
         match request.ops.iter().position(fails) {
             Some(op) => Says::no(&Failure::new(Kind::ConditionFailed, "no").because("it is there").at(op)),
             None => Says::yes(&written(true, Outcome::Del { key: String::new() })),
@@ -164,4 +166,57 @@ async fn an_import_that_waits_in_vain_says_what_stands() {
     let told = world.chinwag(&["import", &file(&world, &lines), "--wait", "all"]).await;
     assert!(told.exit == "1" && told.err.contains("all members did not confirm it in time"), "{told:?}");
     assert!(told.err.contains("300 keys before it are written"), "{told:?}");
+}
+
+fn user() -> Content {
+    let city = Content::Map { fields: [("city".to_owned(), value("rome"))].into() };
+    let fields = [("address".to_owned(), city), ("on".to_owned(), Content::Flag { on: true })];
+    Content::Map { fields: fields.into() }
+}
+
+#[tokio::test]
+async fn a_map_is_written_field_by_field_unless_one_is_there() {
+    let rome = r#"{"op":"set","key":"user","value":"rome","field":["address","city"],"if":"absent"}"#;
+    let fields = format!(r#"{rome},{{"op":"enable","key":"user","field":["on"]}}"#);
+    for existing in ["fail", "skip", "overwrite"] {
+        let mut world = World::new();
+        holds(&mut world, &[]);
+        let told =
+            world.chinwag(&["import", &file(&world, &[cell("user", user())]), "--existing", existing]).await;
+        assert_eq!(told, ran(0, "1 key imported · on 2 of 3 members after 94 ms\n", ""));
+        assert_eq!(writes(&world), [format!(r#"{{"ops":[{fields}]}}"#)]);
+    }
+    let import = async |existing| {
+        let mut world = World::new();
+        holds(&mut world, &[("user", user)]);
+        let told =
+            world.chinwag(&["import", &file(&world, &[cell("user", user())]), "--existing", existing]).await;
+        let writes = writes(&world);
+        (told, writes)
+    };
+    let (told, asked) = import("fail").await;
+    assert!(told.exit == "6" && told.err.starts_with("error: line 1: user exists already\n"), "{told:?}");
+    assert!(asked.is_empty());
+    let (told, asked) = import("skip").await;
+    assert_eq!((told.out.as_str(), asked.len()), ("0 keys imported · 1 skipped\n", 0));
+    let (told, asked) = import("overwrite").await;
+    assert!(told.out.starts_with("1 key imported (1 overwritten)"), "{told:?}");
+    let version = r#"{"version":"9c1fa07e000000000000000000000000"}"#;
+    assert_eq!(asked[0], format!(r#"{{"ops":[{{"op":"del","key":"user","if":{version}}}]}}"#));
+    assert_eq!(asked[1..], [format!(r#"{{"ops":[{fields}]}}"#)]);
+}
+
+#[tokio::test]
+async fn what_has_gone_by_itself_meanwhile_is_not_written() {
+    let mut world = World::new();
+    holds(&mut world, &[]);
+    let lent = |key, unix_ms| Cell { expires_unix_ms: unix_ms, ..cell(key, value("v")) };
+    let here = Cell { ephemeral: true, ..cell("here", Content::Flag { on: true }) };
+    let year_10000 = 253_402_300_800_000;
+    let lines = [lent("gone", Some(1_000)), here, lent("stays", None), lent("lent", Some(year_10000))];
+    let told = world.chinwag(&["import", &file(&world, &lines)]).await;
+    assert_eq!(told, ran(0, "2 keys imported · 2 skipped · on 2 of 3 members after 94 ms\n", ""));
+    let request = WriteRequest::from_json(writes(&world)[0].as_bytes()).unwrap();
+    let terms: Vec<(&str, bool)> = request.ops.iter().map(|op| (op.op.key(), op.ttl_ms.is_some())).collect();
+    assert_eq!(terms, [("stays", false), ("lent", true)]);
 }

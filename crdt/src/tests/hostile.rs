@@ -234,7 +234,7 @@ proptest! {
                 prop_assert_eq!(b.stage_remote(entry.clone(), NOON), Staged::New);
             }
             // What a local operation sees of the staged is what is there after the commit.
-            let seen: Vec<_> = ["k", "l"].map(|k| b.cell_with_staged(&key(k)).read()).into();
+            let seen: Vec<_> = ["k", "l"].map(|k| b.shown_with_staged(&key(k)).read()).into();
             b.commit();
             let then: Vec<_> = ["k", "l"].map(|k| b.get(&key(k))).into();
             prop_assert_eq!(seen, then);

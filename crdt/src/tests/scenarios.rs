@@ -1,8 +1,8 @@
 //! What each type promises, as stories.
 
 use super::world::*;
-use crate::{Change, Effect, Entry, Kind, OpError, Read, Replica, Staged, What};
-use chinwag_base::limits::{BATCH_OPS_MAX, ELEMENT_BYTES_MAX, SET_ELEMENTS_MAX};
+use crate::{Change, Effect, Entry, Kind, OpError, Read, Replica, Staged, Term, What};
+use chinwag_base::limits::{BATCH_OPS_MAX, ELEMENT_BYTES_MAX, MAP_FIELDS_MAX, SET_ELEMENTS_MAX};
 use chinwag_base::{Digest, Value};
 use std::sync::Arc;
 
@@ -162,6 +162,195 @@ fn add_wins() {
     let removed = world.write(0, remove("s", "apple")).unwrap();
     assert_eq!(what(&mut world, &removed, 1), What::Removed { element: value("apple") });
     assert_eq!(world.replicas[1].get(&key("s")), None);
+}
+
+#[test]
+fn enable_wins() {
+    let mut world = World::new(2);
+    let what = |world: &mut World, entry: &Arc<Entry>, at: usize| {
+        let replica = &mut world.replicas[at];
+        replica.stage_remote((**entry).clone(), NOON);
+        replica.commit()[0].what.clone()
+    };
+    let on = world.write(0, enable("f")).unwrap();
+    assert_eq!(what(&mut world, &on, 1), What::Enabled);
+    // One switches it off while the other confirms it.
+    let off = world.write(0, disable("f")).unwrap();
+    let again = world.write(1, enable("f")).unwrap();
+    assert_eq!(what(&mut world, &again, 0), What::Enabled);
+    assert_eq!(what(&mut world, &off, 1), What::NoEffect);
+    world.replicas.iter().for_each(|replica| assert_eq!(replica.get(&key("f")), Some(Read::Flag)));
+    // Both switch it off: nothing is left, not even a kind.
+    let (one, other) = (world.write(0, disable("f")).unwrap(), world.write(1, disable("f")).unwrap());
+    assert_eq!(what(&mut world, &one, 1), What::NoEffect);
+    assert_eq!(what(&mut world, &other, 0), What::NoEffect);
+    assert!(world.replicas.iter().all(|replica| replica.is_empty() && replica.state_bytes() == 0));
+    assert_eq!(world.write(0, disable("f")), Err(OpError::NoSuchKey { key: key("f") }));
+    world.write(0, set("f", "a register now")).unwrap();
+    assert!(matches!(world.write(0, enable("f")), Err(OpError::WrongKind { .. })));
+}
+
+#[test]
+fn a_map_merges_field_by_field() {
+    let mut world = World::new(2);
+    for op in
+        [set("m.name", "ada"), add("m.tags", "a"), increment("m.visits", 2), set("m.address.city", "rome")]
+    {
+        world.write(0, op).unwrap();
+    }
+    world.converge();
+    let Some(Read::Map(fields)) = world.replicas[1].get(&key("m")) else { panic!() };
+    assert_eq!(fields.keys().collect::<Vec<_>>(), ["address", "name", "tags", "visits"]);
+    assert_eq!(fields["visits"], Read::Counter(2));
+    let Read::Map(address) = &fields["address"] else { panic!() };
+    assert!(matches!(&address["city"], Read::Register { value, .. } if value.as_text() == Some("rome")));
+    assert_eq!(world.replicas[1].kinds(&key("m")), [Kind::Map]);
+    assert_eq!(world.replicas[1].len(), 1, "one key");
+    let (one, other) = (world.replicas[0].version(&key("m")), world.replicas[1].version(&key("m")));
+    assert!(one.is_some() && one == other);
+
+    // A map is one kind, at every level.
+    let wrong = |world: &mut World, op| match world.write(0, op) {
+        Err(OpError::WrongKind { key, is, wanted }) => (key.to_string(), is, wanted),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(wrong(&mut world, set("m", "x")), ("m".into(), Kind::Map, Kind::Register));
+    assert_eq!(wrong(&mut world, set("m.name.first", "x")), ("m[name]".into(), Kind::Register, Kind::Map));
+    assert_eq!(wrong(&mut world, add("m.address", "x")), ("m[address]".into(), Kind::Map, Kind::Set));
+    assert_eq!(wrong(&mut world, increment("m.name", 1)), ("m[name]".into(), Kind::Register, Kind::Counter));
+
+    // One deletes the map while the other writes a field that is there, one that is not, and counts on.
+    world.write(0, delete("m", None)).unwrap();
+    assert!(world.replicas[0].is_empty() && world.replicas[0].get(&key("m")).is_none());
+    for op in [set("m.name", "bob"), set("m.new", "x"), increment("m.visits", 5)] {
+        world.write(1, op).unwrap();
+    }
+    world.converge();
+    for replica in &world.replicas {
+        let Some(Read::Map(fields)) = replica.get(&key("m")) else { panic!() };
+        assert_eq!(fields.keys().collect::<Vec<_>>(), ["name", "new", "visits"], "what was seen is gone");
+        assert_eq!(fields["visits"], Read::Counter(5));
+    }
+    assert_ne!(world.replicas[0].version(&key("m")), one);
+}
+
+#[test]
+fn a_register_with_fields_is_a_conflict_until_one_is_deleted() {
+    let mut world = World::new(2);
+    world.write(0, set("k", "plain")).unwrap();
+    world.write(1, set("k.a", "1")).unwrap();
+    world.write(1, set("k.b", "2")).unwrap();
+    world.converge();
+    assert_eq!(world.replicas[0].kinds(&key("k")), [Kind::Register, Kind::Map]);
+    assert!(matches!(world.replicas[0].get(&key("k")), Some(Read::Conflict(reads)) if reads.len() == 2));
+    assert!(matches!(world.write(0, delete("k", None)), Err(OpError::Conflict { .. })));
+    assert!(matches!(world.write(0, set("k.c", "3")), Err(OpError::WrongKind { is: Kind::Register, .. })));
+    world.write(0, delete("k", Some(Kind::Map))).unwrap();
+    world.converge();
+    assert!(world.replicas.iter().all(|replica| replica.kinds(&key("k")) == [Kind::Register]));
+    assert!(matches!(world.write(0, delete("k", Some(Kind::Map))), Err(OpError::KindNotLive { .. })));
+}
+
+#[test]
+fn a_map_has_a_bounded_number_of_fields_and_what_is_staged_counts() {
+    let mut replica = Replica::new(replica_id(1));
+    let fields: Vec<_> = (0..MAP_FIELDS_MAX).map(|n| set(&format!("m.f{n:04}"), "x")).collect();
+    let (most, last) = fields.split_at(MAP_FIELDS_MAX - 1);
+    replica.stage_local(most, NOON).unwrap();
+    replica.commit();
+    replica.stage_local(last, NOON).unwrap();
+    assert_eq!(replica.stage_local(&[set("m.more", "x")], NOON), Err(OpError::MapFull { key: key("m") }));
+    replica.stage_local(&[set("m.f0000", "again"), set("other.f", "x")], NOON).unwrap();
+    replica.commit();
+    assert_eq!(replica.len(), 2);
+    let error = replica.stage_local(&[set("a", "1"), delete("m", None)], NOON).unwrap_err();
+    assert_eq!(error.parts(), (1, OpError::BatchTooLong { len: MAP_FIELDS_MAX + 1 }));
+    let dots = replica.stage_local(&[delete("m", None)], NOON).unwrap();
+    assert_eq!(dots.len(), MAP_FIELDS_MAX);
+    // What is staged to go is gone for the next in line.
+    assert!(matches!(replica.stage_local(&[delete("m", None)], NOON), Err(OpError::NoSuchKey { .. })));
+    replica.stage_local(&[set("m", "a register")], NOON).unwrap();
+    replica.commit();
+    assert_eq!((replica.kinds(&key("m")), replica.len()), (vec![Kind::Register], 2));
+}
+
+/// What is shown under `k` of a replica, if it is a register.
+fn at(world: &World, at: usize) -> Option<String> {
+    shown(world, at, "k")
+}
+
+#[test]
+fn what_is_lent_goes_from_sight_by_each_ones_clock_and_for_good_by_one_write() {
+    let mut world = World::new(2);
+    let entry = world.write(0, lend(Term::Ms(5_000), set("k", "lent"))).unwrap();
+    assert!(world.deliver(&entry, 1));
+    let until = NOON.plus_ms(5_001);
+    assert_eq!(world.replicas[1].next_expiry(), Some(until));
+    assert_eq!(world.replicas[1].leases_of(&key("k")), (Some(until), false));
+    let digest = world.replicas[1].digest();
+    world.replicas[1].pass_time(NOON.plus_ms(5_000));
+    assert_eq!(at(&world, 1).as_deref(), Some("lent"));
+    world.replicas[1].pass_time(until);
+    assert_eq!((at(&world, 1), at(&world, 0).as_deref()), (None, Some("lent")), "clocks differ");
+    assert_eq!((world.replicas[1].digest(), world.replicas[1].next_expiry()), (digest, None));
+    assert!(world.replicas[1].kinds(&key("k")).is_empty() && world.replicas[1].keys().next().is_none());
+    assert!(matches!(world.write(1, delete("k", None)), Err(OpError::NoSuchKey { .. })));
+
+    let expired: Vec<_> = world.replicas[1].expired().map(|(key, dot, _)| (key.clone(), dot)).collect();
+    assert_eq!(expired, [(key("k"), entry.dot)]);
+    world.replicas[1].stage_expiry(&key("k"), entry.dot, until).unwrap().unwrap();
+    assert_eq!(world.replicas[1].stage_expiry(&key("k"), entry.dot, until), Ok(None), "it is on its way");
+    let gone = world.replicas[1].staged()[0].clone();
+    world.replicas[1].commit();
+    assert!(world.deliver(&gone, 0));
+    assert!(world.replicas.iter().all(|replica| replica.is_empty() && replica.state_bytes() == 0));
+    assert_eq!(world.replicas[1].expired().count(), 0);
+}
+
+#[test]
+fn what_is_written_over_something_hidden_removes_it() {
+    let mut world = World::new(2);
+    let lent = world.write(0, lend(Term::Ms(10), enable("k"))).unwrap();
+    world.deliver(&lent, 1);
+    world.replicas[1].pass_time(NOON.plus_ms(60_000));
+    // Nothing is shown, so a counter may be there; at the other, whose clock is behind, the flag is still on.
+    let counted = world.write(1, increment("k", 3)).unwrap();
+    assert!(counted.removed.contains(lent.dot));
+    assert_eq!(world.replicas[0].get(&key("k")), Some(Read::Flag));
+    world.deliver(&counted, 0);
+    assert!(world.replicas.iter().all(|replica| replica.get(&key("k")) == Some(Read::Counter(3))));
+    // To write again is to write for ever, or anew for a time.
+    world.write(0, lend(Term::Ms(10), set("r", "lent"))).unwrap();
+    world.write(0, set("r", "kept")).unwrap();
+    assert_eq!(world.replicas[0].next_expiry(), None);
+    for op in [increment("k", 1), delete("k", None), remove("k", "x")] {
+        assert!(world.write(0, lend(Term::Life, op)).is_err());
+    }
+    assert_eq!(
+        world.write(0, lend(Term::Life, increment("k", 1))),
+        Err(OpError::NotForATime { key: key("k") })
+    );
+}
+
+#[test]
+fn what_is_lent_for_life_is_shown_while_its_writer_is_a_member() {
+    let mut world = World::new(2);
+    let entry = world.write(0, lend(Term::Life, set("k", "here"))).unwrap();
+    let life = entry.dot.replica.generation;
+    assert_eq!(at(&world, 0).as_deref(), Some("here"), "a writer is there for itself");
+    world.deliver(&entry, 1);
+    assert_eq!(at(&world, 1), None, "nobody has said that it is a member");
+    world.replicas[1].set_present(entry.dot.replica.node, Some(life));
+    assert_eq!(at(&world, 1).as_deref(), Some("here"));
+    assert_eq!(world.replicas[1].leases_of(&key("k")), (None, true));
+    world.replicas[1].set_present(entry.dot.replica.node, None);
+    assert_eq!(at(&world, 1), None);
+    let next = chinwag_base::Generation::new(life.get() + 1);
+    world.replicas[1].set_present(entry.dot.replica.node, Some(next));
+    assert_eq!(at(&world, 1), None, "another life of the same node");
+    let own = entry.dot.replica.node;
+    world.replicas[0].set_present(own, None);
+    assert_eq!(at(&world, 0).as_deref(), Some("here"), "nobody talks us out of being here");
 }
 
 #[test]
@@ -355,14 +544,14 @@ fn keys_are_sorted_and_found_by_prefix() {
     replica.stage_local(&[delete("app0", None)], NOON).unwrap();
     replica.commit();
     let keys = |prefix: &str| -> Vec<String> {
-        replica.keys_with_prefix(prefix).map(|(key, _)| key.to_string()).collect()
+        replica.keys_with_prefix(prefix).map(|key| key.to_string()).collect()
     };
     assert_eq!(keys("app/"), ["app/a", "app/z"]);
     assert_eq!(keys("app"), ["app/a", "app/z", "apple"]);
-    assert_eq!(keys(""), replica.keys().map(|(key, _)| key.to_string()).collect::<Vec<_>>());
+    assert_eq!(keys(""), replica.keys().map(|key| key.to_string()).collect::<Vec<_>>());
     assert!(keys("\n").is_empty() && keys(&"x".repeat(600)).is_empty() && keys("zz").is_empty());
     let after = |prefix: &str, after: &str| -> Vec<String> {
-        replica.keys_after(prefix, after).map(|(key, _)| key.to_string()).collect()
+        replica.keys_after(prefix, after).map(|key| key.to_string()).collect()
     };
     assert_eq!(after("app", "app/a"), ["app/z", "apple"]);
     assert_eq!(after("app", "app/b"), ["app/z", "apple"], "it need not be there");

@@ -1,7 +1,7 @@
 //! Whole cells do what the entries did that led to them, however the session is cut, delayed, given up or interrupted by a
 //! restart; and a checkpoint with the rows after it is the life that it was taken from.
 
-use super::laws::{counter, elements, every_kind, register};
+use super::laws::{counter, elements, every_kind, fields, flag, lent, register};
 use super::world::*;
 use crate::{Checkpoint, Clock, Dot, Extent, Op, Part, Place, Replica, Row, Slice, Staged};
 use chinwag_base::{Digest, Key};
@@ -165,8 +165,12 @@ impl Lives {
     fn step(&mut self, step: Step) {
         match step {
             Step::Write(at, op) => {
-                if let Ok(entry) = self.world.write(at, op) {
-                    self.log(at, Row::Write(entry));
+                let before = self.world.entries.len();
+                if self.world.write(at, op).is_ok() {
+                    let entries = self.world.entries[before..].to_vec();
+                    let first = self.world.replicas[at].position() + 1 - entries.len() as u64;
+                    let rows = entries.into_iter().zip(first..);
+                    self.disks[at].rows.extend(rows.map(|(entry, position)| (position, Row::Write(entry))));
                 }
             }
             Step::Send(from, to, bits) => self.send(from, to, |i| bits >> (i % 64) & 1 == 1),
@@ -242,6 +246,9 @@ macro_rules! laws {
 laws!(registers, register());
 laws!(sets, elements());
 laws!(counters, counter());
+laws!(flags, flag());
+laws!(maps, fields());
+laws!(leases, lent());
 laws!(mixed, every_kind());
 
 fn write(replica: &mut Replica, op: Op) -> Arc<crate::Entry> {
@@ -289,7 +296,7 @@ fn absence_counts_only_within_the_slice() {
     let (after, until) = (Some(Place::end_of(key("a"))), Some(Place::end_of(key("c"))));
     let gone = b.join(&Slice { extent: Extent::Range { after, until }, cells: Vec::new() });
     assert_eq!(gone.len(), 2);
-    assert_eq!(b.keys().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["a", "d"]);
+    assert_eq!(b.keys().map(|key| key.to_string()).collect::<Vec<_>>(), ["a", "d"]);
     let gone = b.join(&Slice { extent: Extent::Keys, cells: vec![(key("d"), Vec::new())] });
     assert_eq!((gone.len(), b.len()), (1, 1));
 }

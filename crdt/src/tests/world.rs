@@ -1,6 +1,6 @@
 //! A few replicas that pass entries to each other by hand, and the definition of what each must then show.
 
-use crate::{Dot, Entry, Hlc, Kind, Op, OpError, Read, Replica, Sibling, Staged};
+use crate::{Dot, Entry, Hlc, Kind, Op, OpError, Read, Replica, Sibling, Staged, Term};
 use chinwag_base::{Digest, Generation, Key, NodeId, ReplicaId, Value, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,8 +11,11 @@ pub(crate) fn replica_id(n: u8) -> ReplicaId {
     ReplicaId { node: NodeId::from_bytes([n; 32]), generation: Generation::new(1) }
 }
 
+/// `key`, or `key.field.field`.
 pub(crate) fn key(text: &str) -> Key {
-    text.parse().unwrap()
+    let mut names = text.split('.');
+    let root: Key = names.next().unwrap().parse().unwrap();
+    names.fold(root, |key, name| key.field(name).unwrap())
 }
 
 pub(crate) fn value(text: &str) -> Value {
@@ -33,6 +36,18 @@ pub(crate) fn remove(k: &str, element: &str) -> Op {
 
 pub(crate) fn increment(k: &str, by: i64) -> Op {
     Op::Increment { key: key(k), by }
+}
+
+pub(crate) fn enable(k: &str) -> Op {
+    Op::Enable { key: key(k) }
+}
+
+pub(crate) fn disable(k: &str) -> Op {
+    Op::Disable { key: key(k) }
+}
+
+pub(crate) fn lend(term: Term, op: Op) -> Op {
+    Op::Lend { term, op: Box::new(op) }
 }
 
 pub(crate) fn delete(k: &str, kind: Option<Kind>) -> Op {
@@ -61,6 +76,7 @@ enum Brings {
     Value(Value, Hlc),
     Element(Value),
     Amount(i64),
+    On,
     Nothing,
 }
 
@@ -70,6 +86,7 @@ impl Brings {
             Brings::Value(..) => Some(Kind::Register),
             Brings::Element(_) => Some(Kind::Set),
             Brings::Amount(_) => Some(Kind::Counter),
+            Brings::On => Some(Kind::Flag),
             Brings::Nothing => None,
         }
     }
@@ -86,21 +103,32 @@ impl World {
         }
     }
 
-    /// One durable write. A millisecond passes.
+    /// One durable write, or as many as a map has cells that is deleted. The first is returned. A millisecond passes.
     pub(crate) fn write(&mut self, at: usize, op: Op) -> Result<Arc<Entry>, OpError> {
         self.now_ms += 1;
         let wall = NOON.plus_ms(self.now_ms + self.ahead_ms[at]);
         let known = self.known(at);
         let replica = &mut self.replicas[at];
         let kinds: Vec<Kind> =
-            replica.keys().filter(|(k, _)| *k == op.key()).flat_map(|(_, c)| c.kinds()).collect();
-        let dot = replica.stage_local(std::slice::from_ref(&op), wall)?[0];
-        let entry = replica.staged()[0].clone();
-        assert_eq!(replica.commit().len(), 1);
-        let fact = self.fact(op.bare(), &entry, &known, &kinds);
-        self.facts.insert(dot, fact);
-        self.entries.push(entry.clone());
-        Ok(entry)
+            replica.cells.get(op.key()).into_iter().flat_map(|cell| cell.kinds()).collect();
+        let beneath: Vec<(Key, Kind)> = replica
+            .beneath(op.key())
+            .flat_map(|(key, cell)| cell.kinds().map(|kind| (key.clone(), kind)))
+            .collect();
+        let dots = replica.stage_local(std::slice::from_ref(&op), wall)?;
+        let entries = replica.staged().to_vec();
+        assert_eq!((replica.commit().len(), entries.len()), (dots.len(), dots.len()));
+        for (index, (entry, dot)) in entries.iter().zip(dots).enumerate() {
+            let fact = if entry.key == *op.key() {
+                self.fact(op.bare(), entry, &known, &kinds)
+            } else {
+                let (key, kind) = beneath[index].clone();
+                self.fact(&Op::Delete { key, kind: Some(kind) }, entry, &known, &[])
+            };
+            self.facts.insert(dot, fact);
+        }
+        self.entries.extend(entries.iter().cloned());
+        Ok(entries[0].clone())
     }
 
     fn fact(&self, op: &Op, entry: &Entry, seen: &BTreeSet<Dot>, kinds: &[Kind]) -> Fact {
@@ -108,12 +136,14 @@ impl World {
             Op::Set { value, .. } => Brings::Value(value.clone(), entry.hlc),
             Op::Add { element, .. } => Brings::Element(element.clone()),
             Op::Increment { by, .. } => Brings::Amount(*by),
-            Op::Delete { .. } | Op::Remove { .. } | Op::If { .. } => Brings::Nothing,
+            Op::Enable { .. } => Brings::On,
+            _ => Brings::Nothing,
         };
         let replaces = |other: &Brings| match op {
             Op::Set { .. } => other.kind() == Some(Kind::Register),
+            Op::Enable { .. } | Op::Disable { .. } => other.kind() == Some(Kind::Flag),
             Op::Delete { kind, .. } => other.kind() == kind.or(kinds.first().copied()),
-            Op::Increment { .. } | Op::If { .. } => false,
+            Op::Increment { .. } | Op::If { .. } | Op::Lend { .. } => false,
             Op::Add { element, .. } | Op::Remove { element, .. } => {
                 matches!(other, Brings::Element(other) if other == element)
             }
@@ -206,7 +236,7 @@ impl World {
                 Brings::Value(value, hlc) => siblings.push(Sibling { value: value.clone(), hlc: *hlc, dot }),
                 Brings::Element(element) => drop(elements.insert(element.clone())),
                 Brings::Amount(by) => total += i128::from(*by),
-                Brings::Nothing => {}
+                Brings::On | Brings::Nothing => {}
             }
         }
         siblings.sort_by_key(|s| std::cmp::Reverse((s.hlc, s.dot)));
@@ -214,15 +244,18 @@ impl World {
             Kind::Register => Read::Register { value: siblings[0].value.clone(), siblings },
             Kind::Set => Read::Set(elements.into_iter().collect()),
             Kind::Counter => Read::Counter(total),
+            Kind::Flag => Read::Flag,
+            Kind::Map => unreachable!("no write brings one"),
         }
     }
 }
 
-/// All that a replica shows.
+/// All that a replica shows, cell by cell.
 pub(crate) fn reads(replica: &Replica) -> BTreeMap<Key, Read> {
     let reads: BTreeMap<Key, Read> =
-        replica.keys().map(|(key, _)| (key.clone(), replica.get(key).unwrap())).collect();
-    assert_eq!(reads.len(), replica.len());
+        replica.cells.iter().filter_map(|(key, cell)| Some((key.clone(), cell.read()?))).collect();
+    let roots: BTreeSet<Key> = reads.keys().map(Key::root).collect();
+    assert_eq!(roots.len(), replica.len());
     reads
 }
 
@@ -230,7 +263,7 @@ pub(crate) fn reads(replica: &Replica) -> BTreeMap<Key, Read> {
 pub(crate) fn state(replica: &Replica) -> (BTreeMap<Key, Read>, Digest, Digest, usize, usize) {
     assert_eq!(replica.digest(), replica.digest_from_scratch());
     assert_eq!(replica.clock_digest(), replica.clock().digest());
-    assert!(replica.index_is_right());
+    assert!(replica.index_is_right() && replica.terms_are_right());
     let namespaces = replica.namespace_digests().fold(Digest::EMPTY, |sum, (_, digest)| sum + digest);
     assert_eq!(namespaces, replica.digest());
     (reads(replica), replica.digest(), replica.clock_digest(), replica.state_bytes(), replica.doomed())

@@ -6,17 +6,16 @@ use crate::daemon::Shared;
 use crate::engine::Engine;
 use crate::gauges::Gauges;
 use crate::observe::{Observer, dot_text};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chinwag_api::cell::{CELLS_PAGE_BYTES_MAX, CELLS_PAGE_MAX, KEYS_PAGE_MAX};
 use chinwag_api::{
     Bytes, Cell, CellKind, CellQuery, Cells, CellsQuery, Content, Count, Counts, DhtStatus, Failure, Gossip,
     Health, InStep, KeyRow, Keys, KeysQuery, Kind, Overlay, Pattern, Phi, Problem, Sibling, Status, Token,
-    Version,
+    Version, paths,
 };
-use chinwag_base::key::printable;
+use chinwag_base::key::{KeyError, printable};
 use chinwag_base::limits::{AWAITED_DOTS_MAX, BATCH_OPS_MAX, STAGED_ENTRIES_MAX, WAITS_MAX};
 use chinwag_base::{Key, Moment, NodeId, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, ReplicaId};
 use chinwag_crdt::{Dot, Read};
@@ -177,41 +176,48 @@ pub(super) async fn health(State(daemon): Daemon) -> Response {
     (status, Reply(Health { ok, problems })).into_response()
 }
 
-pub(super) async fn cell(
-    State(daemon): Daemon,
-    key: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Answered<Cell> {
-    let Path(key) =
-        key.map_err(|e| Failure::new(Kind::BadRequest, "the path is not understood").because(e.body_text()))?;
+pub(super) async fn cell(State(daemon): Daemon, uri: Uri) -> Answered<Cell> {
+    let Some((key, field)) = paths::cell_of(uri.path()) else {
+        return Err(Failure::new(Kind::BadRequest, "the path is not understood").into());
+    };
     let query: CellQuery = parse_query(&uri)?;
-    let key = parse_key(&key)?;
+    let key = parse_field(&key, &field)?;
     let engine = daemon.running().await?;
     follow(&engine, query.after.as_ref(), query.timeout_ms).await?;
     let siblings = query.siblings;
     let wanted = key.clone();
     let found = engine
-        .look(move |node, observer, _| {
-            let replica = node.gossip().replica();
-            match replica.get(&wanted) {
-                Some(read) => Ok((content(&read, siblings, observer), replica.version(&wanted))),
-                None => Err(some_keys(node)),
-            }
+        .look(move |node, observer, _| match node.gossip().replica().get(&wanted) {
+            Some(read) => Ok(shown(node, &wanted, &read, siblings, observer)),
+            None => Err(some_keys(node)),
         })
         .await?;
     match found {
-        Ok((content, version)) => {
-            Ok(Reply(Cell { key: key.to_string(), content, version: version.map(Into::into) }))
-        }
+        Ok(cell) => Ok(Reply(cell)),
         Err(keys) => {
-            let near = nearest(key.as_str(), &keys);
+            let near = nearest(key.root_str(), &keys).filter(|near| near != key.root_str());
             let failure = Failure::new(Kind::NoSuchKey, format!("no such key: {key}"));
             Err(match near {
                 Some(near) => failure.hint(format!("chinwag get {near}")),
+                None if key.has_fields() => failure.hint(format!("chinwag get {}", key.root_str())),
                 None => failure,
             }
             .into())
         }
+    }
+}
+
+/// What is told of a key, or a field, under which this has been read.
+pub(super) fn shown(node: &Node, key: &Key, read: &Read, siblings: bool, observer: &Observer) -> Cell {
+    let replica = node.gossip().replica();
+    let (expires, ephemeral) = replica.leases_of(key);
+    Cell {
+        key: key.root_str().to_owned(),
+        field: key.fields().map(str::to_owned).collect(),
+        content: content(read, siblings, observer),
+        version: replica.version(key).map(Into::into),
+        expires_unix_ms: expires.map(|wall| wall.unix_ms()),
+        ephemeral,
     }
 }
 
@@ -267,7 +273,7 @@ const SUGGESTION_KEYS_MAX: usize = 10_000;
 
 /// Keys that a suggestion can be made from. They are compared elsewhere than on the driver's task.
 pub(super) fn some_keys(node: &Node) -> Vec<Key> {
-    node.gossip().replica().keys().take(SUGGESTION_KEYS_MAX).map(|(key, _)| key.clone()).collect()
+    node.gossip().replica().keys().take(SUGGESTION_KEYS_MAX).collect()
 }
 
 /// The key that was probably meant.
@@ -296,6 +302,11 @@ pub(super) fn content(read: &Read, siblings: bool, observer: &Observer) -> Conte
         },
         Read::Counter(sum) => Content::Counter { count: Count(*sum) },
         Read::Set(elements) => Content::Set { elements: elements.iter().map(Bytes::from).collect() },
+        Read::Flag => Content::Flag { on: true },
+        Read::Map(fields) => {
+            let fields = fields.iter().map(|(name, read)| (name.clone(), content(read, siblings, observer)));
+            Content::Map { fields: fields.collect() }
+        }
         Read::Conflict(reads) => {
             Content::Conflict { contents: reads.iter().map(|r| content(r, siblings, observer)).collect() }
         }
@@ -312,16 +323,15 @@ pub(super) async fn cells(State(daemon): Daemon, uri: Uri) -> Answered<Cells> {
         .look(move |node, observer, _| {
             let mut page = Cells::default();
             let mut bytes = 0;
-            for (key, cell) in live_keys(node, &prefix, after.as_deref()) {
+            for key in live_keys(node, &prefix, after.as_deref()) {
                 if page.cells.len() == limit || bytes >= CELLS_PAGE_BYTES_MAX {
                     page.next = page.cells.last().map(|cell| cell.key.clone());
                     break;
                 }
-                let Some(read) = cell.read() else { continue };
-                let content = content(&read, siblings, observer);
-                bytes += key.as_str().len() + content.bytes();
-                let version = cell.version().map(Into::into);
-                page.cells.push(Cell { key: key.to_string(), content, version });
+                let Some(read) = node.gossip().replica().get(&key) else { continue };
+                let cell = shown(node, &key, &read, siblings, observer);
+                bytes += key.as_str().len() + cell.content.bytes();
+                page.cells.push(cell);
             }
             page
         })
@@ -329,12 +339,12 @@ pub(super) async fn cells(State(daemon): Daemon, uri: Uri) -> Answered<Cells> {
     Ok(Reply(page))
 }
 
-/// The live keys that begin so and sort after `after`, sorted, each with its cell.
+/// The keys that hold something, begin so and sort after `after`, sorted.
 pub(super) fn live_keys<'a>(
     node: &'a Node,
     prefix: &'a str,
     after: Option<&'a str>,
-) -> Box<dyn Iterator<Item = (&'a Key, &'a chinwag_crdt::Cell)> + 'a> {
+) -> Box<dyn Iterator<Item = Key> + 'a> {
     let replica = node.gossip().replica();
     match after {
         None => Box::new(replica.keys_with_prefix(prefix)),
@@ -352,9 +362,12 @@ pub(super) async fn keys(State(daemon): Daemon, uri: Uri) -> Answered<Keys> {
     let keys = engine
         .look(move |node, _, _| {
             let mut rows: Vec<KeyRow> = live_keys(node, pattern.prefix(), after.as_deref())
-                .filter(|(key, _)| pattern.matches(key.as_str()))
+                .filter(|key| pattern.matches(key.as_str()))
                 .take(limit + 1)
-                .map(|(key, cell)| KeyRow { key: key.to_string(), kind: cell_kind(cell) })
+                .map(|key| KeyRow {
+                    kind: cell_kind(&node.gossip().replica().kinds(&key)),
+                    key: key.to_string(),
+                })
                 .collect();
             let more = rows.len() > limit;
             rows.truncate(limit);
@@ -369,12 +382,14 @@ pub(super) fn parse_pattern(text: &str) -> Result<Pattern, Failure> {
     text.parse().map_err(|e: chinwag_api::glob::PatternError| Failure::new(Kind::BadRequest, e.to_string()))
 }
 
-fn cell_kind(cell: &chinwag_crdt::Cell) -> CellKind {
-    let mut kinds = cell.kinds();
-    match (kinds.next(), kinds.next()) {
-        (Some(chinwag_crdt::Kind::Register), None) => CellKind::Register,
-        (Some(chinwag_crdt::Kind::Counter), None) => CellKind::Counter,
-        (Some(chinwag_crdt::Kind::Set), None) => CellKind::Set,
+fn cell_kind(kinds: &[chinwag_crdt::Kind]) -> CellKind {
+    use chinwag_crdt::Kind::{Counter, Flag, Map, Register, Set};
+    match kinds {
+        [Register] => CellKind::Register,
+        [Counter] => CellKind::Counter,
+        [Set] => CellKind::Set,
+        [Flag] => CellKind::Flag,
+        [Map] => CellKind::Map,
         _ => CellKind::Conflict,
     }
 }
@@ -431,12 +446,24 @@ pub(super) async fn seen(daemon: &Shared) -> Result<Seen, Failure> {
 
 /// A key, for the operations and the paths alike.
 pub(crate) fn parse_key(text: &str) -> Result<Key, Failure> {
-    use chinwag_base::key::KeyError;
-    text.parse().map_err(|e: KeyError| {
-        let kind = match e {
-            KeyError::TooLong { .. } | KeyError::ValueTooLong { .. } => Kind::TooLarge,
-            KeyError::Empty | KeyError::Character { .. } => Kind::BadRequest,
-        };
-        Failure::new(kind, e.to_string())
-    })
+    text.parse().map_err(key_failure)
+}
+
+/// A field of a key: the names down to it. None is the key itself.
+pub(super) fn parse_field(key: &str, field: &[String]) -> Result<Key, Failure> {
+    field.iter().try_fold(parse_key(key)?, |key, name| key.field(name).map_err(key_failure))
+}
+
+fn key_failure(error: KeyError) -> Failure {
+    let kind = match error {
+        KeyError::TooLong { .. } | KeyError::TooDeep | KeyError::ValueTooLong { .. } => Kind::TooLarge,
+        KeyError::Empty | KeyError::FieldEmpty | KeyError::Character { .. } => Kind::BadRequest,
+    };
+    Failure::new(kind, error.to_string())
+}
+
+/// A key as it stands in a command.
+pub(super) fn in_command(key: &Key) -> String {
+    let fields: String = key.fields().map(|name| format!(" --field {name}")).collect();
+    format!("{}{fields}", key.root_str())
 }

@@ -1,6 +1,6 @@
 //! What is told as it happens: server-sent events.
 
-use super::read::{content, live_keys, parse_pattern};
+use super::read::{live_keys, parse_pattern, shown};
 use super::{Daemon, Refused, parse_query};
 use crate::daemon::Shared;
 use crate::listeners::{Listening, Missed};
@@ -154,20 +154,22 @@ impl Watcher {
         let engine = self.daemon.running().await.map_err(|_| Over)?;
         let pattern = self.pattern.clone();
         let page = engine.look(move |node, observer, _| {
-            let (mut cells, mut bytes, mut last) = (Vec::new(), 0, None::<&Key>);
+            let (mut cells, mut bytes, mut last) = (Vec::new(), 0, None::<Key>);
             let keys = live_keys(node, pattern.prefix(), after.as_deref());
-            for (looked_at, (key, cell)) in keys.enumerate() {
+            for (looked_at, key) in keys.enumerate() {
                 // Keys that do not match cost little, but something.
                 let is_full = cells.len() == CELLS_PAGE_MAX as usize || bytes >= CELLS_PAGE_BYTES_MAX;
                 if is_full || looked_at == 16 * CELLS_PAGE_MAX as usize {
-                    return (cells, last.map(Key::to_string));
+                    return (cells, last.map(|key| key.to_string()));
+                }
+                if pattern.matches(key.as_str())
+                    && let Some(read) = node.gossip().replica().get(&key)
+                {
+                    let cell = shown(node, &key, &read, false, observer);
+                    bytes += key.as_str().len() + cell.content.bytes();
+                    cells.push(cell);
                 }
                 last = Some(key);
-                let Some(read) = cell.read().filter(|_| pattern.matches(key.as_str())) else { continue };
-                let content = content(&read, false, observer);
-                bytes += key.as_str().len() + content.bytes();
-                let version = cell.version().map(Into::into);
-                cells.push(Cell { key: key.to_string(), content, version });
             }
             (cells, None)
         });

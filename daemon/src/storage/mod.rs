@@ -51,8 +51,9 @@ const MEMBERS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("members");
 const INVITES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("invites");
 const QUARANTINE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("quarantine");
 
-/// The version of the tables above.
-const FORMAT: u64 = 2;
+/// The version of the tables above. Since 3 there are flags, fields and leases in the rows, which a build that knows 2 would take
+/// for damage.
+const FORMAT: u64 = 3;
 /// The oldest version that is brought up to it.
 const FORMAT_OLDEST: u64 = 1;
 /// redb's own choice: everything is read once, at the start.

@@ -248,7 +248,7 @@ fn read_cells(
     }
     for text in bad {
         table.retain_in((text.as_str(), 0)..=(text.as_str(), u32::MAX), |_, _| false)?;
-        if let Ok(key) = text.parse::<Key>() {
+        if let Ok(key) = Key::try_from(text.to_owned()) {
             cells.remove(&key);
             checkpoint.damaged.insert(key);
         }

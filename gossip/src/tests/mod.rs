@@ -2,6 +2,7 @@
 
 mod cells;
 mod durable;
+mod expiry;
 mod heal;
 mod hostile;
 mod random;

@@ -245,8 +245,10 @@ impl World {
     }
 
     pub(super) fn members(&self) -> Vec<Member> {
-        let member =
-            |n: usize| Member { node: id(n), alive: self.is_up(n), may_write: !self.readers.contains(&n) };
+        let member = |n: usize| {
+            let generation = Generation::new(self.nodes[n].life);
+            Member { node: id(n), alive: self.is_up(n), generation, may_write: !self.readers.contains(&n) }
+        };
         (0..self.nodes.len()).map(member).collect()
     }
 

@@ -59,7 +59,7 @@ struct Shown {
 
 impl Shown {
     fn of(replica: &Replica) -> Self {
-        let read = |(key, _): (&Key, _)| Some((key.clone(), replica.get(key)?));
+        let read = |key: Key| Some((key.clone(), replica.get(&key)?));
         Shown {
             clock: replica.clock_digest(),
             digest: replica.digest(),

@@ -231,6 +231,8 @@ fn part_name(part: &Part) -> PartName {
         Part::Share { replica, run, floor } => {
             (2, name(Dot::new(*replica, 0)), run.as_ref().map(numbers), floor.as_ref().map(numbers))
         }
+        Part::Flag { dot } => (3, name(*dot), None, None),
+        Part::Lease { dot, .. } => (4, name(*dot), None, None),
     }
 }
 
@@ -242,6 +244,8 @@ fn done(place: &Place) -> (Key, Option<(u8, Name)>) {
         PartId::Sibling(dot) => (0, name(dot)),
         PartId::Element(dot) => (1, name(dot)),
         PartId::Share(replica) => (2, name(Dot::new(replica, 0))),
+        PartId::Flag(dot) => (3, name(dot)),
+        PartId::Lease(dot) => (4, name(dot)),
     });
     (place.key.clone(), id)
 }

@@ -150,7 +150,8 @@ impl Writes {
                 }
                 Read::Set(_) => shows_set = true,
                 Read::Counter(sum) => count = *sum,
-                Read::Conflict(_) => verdict.is_exact = false,
+                // Nobody here writes those.
+                Read::Flag | Read::Map(_) | Read::Conflict(_) => verdict.is_exact = false,
             }
         }
         verdict.shows_dead = !shown.is_subset(&values) || shows_set && elements.is_empty();

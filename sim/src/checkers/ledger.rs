@@ -136,7 +136,7 @@ fn value_of(op: &Op) -> Option<&Value> {
     match op.bare() {
         Op::Set { value, .. } => Some(value),
         Op::Add { element, .. } | Op::Remove { element, .. } => Some(element),
-        Op::Delete { .. } | Op::Increment { .. } | Op::If { .. } => None,
+        _ => None,
     }
 }
 

@@ -165,7 +165,7 @@ impl Registers {
                     continue;
                 }
                 Op::Delete { .. } => None,
-                Op::Increment { .. } | Op::Add { .. } | Op::Remove { .. } | Op::If { .. } => continue,
+                _ => continue,
             };
             unseen.push(Unseen { value, until: self.end_of(entry) });
         }

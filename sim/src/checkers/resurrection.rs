@@ -69,7 +69,7 @@ impl Checker for Resurrection {
                 Read::Register { siblings, .. } => {
                     self.see(*host, key, siblings.iter().map(|it| &it.value), wrong);
                 }
-                Read::Counter(_) | Read::Conflict(_) => {}
+                Read::Counter(_) | Read::Flag | Read::Map(_) | Read::Conflict(_) => {}
             },
             Fact::Damaged { host, .. } => {
                 if let Some(gone) = self.gone.get_mut(host.index()) {
@@ -96,7 +96,7 @@ impl Resurrection {
             What::Added { element } => self.see(host, key, [element], wrong),
             What::Removed { element } => self.go(host, key, std::slice::from_ref(element)),
             What::Deleted { was, .. } => self.go(host, key, was),
-            What::Incremented { .. } | What::Reset { .. } | What::NoEffect => {}
+            What::Incremented { .. } | What::Reset { .. } | What::Enabled | What::NoEffect => {}
         }
     }
 

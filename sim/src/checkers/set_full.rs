@@ -121,7 +121,7 @@ impl SetFull {
                 Op::Remove { element, .. } => {
                     elements.entry(element).or_default().removed |= entry.fate != Fate::Refused;
                 }
-                Op::Set { .. } | Op::Delete { .. } | Op::Increment { .. } | Op::If { .. } => {}
+                _ => {}
             }
         }
         elements

@@ -135,6 +135,7 @@ impl Reader<'_> {
                 kind: match row.field("kind") {
                     "register" => Kind::Register,
                     "counter" => Kind::Counter,
+                    "flag" => Kind::Flag,
                     _ => Kind::Set,
                 },
                 was: self.was(row),
@@ -144,6 +145,7 @@ impl Reader<'_> {
             "reset" => What::Reset { taken: number(row, "taken")?, total: number(row, "total")? },
             "add" => What::Added { element: value()? },
             "rm" => What::Removed { element: value()? },
+            "enable" => What::Enabled,
             "none" => What::NoEffect,
             _ => return None,
         })

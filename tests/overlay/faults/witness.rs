@@ -197,6 +197,10 @@ fn read_of(content: &Content) -> Read {
         }
         Content::Counter { count } => Read::Counter(count.0),
         Content::Set { elements } => Read::Set(elements.iter().map(value).collect()),
+        Content::Flag { .. } => Read::Flag,
+        Content::Map { fields } => {
+            Read::Map(fields.iter().map(|(name, content)| (name.clone(), read_of(content))).collect())
+        }
         Content::Conflict { contents } => Read::Conflict(contents.iter().map(read_of).collect()),
     }
 }
@@ -211,6 +215,8 @@ fn ops_of(op: &WriteOp) -> Vec<Op> {
         WriteOp::Del { key, .. } => vec![Op::Delete { key: of(key), kind: None }],
         WriteOp::Incr { key, by } => vec![Op::Increment { key: of(key), by: *by }],
         WriteOp::Add { key, elements } => each(elements, &|element| Op::Add { key: of(key), element }),
+        WriteOp::Enable { key } => vec![Op::Enable { key: of(key) }],
+        WriteOp::Disable { key } => vec![Op::Disable { key: of(key) }],
         WriteOp::Rm { key, elements } => each(elements, &|element| Op::Remove { key: of(key), element }),
     }
 }
