@@ -5,7 +5,7 @@ use super::machine::Open;
 use crate::observation::{Answer, Fact, Host, Request};
 use crate::plan::{WaitFor, Wish};
 use chinwag_base::{Key, Moment, NodeId, Value};
-use chinwag_crdt::{Dot, Kind, Op, Read};
+use chinwag_crdt::{Dot, Kind, Op, Read, Term};
 use chinwag_dht::{Ask, Edit, Outcome, RecordKey, Reply};
 use chinwag_gossip::{RequestId, Wait, Written};
 use chinwag_membership::{Hindrance, Reached, Unheard};
@@ -223,27 +223,62 @@ pub(crate) fn elements(record: &chinwag_dht::Record) -> Vec<Value> {
 fn op_of(node: &Node, wish: Wish, name: &str, draw: u64) -> Option<Op> {
     let replica = node.gossip().replica();
     Some(match wish {
-        Wish::Set(k) => Op::Set { key: key("reg", k), value: value(name) },
+        Wish::Set(k) if draw.is_multiple_of(RARE) => {
+            let term = if draw & 1 << 20 == 0 { Term::Ms(500 + draw % 4_000) } else { Term::Life };
+            let op = Op::Set { key: place("lent", k), value: value(name) };
+            Op::Lend { term, op: Box::new(op) }
+        }
+        Wish::Set(k) if draw % RARE == 1 => {
+            let key = place("flag", k);
+            match replica.get(&key) {
+                Some(_) => Op::Disable { key },
+                None => Op::Enable { key },
+            }
+        }
+        Wish::Set(k) if draw % RARE == 2 => {
+            let map = key("map", k);
+            match replica.kinds(&map)[..] {
+                [Kind::Map] if draw & 3 << 20 == 0 => Op::Delete { key: map, kind: Some(Kind::Map) },
+                _ => {
+                    let field =
+                        map.field(&format!("f{}", draw >> 32 & 3)).expect("a field, because it is letters");
+                    Op::Set { key: field, value: value(name) }
+                }
+            }
+        }
+        Wish::Set(k) => Op::Set { key: place("reg", k), value: value(name) },
         Wish::Delete(k) => {
-            let key = key("reg", k);
+            let key = place("reg", k);
             replica.get(&key)?;
             Op::Delete { key, kind: Some(Kind::Register) }
         }
-        Wish::Add(k) => Op::Add { key: key("set", k), element: value(name) },
+        Wish::Add(k) => Op::Add { key: place("set", k), element: value(name) },
         Wish::Remove(k) => {
-            let key = key("set", k);
+            let key = place("set", k);
             let Some(Read::Set(elements)) = replica.get(&key) else { return None };
             let element = elements.get(draw as usize % elements.len().max(1))?.clone();
             Op::Remove { key, element }
         }
-        Wish::Increment(k) => Op::Increment { key: key("count", k), by: 1 + (draw % 1_000) as i64 },
-        Wish::Tally(k) => Op::Increment { key: key("tally", k), by: (draw % 2_001) as i64 - 1_000 },
+        Wish::Increment(k) => Op::Increment { key: place("count", k), by: 1 + (draw % 1_000) as i64 },
+        Wish::Tally(k) => Op::Increment { key: place("tally", k), by: (draw % 2_001) as i64 - 1_000 },
         Wish::ResetTally(k) => {
-            let key = key("tally", k);
+            let key = place("tally", k);
             replica.get(&key)?;
             Op::Delete { key, kind: Some(Kind::Counter) }
         }
     })
+}
+
+/// How many sets there are for each write for a time, for each flag that is switched, and for each field of a larger map.
+const RARE: u64 = 16;
+
+/// Every third is a field of a map: to the rules of each kind that must make no difference.
+fn place(namespace: &str, number: u32) -> Key {
+    let root = key(namespace, number);
+    match number % 3 {
+        2 => root.field("f").expect("a field, because it is a letter"),
+        _ => root,
+    }
 }
 
 pub(crate) fn key(namespace: &str, number: u32) -> Key {
