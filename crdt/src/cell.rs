@@ -313,7 +313,6 @@ impl Cell {
     }
 
     /// The digest, from scratch.
-    #[cfg(test)]
     pub(crate) fn digest(&self, key: &Key) -> Digest {
         let mut sum = self.register.digest(key);
         sum += self.set.as_ref().map(|set| set.digest(key)).unwrap_or_default();

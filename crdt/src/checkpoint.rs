@@ -26,6 +26,7 @@ impl Replica {
             clock: self.clock.clone(),
             session: self.session.clone(),
             unsettled: self.unsettled,
+            digest: Some(self.digest()),
             doomed: self.notes(),
             damaged: self.damaged.clone(),
             cells: cells.collect(),

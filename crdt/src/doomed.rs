@@ -54,7 +54,6 @@ impl Doomed {
     }
 
     /// The digest, from scratch.
-    #[cfg(test)]
     pub(crate) fn digest(&self) -> Digest {
         let notes = self.dots.iter().flat_map(|(&dot, keys)| keys.iter().map(move |key| term(key, dot)));
         notes.fold(Digest::EMPTY, |sum, term| sum + term)

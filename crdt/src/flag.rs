@@ -44,7 +44,6 @@ impl Flag {
     }
 
     /// The digest, from scratch.
-    #[cfg(test)]
     pub(crate) fn digest(&self, key: &Key) -> Digest {
         self.0.iter().fold(Digest::EMPTY, |sum, &dot| sum + term(key, dot))
     }

@@ -72,6 +72,7 @@ mod staging;
 mod tell;
 mod view;
 
+pub mod audit;
 pub mod change;
 pub mod clock;
 pub mod condition;
@@ -86,6 +87,7 @@ pub mod replica;
 pub mod sketch;
 pub mod whole;
 
+pub use audit::{Audit, Fault};
 pub use cell::Cell;
 pub use change::{Change, What};
 pub use clock::Clock;

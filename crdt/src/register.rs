@@ -66,7 +66,6 @@ impl Register {
     }
 
     /// The digest, from scratch.
-    #[cfg(test)]
     pub(crate) fn digest(&self, key: &Key) -> Digest {
         self.0.iter().fold(Digest::EMPTY, |sum, sibling| sum + term(key, sibling))
     }

@@ -532,21 +532,4 @@ impl Replica {
     pub fn state_bytes(&self) -> usize {
         self.bytes
     }
-
-    /// Whether each cell's digest, and the sketch of all of them, are what they are from scratch.
-    #[cfg(test)]
-    pub(crate) fn index_is_right(&self) -> bool {
-        let mut index = Index::default();
-        for (key, cell) in &self.cells {
-            index.exchange(key, Digest::EMPTY, cell.digest(key));
-        }
-        let sums = self.cells.iter().all(|(key, cell)| cell.sum == cell.digest(key));
-        sums && index.sketch() == self.index.sketch()
-    }
-
-    /// The digest of the whole state, from scratch.
-    #[cfg(test)]
-    pub(crate) fn digest_from_scratch(&self) -> Digest {
-        self.cells.iter().fold(self.doomed.digest(), |sum, (key, cell)| sum + cell.digest(key))
-    }
 }

@@ -75,7 +75,6 @@ impl Set {
     }
 
     /// The digest, from scratch.
-    #[cfg(test)]
     pub(crate) fn digest(&self, key: &Key) -> Digest {
         self.dots.iter().fold(Digest::EMPTY, |sum, (&dot, element)| sum + term(key, dot, element))
     }

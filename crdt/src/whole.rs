@@ -12,7 +12,7 @@
 use crate::read::Sibling;
 use crate::{Clock, Dot, Entry, Hlc, Lease, Refusal, Run};
 use chinwag_base::limits::{ELEMENT_BYTES_MAX, SLICE_CELLS_MAX};
-use chinwag_base::{Key, ReplicaId, Value};
+use chinwag_base::{Digest, Key, ReplicaId, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -162,6 +162,8 @@ pub struct Checkpoint {
     pub session: Option<Session>,
     /// Whether cells may know more than the clock says.
     pub unsettled: bool,
+    /// The digest of all cells and notes, if it is known: what was damaged was part of it.
+    pub digest: Option<Digest>,
     /// Dots that were removed before they came, with their keys.
     pub doomed: Vec<(Dot, Key)>,
     /// Keys whose cells were damaged and have not been repaired.

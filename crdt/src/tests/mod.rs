@@ -1,5 +1,6 @@
 //! Laws and scenarios that concern more than one file.
 
+mod audit;
 mod hostile;
 mod laws;
 mod scenarios;

@@ -261,10 +261,7 @@ pub(crate) fn reads(replica: &Replica) -> BTreeMap<Key, Read> {
 
 /// All that replicas compare; and the sums that are kept are the sums.
 pub(crate) fn state(replica: &Replica) -> (BTreeMap<Key, Read>, Digest, Digest, usize, usize) {
-    assert_eq!(replica.digest(), replica.digest_from_scratch());
-    assert_eq!(replica.clock_digest(), replica.clock().digest());
-    assert!(replica.index_is_right() && replica.terms_are_right());
-    let namespaces = replica.namespace_digests().fold(Digest::EMPTY, |sum, (_, digest)| sum + digest);
-    assert_eq!(namespaces, replica.digest());
+    assert_eq!(replica.audit().faults, []);
+    assert!(replica.terms_are_right());
     (reads(replica), replica.digest(), replica.clock_digest(), replica.state_bytes(), replica.doomed())
 }

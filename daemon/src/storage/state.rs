@@ -6,7 +6,7 @@
 
 use super::rows::{Row as _, to_row};
 use super::{BadRow, CELLS, CHECKPOINT, LOG_OF_FORMAT_1, QUARANTINE, ROWS};
-use chinwag_base::{Key, ReplicaId};
+use chinwag_base::{Digest, Key, ReplicaId};
 use chinwag_crdt::{Checkpoint, Clock, Dot, Entry, Part, Row, Session};
 use chinwag_gossip::Recovered;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
@@ -34,6 +34,8 @@ const HEAD: &str = "head";
 const CLOCK: &str = "clock";
 const DOOMED: &str = "doomed";
 const DAMAGED: &str = "damaged";
+/// Stores of earlier versions have none, and are written without one where a cell was lost.
+const DIGEST: &str = "digest";
 
 /// Appends rows to the log.
 pub(super) fn append(txn: &WriteTransaction, first: u64, rows: &[Row]) -> Result<(), redb::Error> {
@@ -57,13 +59,14 @@ pub(super) fn write(txn: &WriteTransaction, checkpoint: &Checkpoint, cut: u64) -
     }
     drop(cells);
 
-    let Checkpoint { position, clock, session, unsettled, doomed, damaged, .. } = checkpoint;
+    let Checkpoint { position, clock, session, unsettled, digest, doomed, damaged, cells: _ } = checkpoint;
     let head = Head { position: *position, session: session.clone(), unsettled: *unsettled };
     let damaged: Vec<&Key> = damaged.iter().collect();
     let mut lists: Vec<(&str, Vec<Vec<u8>>)> = vec![(HEAD, vec![to_row(&head)])];
     let clocks = pieces_of_clock(clock).into_iter();
     lists.push((CLOCK, clocks.map(|replicas| to_row(&clock.only(replicas))).collect()));
     lists.push((DOOMED, doomed.chunks(NOTES_PER_PIECE).map(|notes| to_row(&notes)).collect()));
+    lists.push((DIGEST, digest.iter().map(to_row).collect()));
     lists.push((DAMAGED, damaged.chunks(NOTES_PER_PIECE).map(|keys| to_row(&keys)).collect()));
     let mut table = txn.open_table(CHECKPOINT)?;
     table.retain(|_, _| false)?;
@@ -79,6 +82,15 @@ pub(super) fn write(txn: &WriteTransaction, checkpoint: &Checkpoint, cut: u64) -
 
     let mut rows = txn.open_table(ROWS)?;
     rows.retain_in(..=cut.min(*position), |_, _| false)?;
+    Ok(())
+}
+
+/// Rows of the log up to `cut` that are in the checkpoint go.
+pub(super) fn cut(txn: &WriteTransaction, cut: u64) -> Result<(), redb::Error> {
+    let head = txn.open_table(CHECKPOINT)?.get((HEAD, 0))?.map(|row| Head::from_row(row.value()));
+    // Without a head that can be read, every row may be needed.
+    let Some(Ok(head)) = head else { return Ok(()) };
+    txn.open_table(ROWS)?.retain_in(..=cut.min(head.position), |_, _| false)?;
     Ok(())
 }
 
@@ -162,16 +174,18 @@ pub(super) fn read(txn: &WriteTransaction, bad_rows: &mut Vec<BadRow>) -> Result
     read_cells(txn, &mut checkpoint, bad_rows)?;
     if checkpoint.damaged.len() > known {
         // In the transaction that takes the damaged rows away: nobody would know of them any more.
-        write(txn, &Checkpoint { cells: Vec::new(), ..checkpoint.clone() }, 0)?;
+        write(txn, &Checkpoint { cells: Vec::new(), digest: None, ..checkpoint.clone() }, 0)?;
     }
     let rows = read_log(txn, bad_rows)?;
     Ok(Recovered { checkpoint, rows })
 }
 
-type Pieces<'a> = redb::Table<'a, (&'static str, u32), &'static [u8]>;
+/// A table of pieces.
+pub(super) trait Pieces: ReadableTable<(&'static str, u32), &'static [u8]> {}
+impl<T: ReadableTable<(&'static str, u32), &'static [u8]>> Pieces for T {}
 
 /// What stands beside the cells: the first copy that is whole.
-fn read_head(table: &Pieces<'_>) -> Result<Checkpoint, ReadError> {
+pub(super) fn read_head(table: &impl Pieces) -> Result<Checkpoint, ReadError> {
     if table.first()?.is_none() {
         return Ok(Checkpoint::default());
     }
@@ -185,7 +199,7 @@ fn read_head(table: &Pieces<'_>) -> Result<Checkpoint, ReadError> {
     Err(ReadError::Damaged(damaged))
 }
 
-fn read_copy(table: &Pieces<'_>, copy: &str) -> Result<Checkpoint, ReadError> {
+pub(super) fn read_copy(table: &impl Pieces, copy: &str) -> Result<Checkpoint, ReadError> {
     let head: Head = list(table, copy, HEAD)?
         .pop()
         .ok_or_else(|| ReadError::Damaged("the head of the checkpoint is not there".into()))?;
@@ -198,6 +212,7 @@ fn read_copy(table: &Pieces<'_>, copy: &str) -> Result<Checkpoint, ReadError> {
         clock,
         session: head.session,
         unsettled: head.unsettled,
+        digest: list::<Digest>(table, copy, DIGEST)?.pop(),
         doomed: list::<Vec<(Dot, Key)>>(table, copy, DOOMED)?.concat(),
         damaged: list::<Vec<Key>>(table, copy, DAMAGED)?.into_iter().flatten().collect(),
         cells: Vec::new(),
@@ -205,7 +220,7 @@ fn read_copy(table: &Pieces<'_>, copy: &str) -> Result<Checkpoint, ReadError> {
 }
 
 fn list<T: DeserializeOwned + Serialize>(
-    table: &Pieces<'_>,
+    table: &impl Pieces,
     copy: &str,
     name: &str,
 ) -> Result<Vec<T>, ReadError> {
@@ -226,27 +241,16 @@ fn read_cells(
 ) -> Result<(), ReadError> {
     let mut quarantine = txn.open_table(QUARANTINE)?;
     let mut table = txn.open_table(CELLS)?;
-    let mut cells: BTreeMap<Key, Vec<Part>> = BTreeMap::new();
-    let mut bad: BTreeSet<String> = BTreeSet::new();
-    for piece in table.iter()? {
-        let (at, row) = piece?;
-        let (text, index) = at.value();
-        let piece = <(Key, u32, Vec<Part>)>::from_row(row.value());
-        let is_here = |piece: &(Key, u32, Vec<Part>)| piece.0.as_str() == text && piece.1 == index;
-        match piece {
-            Ok(piece) if is_here(&piece) => cells.entry(piece.0).or_default().extend(piece.2),
-            piece => {
-                let at = [b"cells", text.as_bytes(), &index.to_be_bytes()].concat();
-                quarantine.insert(at.as_slice(), row.value())?;
-                bad.insert(text.to_owned());
-                // A row in another's place is missing in its own.
-                bad.extend(piece.as_ref().ok().map(|(key, ..)| key.to_string()));
-                let why = piece.err().unwrap_or_else(|| "the row stands in another one's place".into());
-                bad_rows.push(BadRow { table: "cells", why });
-            }
-        }
+    let (mut cells, bad) = scan_cells(&table)?;
+    let mut keys: BTreeSet<String> = BTreeSet::new();
+    for BadPiece { text, index, row, names, why } in bad {
+        let at = [b"cells", text.as_bytes(), &index.to_be_bytes()].concat();
+        quarantine.insert(at.as_slice(), row.as_slice())?;
+        keys.insert(text);
+        keys.extend(names.map(|key| key.to_string()));
+        bad_rows.push(BadRow { table: "cells", why });
     }
-    for text in bad {
+    for text in keys {
         table.retain_in((text.as_str(), 0)..=(text.as_str(), u32::MAX), |_, _| false)?;
         if let Ok(key) = Key::try_from(text.to_owned()) {
             cells.remove(&key);
@@ -257,29 +261,76 @@ fn read_cells(
     Ok(())
 }
 
+/// A piece of a cell that is not believed.
+pub(super) struct BadPiece {
+    /// Where it stands.
+    pub(super) text: String,
+    pub(super) index: u32,
+    row: Vec<u8>,
+    /// The key that it names, if it can be read: a row in another's place is missing in its own.
+    pub(super) names: Option<Key>,
+    pub(super) why: String,
+}
+
+type Cells = BTreeMap<Key, Vec<Part>>;
+
+/// Every piece of every cell: the cells of those that are believed, and the others.
+pub(super) fn scan_cells(table: &impl Pieces) -> Result<(Cells, Vec<BadPiece>), redb::Error> {
+    let (mut cells, mut bad) = (Cells::new(), Vec::new());
+    for piece in table.iter()? {
+        let (at, row) = piece?;
+        let (text, index) = at.value();
+        let piece = <(Key, u32, Vec<Part>)>::from_row(row.value());
+        let is_here = |piece: &(Key, u32, Vec<Part>)| piece.0.as_str() == text && piece.1 == index;
+        match piece {
+            Ok(piece) if is_here(&piece) => cells.entry(piece.0).or_default().extend(piece.2),
+            piece => bad.push(BadPiece {
+                text: text.to_owned(),
+                index,
+                row: row.value().to_vec(),
+                why: piece.as_ref().err().cloned().unwrap_or_else(|| OUT_OF_PLACE.into()),
+                names: piece.ok().map(|(key, ..)| key),
+            }),
+        }
+    }
+    Ok((cells, bad))
+}
+
+const OUT_OF_PLACE: &str = "the row stands in another one's place";
+
+/// A row of the log that is not believed: its position, the row, and why.
+type BadLogRow = (u64, Vec<u8>, String);
+
 fn read_log(txn: &WriteTransaction, bad_rows: &mut Vec<BadRow>) -> Result<Vec<(u64, Row)>, ReadError> {
     let mut quarantine = txn.open_table(QUARANTINE)?;
     let mut table = txn.open_table(ROWS)?;
-    let (mut rows, mut lost) = (Vec::new(), Vec::new());
-    for row in table.iter()? {
-        let (position, bytes) = row?;
-        let position = position.value();
-        match <(u64, Row)>::from_row(bytes.value()) {
-            Ok((at, row)) if at == position => rows.push((position, row)),
-            row => {
-                let why = row.err().unwrap_or_else(|| "the row stands in another one's place".into());
-                lost.push((position, bytes.value().to_vec(), why));
-                rows.push((position, Row::Lost));
-            }
-        }
-    }
-    for (position, bytes, why) in lost {
+    let (rows, bad) = scan_log(&table)?;
+    for (position, bytes, why) in bad {
         quarantine
             .insert([b"log".as_slice(), &position.to_be_bytes()].concat().as_slice(), bytes.as_slice())?;
         table.insert(position, to_row(&(position, Row::Lost)).as_slice())?;
         bad_rows.push(BadRow { table: "log", why });
     }
     Ok(rows)
+}
+
+/// Every row of the log, in place of damaged ones [`Row::Lost`]; and the damaged ones.
+pub(super) fn scan_log(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+) -> Result<(Vec<(u64, Row)>, Vec<BadLogRow>), redb::Error> {
+    let (mut rows, mut bad) = (Vec::new(), Vec::new());
+    for row in table.iter()? {
+        let (position, bytes) = row?;
+        let position = position.value();
+        match <(u64, Row)>::from_row(bytes.value()) {
+            Ok((at, row)) if at == position => rows.push((position, row)),
+            row => {
+                bad.push((position, bytes.value().to_vec(), row.err().unwrap_or_else(|| OUT_OF_PLACE.into())));
+                rows.push((position, Row::Lost));
+            }
+        }
+    }
+    Ok((rows, bad))
 }
 
 /// Format 1 had entries alone, in a table of another name, and no checkpoint.
