@@ -31,6 +31,11 @@
 //! | `POST /v1/join` [`JoinRequest`] | [`JoinReply`] |
 //! | `POST /v1/leave` | [`LeaveReply`] |
 //! | `GET /v1/doctor` | [`Doctor`] |
+//! | `GET /v1/check` | [`Check`] |
+//! | `POST /v1/compact` | [`Compacted`] |
+//! | `POST /v1/forget` [`ForgetRequest`] | [`Forgotten`] |
+//! | `GET /v1/diff/NAME`, the name or the id of a member | [`Diff`] |
+//! | `GET /v1/trace/KEY` | [`Trace`] |
 //! | `POST /v1/dht/write` [`DhtWrite`] | [`DhtWritten`] |
 //! | `GET /v1/dht/cells/KEY?quorum=&siblings&trace&timeout_ms=` | [`DhtCell`] |
 //! | `GET /v1/dht/find/cell/KEY`, `GET /v1/dht/find/blob/HASH` | [`DhtFound`] |
@@ -42,13 +47,17 @@
 
 pub mod bytes;
 pub mod cell;
+pub mod check;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod compact;
 pub mod dht;
+pub mod diff;
 pub mod doctor;
 pub mod event;
 pub mod explain;
 pub mod failure;
+pub mod forget;
 pub mod glob;
 pub mod hex;
 pub mod member;
@@ -58,6 +67,7 @@ pub mod reach;
 pub mod runtime;
 pub mod schema;
 pub mod status;
+pub mod trace;
 pub mod write;
 
 #[cfg(test)]
@@ -67,16 +77,20 @@ pub use bytes::Bytes;
 pub use cell::{
     Cell, CellQuery, Cells, CellsQuery, Content, Count, KeyRow, Keys, KeysQuery, Kind as CellKind, Sibling,
 };
+pub use check::{Check, CheckedStore};
 #[cfg(feature = "client")]
 pub use client::Client;
+pub use compact::Compacted;
 pub use dht::{
     BlobHash, DhtAdded, DhtAsked, DhtBlob, DhtBlobQuery, DhtCell, DhtCellQuery, DhtFound, DhtGot, DhtKind,
     DhtOp, DhtRecords, DhtRecordsQuery, DhtRow, DhtStatus, DhtTimeQuery, DhtVerdict, DhtWrite, DhtWritten,
 };
+pub use diff::{Diff, DiffKey, DiffWriter};
 pub use doctor::{Doctor, Finding, Verdict};
 pub use event::{Change, NodeEvent, Position, Ready, Reset, WatchQuery, Watched, What};
 pub use explain::{Clue, ClueKind, Explained};
 pub use failure::{Exit, Failure, Kind};
+pub use forget::{ForgetRequest, Forgotten};
 pub use glob::Pattern;
 pub use hex::Hex;
 pub use member::{Member, MemberState, Members};
@@ -86,4 +100,5 @@ pub use overlay::{
 pub use reach::{Hindrance, Reach, ReachAnswer, ReachMember, Unheard};
 pub use schema::{Schema, from_json, to_json};
 pub use status::{Counts, Gossip, Health, InStep, OpenDoor, Phi, Problem, Status, Version};
+pub use trace::{Trace, TraceMember, TracePath};
 pub use write::{Condition, Operation, Outcome, Token, Wait, WriteOp, WriteReply, WriteRequest};

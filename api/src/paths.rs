@@ -33,6 +33,16 @@ pub const JOIN: &str = "/v1/join";
 pub const LEAVE: &str = "/v1/leave";
 /// `GET`: [`Doctor`](crate::Doctor).
 pub const DOCTOR: &str = "/v1/doctor";
+/// `GET`: [`Check`](crate::Check).
+pub const CHECK: &str = "/v1/check";
+/// `POST`: [`Forgotten`](crate::Forgotten).
+pub const FORGET: &str = "/v1/forget";
+/// `GET`, followed by a slash and the escaped name or id of a member: [`Diff`](crate::Diff).
+pub const DIFF: &str = "/v1/diff";
+/// `GET`, followed by a slash and the escaped key: [`Trace`](crate::Trace).
+pub const TRACE: &str = "/v1/trace";
+/// `POST`: [`Compacted`](crate::Compacted).
+pub const COMPACT: &str = "/v1/compact";
 /// `POST`: [`DhtWritten`](crate::DhtWritten).
 pub const DHT_WRITE: &str = "/v1/dht/write";
 /// `GET`, followed by a slash and the escaped key: [`DhtCell`](crate::DhtCell).

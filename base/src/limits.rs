@@ -59,6 +59,10 @@ pub const DOOMED_DOTS_MAX: usize = 65_536;
 pub const CLOCK_AHEAD_MS_MAX: u64 = 500;
 /// Dots that one read may wait for: the tokens of a few writes of the largest size, or of thousands of small ones.
 pub const AWAITED_DOTS_MAX: usize = 2 * BATCH_OPS_MAX;
+/// Writes of which a daemon remembers how they came, for `chinwag trace`: about a megabyte.
+pub const TRACED_WRITES_MAX: usize = 4_096;
+/// Traces that are drawn at once; each waits for its members' answers, two seconds at most.
+pub const TRACES_OPEN_MAX: usize = 16;
 /// Clients whose `--wait` is still open. Each costs a row and a scan per acknowledgement.
 pub const WAITS_MAX: usize = 4_096;
 
@@ -99,6 +103,8 @@ pub const TAGS_MAX: usize = 16;
 pub const TAG_BYTES_MAX: usize = 64;
 /// By how much one update may raise a member's incarnation; a larger step is refused, so that nobody can exhaust it.
 pub const INCARNATION_STEP_MAX: u64 = 1 << 16;
+/// Orders to forget a member that are remembered, for three days, and told at each meeting: 100 KiB. Only admins give any.
+pub const FORGOTTEN_MAX: usize = 256;
 /// Member records or accusations in one frame of news or view exchange; the frame's bytes bound it further.
 pub const UPDATES_PER_FRAME_MAX: usize = 1_024;
 /// Investigations that one node runs at a time.

@@ -1,11 +1,12 @@
 //! The command line.
 
 use crate::commands::{
-    add::AddArgs, batch::BatchArgs, completions::CompletionsArgs, del::DelArgs, dht::DhtArgs,
-    disable::DisableArgs, doctor::DoctorArgs, enable::EnableArgs, explain::ExplainArgs, export::ExportArgs,
-    get::GetArgs, import::ImportArgs, incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs,
-    keys::KeysArgs, lab::LabArgs, leave::LeaveArgs, man::ManArgs, members::MembersArgs, reach::ReachArgs,
-    rm::RmArgs, set::SetArgs, status::StatusArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
+    add::AddArgs, batch::BatchArgs, check::CheckArgs, compact::CompactArgs, completions::CompletionsArgs,
+    del::DelArgs, dht::DhtArgs, diff::DiffArgs, disable::DisableArgs, doctor::DoctorArgs, enable::EnableArgs,
+    explain::ExplainArgs, export::ExportArgs, forget::ForgetArgs, get::GetArgs, import::ImportArgs,
+    incr::IncrArgs, init::InitArgs, invite::InviteArgs, join::JoinArgs, keys::KeysArgs, lab::LabArgs,
+    leave::LeaveArgs, man::ManArgs, members::MembersArgs, reach::ReachArgs, rm::RmArgs, set::SetArgs,
+    status::StatusArgs, trace::TraceArgs, up::UpArgs, version::VersionArgs, watch::WatchArgs,
 };
 use crate::complete;
 use crate::output::Color;
@@ -60,11 +61,15 @@ pub(crate) enum Command {
     Invite(InviteArgs),
     Join(JoinArgs),
     Leave(LeaveArgs),
+    Forget(ForgetArgs),
     Status(StatusArgs),
     Members(MembersArgs),
     Explain(ExplainArgs),
     Reach(ReachArgs),
     Doctor(DoctorArgs),
+    Diff(DiffArgs),
+    Check(CheckArgs),
+    Compact(CompactArgs),
     Set(SetArgs),
     Get(GetArgs),
     Del(DelArgs),
@@ -78,6 +83,7 @@ pub(crate) enum Command {
     Export(ExportArgs),
     Import(ImportArgs),
     Watch(WatchArgs),
+    Trace(TraceArgs),
     Dht(DhtArgs),
     Completions(CompletionsArgs),
     #[command(hide = true)]
@@ -87,17 +93,17 @@ pub(crate) enum Command {
 
 /// The groups of the help. A test holds them against [`Command`].
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Run", &["up", "lab", "init", "invite", "join", "leave"]),
-    ("Look", &["status", "members", "explain", "reach", "doctor"]),
+    ("Run", &["up", "lab", "init", "invite", "join", "leave", "forget"]),
+    ("Look", &["status", "members", "explain", "reach", "diff", "doctor", "check"]),
     (
         "State",
         &[
             "set", "get", "del", "incr", "add", "rm", "enable", "disable", "batch", "keys", "export",
-            "import", "watch",
+            "import", "watch", "trace",
         ],
     ),
     ("DHT", &["dht"]),
-    ("Tools", &["completions", "version"]),
+    ("Tools", &["compact", "completions", "version"]),
 ];
 
 impl Cli {

@@ -1,7 +1,7 @@
 //! The one place where the CLI meets the daemon's crate: to run a daemon, to prepare a home, to start one.
 
 use crate::End;
-use chinwag_api::{Exit, Failure, Finding, InitReply, Kind, Overlay};
+use chinwag_api::{Check, Exit, Failure, Finding, InitReply, Kind, Overlay};
 use chinwag_base::{Name, OverlayName};
 use chinwag_daemon::{Founded, home};
 use std::path::{Path, PathBuf};
@@ -33,6 +33,11 @@ pub(crate) fn examine(data: &Path) -> Vec<Finding> {
     let mut findings = chinwag_daemon::doctor::examine_home(data);
     findings.extend(chinwag_daemon::doctor::examine_machine());
     findings
+}
+
+/// Checks the store in a data directory on which no daemon runs.
+pub(crate) fn check(data: &Path) -> Result<Check, Failure> {
+    chinwag_daemon::doctor::check_home(data)
 }
 
 /// The data directory of a daemon that is told of none.

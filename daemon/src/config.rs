@@ -3,6 +3,7 @@
 //! The file is TOML, `config.toml` in the data directory unless `--config` names another. A key that nobody knows
 //! is an error with its line, its column and the nearest name.
 
+use crate::amount::{CheckpointEvery, HistoryMax};
 use crate::home;
 use chinwag_api::runtime::Runtime;
 use chinwag_api::{Failure, Kind};
@@ -56,6 +57,12 @@ pub struct DaemonArgs {
     /// Neither look for members on the local network nor announce this one: the same as --mdns off
     #[arg(long)]
     pub no_mdns: bool,
+    /// Keep so much history for members that are away, such as 32MiB; who lacks more is sent whole values [default: 32MiB]
+    #[arg(long, value_name = "BYTES", env = "CHINWAG_HISTORY_MAX")]
+    pub history_max: Option<HistoryMax>,
+    /// Write the state down after so many writes; more make the start slower, fewer the disk busier [default: 4096]
+    #[arg(long, value_name = "WRITES", env = "CHINWAG_CHECKPOINT_EVERY")]
+    pub checkpoint_every: Option<CheckpointEvery>,
     /// Found an overlay of this name first, unless the data directory belongs to it already
     #[arg(long, value_name = "OVERLAY", env = "CHINWAG_INIT", conflicts_with = "join")]
     pub init: Option<OverlayName>,
@@ -221,6 +228,10 @@ pub struct Config {
     /// Find members on the local network, and be found there. Nothing is sent without an overlay, nor by a daemon that
     /// listens on loopback only.
     pub mdns: bool,
+    /// Bytes of the log of writes that are kept for members that lack them.
+    pub history_max: usize,
+    /// Writes after which the state is written down.
+    pub checkpoint_every: u64,
     /// Where daemons of this machine find each other; `None` keeps this one to itself, without an API socket.
     pub runtime_dir: Option<PathBuf>,
     /// How long a graceful stop may take.
@@ -244,6 +255,8 @@ impl Config {
             tags: Tags::new(),
             on_member: None,
             mdns: true,
+            history_max: HistoryMax::default().0,
+            checkpoint_every: CheckpointEvery::default().0,
             runtime_dir: None,
             leave_within: Duration::from_secs(2),
         }
@@ -284,6 +297,8 @@ impl Config {
             tags: merge_tags(file.tags.unwrap_or_default(), &args.tag)?,
             on_member: args.on_member.clone().or(file.on_member).filter(|command| !command.trim().is_empty()),
             mdns: !args.no_mdns && args.mdns.map_or(file.mdns.unwrap_or(true), |mdns| mdns == Switch::On),
+            history_max: args.history_max.or(file.history_max).unwrap_or_default().0,
+            checkpoint_every: args.checkpoint_every.or(file.checkpoint_every).unwrap_or_default().0,
             runtime_dir: Some(Runtime::of_user().path().to_owned()),
             ..Config::new(data, home::default_name())
         };
@@ -345,13 +360,26 @@ pub(crate) struct File {
     tags: Option<Tags>,
     on_member: Option<String>,
     mdns: Option<bool>,
+    history_max: Option<HistoryMax>,
+    checkpoint_every: Option<CheckpointEvery>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
 
 /// The keys of `config.toml`, for suggestions. A test holds them against [`File`].
-const KEYS: [&str; 9] =
-    ["name", "listen", "open", "profile", "tags", "on_member", "mdns", "log", "log_format"];
+const KEYS: [&str; 11] = [
+    "name",
+    "listen",
+    "open",
+    "profile",
+    "tags",
+    "on_member",
+    "mdns",
+    "history_max",
+    "checkpoint_every",
+    "log",
+    "log_format",
+];
 
 impl File {
     fn read(path: &Path) -> Result<Option<Self>, Failure> {

@@ -8,15 +8,15 @@ use crate::gauges::{Connected, Gauges};
 use crate::network::{DialFailure, DisconnectReason, Happening, Inbox, Network, SendError};
 use crate::observe::{Observer, Row};
 use crate::records::{RecordStorage, RecordsStored};
-use crate::storage::{Storage, Stored};
+use crate::storage::{Compacted, Snapshot, Storage, Stored};
 use chinwag_api::event::Level;
 use chinwag_base::limits::EXPIRY_TOLERANCE_MS;
-use chinwag_base::{Address, Lane, Moment, NodeId, Tags, WallTime};
+use chinwag_base::{Address, Digest, Key, Lane, Moment, NodeId, Tags, WallTime};
 use chinwag_crdt::{Dot, Op};
-use chinwag_gossip::{RequestId, Wait, WriteError, Written};
-use chinwag_membership::{Lost, Reached};
+use chinwag_gossip::{RequestId, Trace, TraceError, Wait, WriteError, Written};
+use chinwag_membership::{ForgetError, Lost, Reached};
 use chinwag_node::{Answer, Input, Node, Output};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -41,6 +41,14 @@ pub(crate) enum Command {
     Ask { ask: chinwag_dht::Ask, timeout: Duration, reply: oneshot::Sender<chinwag_dht::Reply> },
     /// Call all members, and answer when they have answered; `None` if too many call at once.
     Reach { reply: oneshot::Sender<Option<Reached>> },
+    /// Order a member to be forgotten.
+    Forget { id: NodeId, reply: oneshot::Sender<Result<(), ForgetError>> },
+    /// Ask the members how the last write to a key came to them.
+    Trace { key: Key, reply: oneshot::Sender<Result<Trace, TraceError>> },
+    /// Show the store as of a commit, and what the node holds at the same commit.
+    Snapshot { reply: oneshot::Sender<Result<(Snapshot, Live), String>> },
+    /// Write the state down, and give back the room that its file does not need.
+    Compact { reply: oneshot::Sender<Result<Compacted, String>> },
     /// Look at the node. The closure runs on the driver's task and must be quick.
     Look(Look),
     /// Somebody to dial.
@@ -51,6 +59,15 @@ pub(crate) enum Command {
     Tell(Row),
     /// Say goodbye and stop.
     Leave,
+}
+
+/// What the node holds of the replicated state, at one commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Live {
+    pub(crate) position: u64,
+    pub(crate) clock: Digest,
+    pub(crate) state: Digest,
+    pub(crate) keys: usize,
 }
 
 /// A look at the node, on the driver's task.
@@ -87,6 +104,10 @@ struct Turn {
     writes: BTreeMap<RequestId, oneshot::Sender<Result<Written, WriteError>>>,
     awaits: BTreeMap<RequestId, oneshot::Sender<Option<bool>>>,
     calls: BTreeMap<RequestId, oneshot::Sender<Option<Reached>>>,
+    orders: BTreeMap<RequestId, oneshot::Sender<Result<(), ForgetError>>>,
+    traces: BTreeMap<RequestId, oneshot::Sender<Result<Trace, TraceError>>>,
+    snapshots: VecDeque<oneshot::Sender<Result<(Snapshot, Live), String>>>,
+    compactions: Vec<oneshot::Sender<Result<Compacted, String>>>,
     asks: BTreeMap<chinwag_dht::RequestId, oneshot::Sender<chinwag_dht::Reply>>,
     /// Until when each connected peer's grant lasts.
     grants: BTreeMap<NodeId, WallTime>,
@@ -310,7 +331,17 @@ impl Driver {
                 self.handle(now, Input::PersistFailed { batch, why }, turn);
             }
             Stored::Checkpointed => self.handle(now, Input::Checkpointed, turn),
-            Stored::CheckpointFailed(why) => self.handle(now, Input::CheckpointFailed { why }, turn),
+            Stored::CheckpointFailed(why) => {
+                for reply in turn.compactions.drain(..) {
+                    let _ = reply.send(Err(why.clone()));
+                }
+                self.handle(now, Input::CheckpointFailed { why }, turn);
+            }
+            Stored::Snapshot(snapshot) => {
+                if let Some(reply) = turn.snapshots.pop_front() {
+                    let _ = reply.send(snapshot.map(|snapshot| (snapshot, self.live())));
+                }
+            }
             Stored::Broken(why) => turn.failed = Some(format!("the disk cannot be trusted any more: {why}")),
         }
     }
@@ -358,6 +389,24 @@ impl Driver {
                 turn.asks.insert(request, reply);
                 self.handle(now, Input::Ask { request, ask, until: now + timeout }, turn);
             }
+            Command::Forget { id, reply } => {
+                let request = turn.request();
+                turn.orders.insert(request, reply);
+                self.handle(now, Input::Forget { request, id }, turn);
+            }
+            Command::Trace { key, reply } => {
+                let request = turn.request();
+                turn.traces.insert(request, reply);
+                self.handle(now, Input::Trace { request, key }, turn);
+            }
+            Command::Snapshot { reply } => {
+                turn.snapshots.push_back(reply);
+                self.storage.snapshot();
+            }
+            Command::Compact { reply } => {
+                turn.compactions.push(reply);
+                self.handle(now, Input::WriteDown, turn);
+            }
             Command::Look(look) => look(&self.node, &self.observer, now),
             Command::Seed { peer, addresses } => self.handle(now, Input::Seed { peer, addresses }, turn),
             Command::Tags(tags) => self.handle(now, Input::Tags(tags), turn),
@@ -380,6 +429,18 @@ impl Driver {
         while let Some(output) = self.node.poll_output() {
             self.output(output, turn);
         }
+        if !turn.compactions.is_empty() && self.node.gossip().is_written_down() {
+            let cut = self.node.gossip().replica().log_floor();
+            for reply in turn.compactions.drain(..) {
+                self.storage.compact(cut, reply);
+            }
+        }
+    }
+
+    fn live(&self) -> Live {
+        let replica = self.node.gossip().replica();
+        let (clock, state) = (replica.clock_digest(), replica.digest());
+        Live { position: replica.position(), clock, state, keys: replica.len() }
     }
 
     fn output(&mut self, output: Output, turn: &mut Turn) {
@@ -474,6 +535,16 @@ impl Turn {
             Answer::TooManyAwaits => {
                 if let Some(reply) = self.awaits.remove(&request) {
                     let _ = reply.send(None);
+                }
+            }
+            Answer::Forgotten(result) => {
+                if let Some(reply) = self.orders.remove(&request) {
+                    let _ = reply.send(result);
+                }
+            }
+            Answer::Traced(trace) => {
+                if let Some(reply) = self.traces.remove(&request) {
+                    let _ = reply.send(trace);
                 }
             }
             Answer::Reached(reached) => {

@@ -5,7 +5,7 @@
 use crate::admit::Door;
 use crate::clock;
 use crate::config::{Config, Listen, PORT, ProfileName};
-use crate::driver::{Command, Driver, Stopped, UNPOISONED};
+use crate::driver::{Command, Driver, Live, Stopped, UNPOISONED};
 use crate::gauges::Gauges;
 use crate::home::{Home, Papers};
 use crate::kad::{self, Records, Teller};
@@ -13,17 +13,17 @@ use crate::listeners::Listeners;
 use crate::network::{self, Clocks, Network, NetworkConfig, NetworkError};
 use crate::observe::{Observer, Row};
 use crate::records::{self, OverlayShelf, RecordStorage};
-use crate::storage::{self, OpenInvite, Opened, Storage};
+use crate::storage::{self, Compacted, OpenInvite, Opened, Snapshot, Storage};
 use chinwag_api::event::Level;
 use chinwag_api::runtime::Runtime;
 use chinwag_api::{Failure, Kind};
 use chinwag_base::address::Transport;
 use chinwag_base::invite::Secret;
 use chinwag_base::limits::API_QUEUE_MAX;
-use chinwag_base::{Address, Generation, Grant, Keypair, Moment, Name, NodeId, Role, Tags, WallTime};
+use chinwag_base::{Address, Generation, Grant, Key, Keypair, Moment, Name, NodeId, Role, Tags, WallTime};
 use chinwag_crdt::{Dot, Op};
-use chinwag_gossip::{Wait, WriteError, Written};
-use chinwag_membership::Reached;
+use chinwag_gossip::{Trace, TraceError, Wait, WriteError, Written};
+use chinwag_membership::{ForgetError, Reached};
 use chinwag_node::Node;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -214,6 +214,34 @@ impl Engine {
         answer.await.map_err(|_| Unanswered::Stopping)
     }
 
+    /// Orders a member to be forgotten; or says why it is not.
+    pub(crate) async fn forget(&self, id: NodeId) -> Result<Result<(), ForgetError>, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Forget { id, reply })?;
+        answer.await.map_err(|_| Unanswered::Stopping)
+    }
+
+    /// Asks the members how the last write to a key came to them.
+    pub(crate) async fn trace(&self, key: Key) -> Result<Result<Trace, TraceError>, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Trace { key, reply })?;
+        answer.await.map_err(|_| Unanswered::Stopping)
+    }
+
+    /// The store as of a commit, and what the node holds at the same commit; or why the disk does not show it.
+    pub(crate) async fn snapshot(&self) -> Result<Result<(Snapshot, Live), String>, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Snapshot { reply })?;
+        answer.await.map_err(|_| Unanswered::Stopping)
+    }
+
+    /// Writes the state down and compacts its file; or says why that cannot be.
+    pub(crate) async fn compact(&self) -> Result<Result<Compacted, String>, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Compact { reply })?;
+        answer.await.map_err(|_| Unanswered::Stopping)
+    }
+
     /// Looks at the node. `look` runs on the driver's task: it must be quick.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
@@ -331,7 +359,11 @@ fn node(
     Node::new(
         chinwag_node::Config {
             membership,
-            gossip: chinwag_gossip::Config::default(),
+            gossip: chinwag_gossip::Config {
+                log_bytes_max: config.history_max,
+                checkpoint_rows: config.checkpoint_every,
+                ..chinwag_gossip::Config::default()
+            },
             dht: chinwag_dht::Config::default(),
         },
         me,

@@ -20,6 +20,7 @@
 //! ```
 
 mod admit;
+mod amount;
 mod clock;
 pub mod config;
 mod daemon;

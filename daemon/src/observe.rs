@@ -182,9 +182,12 @@ impl Observer {
                     .with("unverified", *unverified)
             }
             Membership::Left { name, .. } => Row::new(Level::Info, "member.left").with("name", name.as_str()),
-            Membership::Reaped { name, .. } => {
+            Membership::Reaped { name, by: None, .. } => {
                 Row::new(Level::Debug, "member.reaped").with("name", name.as_str())
             }
+            Membership::Reaped { name, by: Some(by), .. } => Row::new(Level::Info, "member.forgotten")
+                .with("name", name.as_str())
+                .with("by", self.name(by)),
             Membership::SelfRefuted { incarnation } => {
                 Row::new(Level::Info, "self.refuted").with("inc", incarnation.get())
             }

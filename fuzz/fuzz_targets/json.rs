@@ -4,9 +4,9 @@
 #![no_main]
 
 use chinwag_api::{
-    Bytes, Cell, Change, DhtBlob, DhtCell, DhtFound, DhtRecords, DhtWrite, DhtWritten, Doctor, Failure, Hex,
-    InitRequest, InviteReply, InviteRequest, JoinReply, JoinRequest, Keys, Members, NodeEvent, Status,
-    WriteReply, WriteRequest,
+    Bytes, Cell, Change, Check, Compacted, DhtBlob, DhtCell, DhtFound, DhtRecords, DhtWrite, DhtWritten,
+    Diff, Doctor, Failure, ForgetRequest, Forgotten, Hex, InitRequest, InviteReply, InviteRequest, JoinReply,
+    JoinRequest, Keys, Members, NodeEvent, Status, Trace, WriteReply, WriteRequest,
 };
 use chinwag_fuzz::assert_tame;
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ use std::fmt::Debug;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((which, json)) = bytes.split_first() else { return };
-    match which % 24 {
+    match which % 30 {
         0 => request(json, WriteRequest::from_json),
         1 => request(json, DhtWrite::from_json),
         2 => read::<InitRequest>(json),
@@ -40,6 +40,12 @@ fuzz_target!(|bytes: &[u8]| {
         20 => read::<DhtWritten>(json),
         21 => read::<chinwag_api::runtime::Entry>(json),
         22 => read::<Vec<Bytes>>(json),
+        23 => read::<Check>(json),
+        24 => read::<Compacted>(json),
+        25 => read::<ForgetRequest>(json),
+        26 => read::<Forgotten>(json),
+        27 => read::<Diff>(json),
+        28 => read::<Trace>(json),
         _ => read::<Hex>(json),
     }
 });

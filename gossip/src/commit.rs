@@ -78,9 +78,11 @@ impl Gossip {
         if self.pending.contains(dot) {
             return true;
         }
+        let arrived = self.wall();
         let taken = self.queue.push_received(Received { entry, path });
         if taken {
             self.pending.insert(dot);
+            self.traces.arrive(dot, path, arrived);
         }
         taken
     }
@@ -116,7 +118,11 @@ impl Gossip {
             let bytes_max = if staged == 0 { usize::MAX } else { COMMIT_BYTES_MAX.saturating_sub(bytes) };
             let Some(write) = self.queue.pop_write(share.saturating_sub(staged), bytes_max) else { return };
             match self.replica.stage_local(&write.ops, wall) {
-                Ok(token) => batch.writes.push((write, token)),
+                Ok(token) => {
+                    let asked = self.wall_at(write.asked);
+                    token.iter().for_each(|dot| self.traces.arrive(*dot, Path::Local, asked));
+                    batch.writes.push((write, token));
+                }
                 Err(error) => self.reply(write.request, Err(error.into())),
             }
         }

@@ -2,6 +2,7 @@
 
 use chinwag_base::{Digest, Key, NodeId};
 use chinwag_crdt::{Change, Dot};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Something that happened.
@@ -144,7 +145,7 @@ pub enum Event {
 }
 
 /// How an entry came here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Path {
     /// A client of this node wrote it.
     Local,

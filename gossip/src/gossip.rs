@@ -6,6 +6,7 @@ use crate::held::Held;
 use crate::peer::Peer;
 use crate::peers::{Peers, is_same};
 use crate::queue::{AtDisk, Queue};
+use crate::trace::Traces;
 use crate::waits::Waits;
 use crate::{
     BatchId, Config, Event, Identity, Input, Member, Message, Output, PeerView, Recovered, Refusal, Spans,
@@ -50,6 +51,8 @@ pub struct Gossip {
     pub(crate) checkpointed: u64,
     /// When the next one may be given out.
     pub(crate) checkpoint_from: Moment,
+    /// Whether one is asked for, due or not.
+    pub(crate) write_down: bool,
     /// The cells of the checkpoint that is at the disk.
     pub(crate) checkpoint_keys: Option<Vec<Key>>,
 
@@ -81,6 +84,7 @@ pub struct Gossip {
     /// Peers that need not be asked: what they hold and we lack is on its way already. Emptied when anything is not on its
     /// way any more, and in each round.
     pub(crate) spent: BTreeSet<NodeId>,
+    pub(crate) traces: Traces,
 
     /// What was written for a time, has run out, and is ours to delete.
     pub(crate) expired: VecDeque<(Key, Dot)>,
@@ -130,6 +134,7 @@ impl Gossip {
             session_is_old,
             session_waits: None,
             checkpointed,
+            write_down: false,
             checkpoint_keys: None,
             commits: 1,
             changed: BTreeMap::new(),
@@ -148,6 +153,7 @@ impl Gossip {
             refused: Held::default(),
             early: Held::default(),
             spent: BTreeSet::new(),
+            traces: Traces::default(),
             expired: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
@@ -169,9 +175,11 @@ impl Gossip {
             Input::MembersChanged { members, gone } => self.on_members_changed(&members, &gone),
             Input::Wall(wall) => self.wall = (wall, self.now),
             Input::Write { request, ops, wait, wait_until } => self.on_write(request, ops, wait, wait_until),
+            Input::Trace { request, key } => self.on_trace(request, &key),
             Input::Cancel { request } => self.on_cancel(request),
             Input::Persisted { batch } => self.on_persisted(batch),
             Input::PersistFailed { batch, why } => self.on_persist_failed(batch, &why),
+            Input::WriteDown => self.on_write_down(),
             Input::Checkpointed => self.on_checkpointed(None),
             Input::CheckpointFailed { why } => self.on_checkpointed(Some(why)),
             Input::SendRefused { to, lane } => self.on_send_refused(to, lane),
@@ -193,6 +201,7 @@ impl Gossip {
         consider(self.pull_again_at);
         consider(self.waits.next_deadline());
         consider(self.fetch_deadline());
+        consider(self.traces.next_deadline());
         consider(self.next_expiry());
         consider(self.peers.next_deadline());
         consider(self.peers.next_look().map(|(at, _)| at.max(self.out_of_turn_from)));
@@ -246,8 +255,13 @@ impl Gossip {
 
     /// The wall clock's reading, carried forward to the last input.
     pub fn wall(&self) -> WallTime {
+        self.wall_at(self.now)
+    }
+
+    /// The same, carried to a moment since.
+    pub(crate) fn wall_at(&self, moment: Moment) -> WallTime {
         let (wall, at) = self.wall;
-        wall.plus_ms(self.now.since(at).as_millis() as u64)
+        wall.plus_ms(moment.since(at).as_millis() as u64)
     }
 }
 
@@ -257,7 +271,14 @@ impl Gossip {
         self.outputs.push_back(Output::Send { to, lane: message.lane(), message });
     }
 
+    pub(crate) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
     pub(crate) fn event(&mut self, event: Event) {
+        if let Event::Applied { change, path, .. } = &event {
+            self.traces.note(change, *path, self.wall());
+        }
         self.outputs.push_back(Output::Event(event));
     }
 
@@ -402,6 +423,7 @@ impl Gossip {
 
     fn on_peer_down(&mut self, peer: NodeId) {
         let Some(gone) = self.peers.remove(&peer) else { return };
+        self.close_traces();
         self.spent.clear();
         if self.fetch_from() == Some(peer) {
             self.drop_fetch(crate::Abandoned::PeerDown);
@@ -442,6 +464,8 @@ impl Gossip {
             Message::Promise { number, promise, symbols } => self.on_promise(from, number, promise, symbols),
             Message::Cells { number, ids, keys } => self.on_cells(from, number, &ids, keys),
             Message::More { number, after } => self.on_more(from, number, after.as_ref()),
+            Message::Trace { number, dot } => self.on_trace_asked(from, number, dot),
+            Message::Traced { number, holds, arrival } => self.on_traced(from, number, holds, arrival),
             Message::Slice { number, slice, left, stale } => self.on_slice(from, number, slice, left, stale),
         }
     }
@@ -451,6 +475,7 @@ impl Gossip {
         for (request, written) in self.waits.expire(now) {
             self.reply(request, Ok(written));
         }
+        self.close_traces();
         self.expire_exchanges();
         self.expire_chunks();
         self.expire_fetch();

@@ -1,7 +1,7 @@
 //! What can happen to a [`Gossip`](crate::Gossip), and what it can do.
 
-use crate::{Event, Message};
-use chinwag_base::{Generation, Lane, Moment, NodeId, WallTime};
+use crate::{Event, Message, Trace, TraceError};
+use chinwag_base::{Generation, Key, Lane, Moment, NodeId, WallTime};
 use chinwag_crdt::{Checkpoint, Dot, Op, OpError, Row};
 use std::time::Duration;
 
@@ -62,6 +62,13 @@ pub enum Input {
         /// When to tell the client anyhow. Without one the wait lasts until it is met or cancelled.
         wait_until: Option<Moment>,
     },
+    /// A client wants to know where the last write to a key went. Answered by [`Output::Traced`].
+    Trace {
+        /// The request, for the reply.
+        request: RequestId,
+        /// The key.
+        key: Key,
+    },
     /// The client is gone: no reply is wanted. A write that has not been staged is not made.
     Cancel {
         /// The request.
@@ -79,6 +86,10 @@ pub enum Input {
         /// Why, for people.
         why: String,
     },
+    /// Write the state down now, and drop from the log what nobody needs. [`Gossip::is_written_down`] says when.
+    ///
+    /// [`Gossip::is_written_down`]: crate::Gossip::is_written_down
+    WriteDown,
     /// A checkpoint is durable.
     Checkpointed,
     /// A checkpoint is known *not* to be durable.
@@ -158,6 +169,13 @@ pub enum Output {
         request: RequestId,
         /// What came of it.
         reply: Result<Written, WriteError>,
+    },
+    /// Answer a client.
+    Traced {
+        /// The request.
+        request: RequestId,
+        /// Where the write went.
+        trace: Result<Trace, TraceError>,
     },
     /// Something worth telling.
     Event(Event),

@@ -58,14 +58,42 @@ impl Gossip {
             .drop_floors(|replica| replica == me || over.contains(&(replica.node, replica.generation)));
     }
 
+    /// Whether no checkpoint is asked for or under way.
+    pub fn is_written_down(&self) -> bool {
+        !self.write_down && self.checkpoint_keys.is_none()
+    }
+
+    /// Members for whom entries are kept in the log: those that are not known to hold all that we hold.
+    pub fn log_waits_for(&self) -> Vec<NodeId> {
+        if self.replica.log_len() == 0 {
+            return Vec::new();
+        }
+        let lacks = |id: &NodeId| {
+            self.peers.get(id).is_none_or(|peer| {
+                let unknown = |(_, dot): (u64, Dot)| !peer.known.covers(dot);
+                peer.known_whole_at != Some(self.commits) && self.replica.logged_after(0).any(unknown)
+            })
+        };
+        self.members.keys().copied().filter(|id| *id != self.me.node).filter(lacks).collect()
+    }
+
+    pub(crate) fn on_write_down(&mut self) {
+        self.cut_log();
+        self.write_down = true;
+    }
+
     /// After so many rows or changed cells the state is written down, and the rows before it go.
     pub(crate) fn look_at_checkpoint(&mut self) {
         let rows = self.replica.position() - self.checkpointed;
         let is_due = rows >= self.config.checkpoint_rows
             || self.replica.changed_cells() as u64 >= self.config.checkpoint_rows;
+        let is_asked_for = self.write_down && rows > 0;
+        if self.checkpoint_keys.is_none() {
+            self.write_down = false;
+        }
         // One that the disk did not take is not offered again at once; and one for each position is enough.
         let is_resting = self.checkpoint_from > self.now || rows == 0;
-        if self.checkpoint_keys.is_some() || !is_due || is_resting {
+        if self.checkpoint_keys.is_some() || !(is_asked_for || is_due && !is_resting) {
             return;
         }
         let checkpoint = self.replica.checkpoint();

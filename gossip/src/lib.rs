@@ -64,6 +64,7 @@ mod agreement;
 mod cells;
 mod commit;
 mod config;
+mod diff;
 mod event;
 mod exchange;
 mod expiry;
@@ -81,9 +82,11 @@ mod spans;
 mod spread;
 mod store;
 mod tell;
+mod trace;
 mod waits;
 
 pub use config::{Config, Identity, Recovered};
+pub use diff::Diff;
 pub use event::{Abandoned, Event, Path, Refusal};
 pub use gossip::Gossip;
 pub use io::{BatchId, Input, Member, Output, RequestId, Wait, WriteError, Written};
@@ -91,6 +94,7 @@ pub use message::{Message, Report, Summary};
 pub use peer::PeerView;
 pub use spans::Spans;
 pub use store::MemoryStore;
+pub use trace::{Arrival, Footprint, Trace, TraceError};
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! What peers say to each other, and on which lane.
 
-use crate::Spans;
+use crate::{Arrival, Spans};
 use chinwag_base::limits::{CHUNK_BYTES_MAX, CHUNK_ENTRIES_MAX, CLOCK_PART_BYTES_MAX};
 use chinwag_base::{Digest, Key, Lane, ReplicaId};
-use chinwag_crdt::{CellId, Clock, Entry, Place, Promise, Slice, Symbol};
+use chinwag_crdt::{CellId, Clock, Dot, Entry, Place, Promise, Slice, Symbol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -128,6 +128,22 @@ pub enum Message {
         /// Whether the sender knows nothing of some ids. Then all cells must be told.
         stale: bool,
     },
+    /// Bulk: how and when did this write come to you? For people.
+    Trace {
+        /// Names the question.
+        number: u32,
+        /// The write.
+        dot: Dot,
+    },
+    /// Bulk: the answer to a `Trace`.
+    Traced {
+        /// The question that it answers.
+        number: u32,
+        /// Whether the sender holds what the write did.
+        holds: bool,
+        /// How it came, if the sender remembers.
+        arrival: Option<Arrival>,
+    },
 }
 
 /// A clock in one or several parts. Clocks only grow within a connection, and any part of one is true by itself.
@@ -160,7 +176,9 @@ impl Message {
             | Message::Promise { .. }
             | Message::Cells { .. }
             | Message::More { .. }
-            | Message::Slice { .. } => Lane::Bulk,
+            | Message::Slice { .. }
+            | Message::Trace { .. }
+            | Message::Traced { .. } => Lane::Bulk,
         }
     }
 
@@ -181,6 +199,8 @@ impl Message {
             Message::Cells { .. } => "cells",
             Message::More { .. } => "more",
             Message::Slice { .. } => "slice",
+            Message::Trace { .. } => "trace",
+            Message::Traced { .. } => "traced",
         }
     }
 }

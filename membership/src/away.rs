@@ -17,7 +17,7 @@ use std::time::Duration;
 struct Absence {
     version: Version,
     since: Moment,
-    /// How to reach it; nothing if it left.
+    /// How to reach it; nothing if it left, or is to be forgotten.
     record: Option<Arc<Record>>,
 }
 
@@ -37,6 +37,11 @@ impl Away {
         let id = record.id();
         let record = (version.state != State::Left).then_some(record);
         self.absences.insert(id, Absence { version, since: now, record });
+    }
+
+    /// It is gone and will not be dialled again, whatever is said of that version or an earlier one.
+    pub(crate) fn forget(&mut self, now: Moment, id: NodeId, version: Version) {
+        self.absences.insert(id, Absence { version, since: now, record: None });
     }
 
     /// It is back in the view.

@@ -60,6 +60,11 @@ impl Dialer {
         self.plans.insert(peer, plan);
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_plan(&self, peer: &NodeId) -> bool {
+        self.plans.contains_key(peer)
+    }
+
     pub(crate) fn drop_plan(&mut self, peer: &NodeId) {
         if let Some(plan) = self.plans.remove(peer) {
             self.by_time.remove(&(plan.due, *peer));

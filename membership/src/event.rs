@@ -61,12 +61,15 @@ pub enum Event {
         /// Its name.
         name: Name,
     },
-    /// A member that left, or has been down for long, is not shown any more. One that is down is still dialled.
+    /// A member that left, or has been down for long, is not shown any more. One that is down is still dialled, unless an
+    /// admin ordered it to be forgotten.
     Reaped {
         /// Who.
         id: NodeId,
         /// Its name.
         name: Name,
+        /// Who ordered it, if it was not time alone.
+        by: Option<NodeId>,
     },
     /// Somebody thought that we were gone; we said otherwise.
     SelfRefuted {

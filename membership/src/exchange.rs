@@ -83,6 +83,7 @@ impl Membership {
         }
         self.learn_record(now, from, hello.record);
         self.dialer.drop_seed(&from);
+        self.tell_orders(from);
         // The other end reconnected before this end noticed that it had gone: it greets, so it waits for a greeting.
         let greeted = self.links.get(&from).and_then(|link| link.greeted);
         if greeted.is_none_or(|greeted| now.since(greeted) >= PATIENCE) {

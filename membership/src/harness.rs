@@ -1,8 +1,8 @@
 //! A small network in virtual time for scenarios: memberships, a queue of what is under way, and faults.
 
 use crate::{
-    Config, DialFailure, Event, Identity, Input, Lost, Membership, Message, Output, Profile, Reached, Record,
-    Recovered, State,
+    Config, DialFailure, Event, ForgetError, Identity, Input, Lost, Membership, Message, Output, Profile,
+    Reached, Record, Recovered, State,
 };
 use chinwag_base::{Generation, Grant, Keypair, Lane, Moment, NodeId, OverlayId, Role, WallTime};
 use rand::{RngExt, SeedableRng};
@@ -47,6 +47,12 @@ pub(crate) fn identity(n: usize, generation: u64) -> Identity {
     }
 }
 
+/// The same with an admin's grant.
+pub(crate) fn as_admin(me: Identity) -> Identity {
+    let grant = Grant::by_root(&root(), me.keypair.id(), Role::Admin, WallTime::from_unix_ms(1 << 40));
+    Identity { grant, ..me }
+}
+
 /// How a node's machine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Machine {
@@ -83,6 +89,10 @@ pub(crate) struct Network {
     pub(crate) events: Vec<(Moment, usize, Event)>,
     /// Answers to calls: whose call it was, the request, and what came.
     pub(crate) reached: Vec<(usize, u64, Option<Reached>)>,
+    /// Answers to orders.
+    pub(crate) forgotten: Vec<Result<(), ForgetError>>,
+    /// Who has an admin's grant.
+    pub(crate) admins: BTreeSet<usize>,
     /// The part of frames on the probe and gossip lanes that is lost.
     pub(crate) loss: f64,
     /// Directed links that carry nothing.
@@ -110,6 +120,8 @@ impl Network {
             nodes: Vec::new(),
             events: Vec::new(),
             reached: Vec::new(),
+            forgotten: Vec::new(),
+            admins: BTreeSet::new(),
             loss: 0.0,
             cut: BTreeSet::new(),
             frames: 0,
@@ -151,7 +163,7 @@ impl Network {
     }
 
     pub(crate) fn add(&mut self, n: usize) -> usize {
-        let me = identity(n, 1);
+        let me = self.identity(n, 1);
         self.index.insert(me.keypair.id(), self.nodes.len());
         let seed = self.rng.random();
         let membership = Membership::new(self.config.clone(), me, Recovered::default(), seed, self.now);
@@ -167,6 +179,11 @@ impl Network {
         let at = self.nodes.len() - 1;
         self.drain(at);
         at
+    }
+
+    fn identity(&self, n: usize, generation: u64) -> Identity {
+        let me = identity(n, generation);
+        if self.admins.contains(&n) { as_admin(me) } else { me }
     }
 
     pub(crate) fn seed(&mut self, n: usize, at: usize) {
@@ -284,7 +301,7 @@ impl Network {
     pub(crate) fn restart(&mut self, n: usize, number: usize) {
         let members = self.nodes[n].book.values().map(|record| (**record).clone()).collect();
         self.nodes[n].generation += 1;
-        let me = identity(number, self.nodes[n].generation);
+        let me = self.identity(number, self.nodes[n].generation);
         let seed = self.rng.random();
         self.nodes[n].membership =
             Membership::new(self.config.clone(), me, Recovered { members }, seed, self.now);
@@ -386,6 +403,7 @@ impl Network {
                 self.nodes[n].book.remove(&id);
             }
             Output::Event(event) => self.events.push((self.now, n, event)),
+            Output::Forgotten { result, .. } => self.forgotten.push(result),
             Output::Reached { request, reached } => self.reached.push((n, request, reached)),
             Output::Departed => self.nodes[n].departed = Some(self.now),
         }

@@ -71,6 +71,7 @@ mod estimate;
 mod event;
 mod evidence;
 mod exchange;
+mod forgetting;
 mod investigation;
 mod member;
 mod membership;
@@ -94,6 +95,7 @@ mod view;
 pub use config::{Config, Identity, Profile, Recovered};
 pub use event::Event;
 pub use evidence::{Evidence, Noted};
+pub use forgetting::{ForgetError, Order};
 pub use member::Member;
 pub use membership::Membership;
 pub use message::{

@@ -13,6 +13,7 @@ use crate::estimate::{Arrivals, LossRate, RoundTrip, Stalls};
 use crate::event::Event;
 use crate::evidence::{Cases, Evidence, Noted};
 use crate::exchange::Exchange;
+use crate::forgetting::Orders;
 use crate::investigation::Investigation;
 use crate::member::Member;
 use crate::mesh::Mesh;
@@ -96,6 +97,7 @@ pub struct Membership {
     pub(crate) refutation: Refutation,
     pub(crate) cases: Cases,
     pub(crate) calls: Calls,
+    pub(crate) orders: Orders,
 }
 
 impl Membership {
@@ -132,6 +134,7 @@ impl Membership {
             refutation: Refutation::default(),
             cases: Cases::default(),
             calls: Calls::default(),
+            orders: Orders::default(),
         };
         this.sign_own_record(now);
         for record in recovered.members {
@@ -158,6 +161,10 @@ impl Membership {
             Input::Seed { peer, addresses } => self.on_seed(now, peer, addresses),
             Input::Stalled { lasted } => self.on_stalled(now, lasted),
             Input::Reach { request } => self.on_reach(now, request),
+            Input::Forget { request, id } => {
+                let result = self.on_forget(now, id);
+                self.emit(Output::Forgotten { request, result });
+            }
             Input::Leave => self.on_leave(now),
         }
         self.settle(now);

@@ -35,6 +35,10 @@ impl Membership {
                 }
                 Update::Brief(brief) => self.learn_brief(now, from, brief),
                 Update::Claim(claim) => self.learn_claim(now, from, claim),
+                Update::Forget(order) => {
+                    self.learn_order(now, from, order);
+                    false
+                }
             };
             if wants && self.exchange.may_want(id, now) {
                 wanted.push(id);

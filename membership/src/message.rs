@@ -4,6 +4,7 @@
 //! lane, view exchange on the bulk lane. The transport proves who sent a frame; what it says of third parties is
 //! either signed by them (a [`Record`]) or a claim of the sender.
 
+use crate::forgetting::Order;
 use crate::record::Record;
 use crate::version::{State, Version};
 use chinwag_base::limits::{UNHEARD_MAX, UPDATES_PER_FRAME_MAX};
@@ -120,6 +121,8 @@ pub enum Update {
     Brief(Brief),
     /// Somebody accuses a member.
     Claim(Claim),
+    /// An admin orders a member to be forgotten.
+    Forget(Arc<Order>),
 }
 
 /// What is believed of a member, without the proof.
@@ -266,6 +269,7 @@ impl Update {
             Update::Record(record) => record.id(),
             Update::Brief(brief) => brief.id,
             Update::Claim(claim) => claim.id,
+            Update::Forget(order) => order.id,
         }
     }
 
@@ -275,6 +279,7 @@ impl Update {
             Update::Record(record) => record.version(),
             Update::Brief(brief) => brief.version,
             Update::Claim(claim) => claim.version(),
+            Update::Forget(order) => order.version(),
         }
     }
 
@@ -284,6 +289,7 @@ impl Update {
             Update::Record(record) => 1 + record.weight(),
             Update::Brief(_) => 1 + BRIEF_BYTES,
             Update::Claim(_) => 1 + BRIEF_BYTES + 32 + 3,
+            Update::Forget(order) => 1 + order.weight(),
         }
     }
 }

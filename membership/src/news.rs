@@ -111,15 +111,20 @@ impl Membership {
                 counts.push((id, Some(sends + 1)));
                 continue;
             }
-            let Some(entry) = self.view.get(&id) else {
-                counts.push((id, None));
-                continue;
-            };
-            let full = matches!(entry.version.state, State::Left) || sends < FULL_SENDS;
-            let update = match self.held_claim(&id).or_else(|| entry.claim(id)) {
-                Some(claim) => Update::Claim(claim),
-                None if full => Update::Record(entry.record.clone()),
-                None => Update::Brief(Brief { id, version: entry.version }),
+            let update = match (self.view.get(&id), self.orders.get(&id)) {
+                (None, None) => {
+                    counts.push((id, None));
+                    continue;
+                }
+                (None, Some(order)) => Update::Forget(order.clone()),
+                (Some(entry), _) => {
+                    let full = matches!(entry.version.state, State::Left) || sends < FULL_SENDS;
+                    match self.held_claim(&id).or_else(|| entry.claim(id)) {
+                        Some(claim) => Update::Claim(claim),
+                        None if full => Update::Record(entry.record.clone()),
+                        None => Update::Brief(Brief { id, version: entry.version }),
+                    }
+                }
             };
             if update.weight() <= room {
                 room -= update.weight();

@@ -222,7 +222,7 @@ impl Membership {
                 self.dialer.drop_plan(&id);
                 self.strike_page(id);
             }
-            self.event(Event::Reaped { id, name });
+            self.event(Event::Reaped { id, name, by: None });
         }
         while let Some(id) = self.view.drop_longest_away() {
             self.dialer.drop_plan(&id);
@@ -231,6 +231,7 @@ impl Membership {
         if self.advertised > self.config.profile.stall_floor() {
             self.advertise(now);
         }
+        self.look_at_orders(now);
         self.close_unused(now);
         self.agenda.set(Task::Housekeeping, now + HOUSEKEEPING);
     }

@@ -1,6 +1,7 @@
 //! The only way in and the only way out.
 
 use crate::event::Event;
+use crate::forgetting::ForgetError;
 use crate::message::{Message, Report};
 use crate::record::Record;
 use chinwag_base::{Address, Lane, NodeId, Tags};
@@ -72,6 +73,13 @@ pub enum Input {
         /// Names the answer.
         request: u64,
     },
+    /// A client orders a member to be forgotten. Answered by [`Output::Forgotten`].
+    Forget {
+        /// Names the answer.
+        request: u64,
+        /// Whom.
+        id: NodeId,
+    },
     /// Say goodbye.
     Leave,
 }
@@ -140,7 +148,7 @@ pub enum Output {
     /// Keep this record in the address book on disk, in place of an older one; of members that left too, so that a
     /// restart does not wait for them. At most once a second for each member, and before [`Output::Departed`].
     Remember(Arc<Record>),
-    /// Strike this member from the address book: it left long ago, or there is no room.
+    /// Strike this member from the address book: it left long ago, is to be forgotten, or there is no room.
     Forget(NodeId),
     /// Answer a client.
     Reached {
@@ -148,6 +156,13 @@ pub enum Output {
         request: u64,
         /// The answer; `None` if too many ask at once.
         reached: Option<Reached>,
+    },
+    /// Answer a client: whether the member is forgotten here, and the order on its way to the others.
+    Forgotten {
+        /// Its request.
+        request: u64,
+        /// What came of it.
+        result: Result<(), ForgetError>,
     },
     /// Tell people.
     Event(Event),

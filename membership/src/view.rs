@@ -232,6 +232,16 @@ impl View {
         gone
     }
 
+    /// Takes a member out of the view, if it is in it, and remembers it as gone at this version and not to be dialled.
+    /// Returns the name that it had.
+    pub(crate) fn forget(&mut self, id: &NodeId, version: Version, now: Moment) -> Option<Name> {
+        let before = self.derived(id);
+        let gone = self.entries.remove(id);
+        self.follow(id, before);
+        self.away.forget(now, *id, version);
+        gone.map(|entry| entry.record.statement().name.clone())
+    }
+
     /// Keeps the bound: members shown and away are together no more than an overlay has.
     pub(crate) fn drop_longest_away(&mut self) -> Option<NodeId> {
         if self.entries.len() + self.away.len() > MEMBERS_MAX { self.away.pop_longest() } else { None }

@@ -1,9 +1,9 @@
 //! What can happen to a node, and all that a node can do.
 
 use crate::event::Event;
-use chinwag_base::{Address, Lane, Moment, NodeId, Tags, WallTime};
+use chinwag_base::{Address, Key, Lane, Moment, NodeId, Tags, WallTime};
 use chinwag_crdt::{Checkpoint, Dot, Op, Row};
-use chinwag_gossip::{BatchId, RequestId, Wait, WriteError, Written};
+use chinwag_gossip::{BatchId, RequestId, Trace, TraceError, Wait, WriteError, Written};
 use chinwag_membership::{DialFailure, Lost, Record};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +118,20 @@ pub enum Input {
         /// Names the answer.
         request: RequestId,
     },
+    /// A client wants to know where the last write to a key went. Answered by [`Answer::Traced`].
+    Trace {
+        /// Names the answer.
+        request: RequestId,
+        /// The key.
+        key: Key,
+    },
+    /// A client orders a member to be forgotten. Answered by [`Answer::Forgotten`].
+    Forget {
+        /// Names the answer.
+        request: RequestId,
+        /// Whom.
+        id: NodeId,
+    },
     /// The client is gone.
     Cancel {
         /// Its request.
@@ -135,6 +149,8 @@ pub enum Input {
         /// Why, for people.
         why: String,
     },
+    /// Write the replicated state down now, and drop from its log what nobody needs.
+    WriteDown,
     /// A checkpoint is durable.
     Checkpointed,
     /// A checkpoint is known not to be durable.
@@ -273,4 +289,8 @@ pub enum Answer {
     TooManyAwaits,
     /// Who answered a call; `None` if too many call at once.
     Reached(Option<chinwag_membership::Reached>),
+    /// Where the last write to a key went.
+    Traced(Result<Trace, TraceError>),
+    /// Whether a member is forgotten.
+    Forgotten(Result<(), chinwag_membership::ForgetError>),
 }

@@ -135,6 +135,12 @@ impl Node {
             Input::Reach { request } => {
                 self.membership.handle(now, chinwag_membership::Input::Reach { request: request.0 });
             }
+            Input::Trace { request, key } => {
+                self.gossip.handle(now, chinwag_gossip::Input::Trace { request, key });
+            }
+            Input::Forget { request, id } => {
+                self.membership.handle(now, chinwag_membership::Input::Forget { request: request.0, id });
+            }
             Input::Await { request, token, until } => self.begin_await(request, token, until),
             Input::Cancel { request } => {
                 if self.awaits.remove(&request).is_none() {
@@ -154,6 +160,7 @@ impl Node {
                 self.dht.handle(now, chinwag_dht::Input::Cancel { request });
             }
             Input::AcceptRecord(record) => self.dht.handle(now, chinwag_dht::Input::Accept(record)),
+            Input::WriteDown => self.gossip.handle(now, chinwag_gossip::Input::WriteDown),
             Input::Checkpointed => self.gossip.handle(now, chinwag_gossip::Input::Checkpointed),
             Input::CheckpointFailed { why } => {
                 self.gossip.handle(now, chinwag_gossip::Input::CheckpointFailed { why });
@@ -307,6 +314,9 @@ impl Node {
             From::Reached { request, reached } => {
                 Output::Answer { request: RequestId(request), answer: Answer::Reached(reached) }
             }
+            From::Forgotten { request, result } => {
+                Output::Answer { request: RequestId(request), answer: Answer::Forgotten(result) }
+            }
             From::Event(event) => {
                 use chinwag_membership::Event::{Alive, Down, Left, Reaped, Suspect};
                 news.membership_changed |= matches!(
@@ -324,6 +334,7 @@ impl Node {
             From::Send { to, lane, message } => self.tell(to, lane, message),
             From::Persist { batch, first, rows } => Output::Persist { batch, first, rows },
             From::Checkpoint { checkpoint, cut } => Output::Checkpoint { checkpoint, cut },
+            From::Traced { request, trace } => Output::Answer { request, answer: Answer::Traced(trace) },
             From::Reply { request, reply } => Output::Answer { request, answer: Answer::Written(reply) },
             From::Event(event) => {
                 use chinwag_gossip::Event::{Applied, CellsDone};

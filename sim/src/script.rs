@@ -11,6 +11,7 @@
 //! | `run TIME [frames \| WORD…]` | lets time pass; prints events, and what arrives: every frame, or those with one of these words |
 //! | `quietly TIME` | lets time pass and prints nothing |
 //! | `kill H`, `power-cut H`, `leave H`, `pause H`, `resume H`, `start H [wiped\|rolled-back]`, `snapshot H` | what happens to a host |
+//! | `forget H ABOUT` | a client of H, which must be n0, the admin, orders that member to be forgotten |
 //! | `cut A B`, `mend A B`, `partition A…`, `mend-all`, `reset A B` | what happens to the network |
 //! | `set H KEY VALUE`, `delete H KEY`, `add H KEY ELEMENT`, `remove H KEY ELEMENT`, `count H KEY N` | a client writes, and is not waited for |
 //! | `hold H KIND` | frames of this kind (`push`, `chunk`, …) are kept back before H sees them |
@@ -163,6 +164,12 @@ impl Stage {
             }
             ("show", [host, keys @ ..]) => return show(world, find(world, host)?, keys.first().copied()),
             ("members", [host]) => return members(world, find(world, host)?),
+            ("forget", [host, about]) => {
+                let (host, about) = (find(world, host)?, find(world, about)?);
+                // Nobody waits for the answer: what comes of it is what members believe.
+                let request = chinwag_gossip::RequestId(u64::MAX);
+                world.give(host, Input::Forget { request, id: world.id_of(about) });
+            }
             ("set" | "delete" | "add" | "remove" | "count", [host, key, value @ ..]) => {
                 let op = op(name, key, value.first().copied())?;
                 let host = find(world, host)?;

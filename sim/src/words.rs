@@ -124,6 +124,7 @@ fn of_update(world: &World, update: &Update) -> String {
             format!("{} {} {}", name(world, &record.id()), version.state, version.incarnation)
         }
         Update::Brief(brief) => format!("{} known", name(world, &brief.id)),
+        Update::Forget(order) => format!("forget {}", name(world, &order.id)),
         Update::Claim(claim) => format!("{} {:?}", name(world, &claim.id), claim.verdict).to_lowercase(),
     }
 }

@@ -22,8 +22,8 @@ const NOT_RUN: [(&str, usize); 10] = [
     ("not run: it needs docker", 3),
     ("not run: it needs systemd", 2),
     ("not run: it teaches the reader's own shell", 1),
-    ("not run: it would need a member that goes", 1),
-    ("not run: the book plays the like of it", 2),
+    ("not run: it would need a member that goes", 2),
+    ("not run: the book plays the like of it", 3),
     ("not run: the simulator is a program of its own", 4),
     ("not run: what it finds depends on the machine", 2),
 ];

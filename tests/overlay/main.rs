@@ -36,6 +36,7 @@ mod lan;
 mod leaving;
 mod load;
 mod namespace;
+mod operating;
 mod requests;
 mod service;
 mod settings;

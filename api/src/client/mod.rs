@@ -9,6 +9,7 @@ pub mod fake;
 pub mod file;
 mod request;
 pub mod sse;
+mod store;
 mod stream;
 
 pub use stream::{Events, Heard, Stream, Watch};

@@ -187,7 +187,11 @@ impl Chinwag {
             Output::Dial { peer, .. } => self.dial(n, peer),
             Output::Close { peer } => return self.close(n, peer),
             Output::Event(event) => self.note(n, &event),
-            Output::Remember(_) | Output::Forget(_) | Output::Departed | Output::Reached { .. } => {}
+            Output::Remember(_)
+            | Output::Forget(_)
+            | Output::Departed
+            | Output::Reached { .. }
+            | Output::Forgotten { .. } => {}
         }
         None
     }

@@ -31,16 +31,7 @@ impl DoctorArgs {
             context.out.json(&report)?;
             return Ok(exit);
         }
-        let width = report.findings.iter().map(|finding| finding.check.chars().count()).max().unwrap_or(0);
-        for finding in &report.findings {
-            show(context, finding, width)?;
-        }
-        let needy = report.findings.iter().filter(|finding| finding.verdict.needs_action()).count() as u64;
-        context.out.say(&match needy {
-            0 => "Nothing needs to be done.".to_owned(),
-            1 => "1 finding needs somebody to do something.".to_owned(),
-            n => format!("{} need somebody to do something.", count(n, "finding")),
-        })?;
+        show_all(context, &report.findings)?;
         Ok(exit)
     }
 
@@ -86,6 +77,20 @@ impl DoctorArgs {
 fn without(name: Option<String>, data: PathBuf, mut findings: Vec<Finding>) -> Doctor {
     findings.extend(daemon::examine(&data));
     Doctor::new(name, data, findings)
+}
+
+/// A line each, and how many need somebody.
+pub(super) fn show_all(context: &mut Context, findings: &[Finding]) -> std::io::Result<()> {
+    let width = findings.iter().map(|finding| finding.check.chars().count()).max().unwrap_or(0);
+    for finding in findings {
+        show(context, finding, width)?;
+    }
+    let needy = findings.iter().filter(|finding| finding.verdict.needs_action()).count() as u64;
+    context.out.say(&match needy {
+        0 => "Nothing needs to be done.".to_owned(),
+        1 => "1 finding needs somebody to do something.".to_owned(),
+        n => format!("{} need somebody to do something.", count(n, "finding")),
+    })
 }
 
 fn show(context: &mut Context, finding: &Finding, width: usize) -> std::io::Result<()> {

@@ -3,14 +3,18 @@
 pub(crate) mod add;
 mod after;
 pub(crate) mod batch;
+pub(crate) mod check;
+pub(crate) mod compact;
 pub(crate) mod completions;
 pub(crate) mod del;
 pub(crate) mod dht;
+pub(crate) mod diff;
 pub(crate) mod disable;
 pub(crate) mod doctor;
 pub(crate) mod enable;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod forget;
 pub(crate) mod get;
 pub(crate) mod import;
 pub(crate) mod incr;
@@ -26,6 +30,7 @@ pub(crate) mod reach;
 pub(crate) mod rm;
 pub(crate) mod set;
 pub(crate) mod status;
+pub(crate) mod trace;
 pub(crate) mod up;
 pub(crate) mod version;
 pub(crate) mod watch;
@@ -91,6 +96,11 @@ pub(crate) async fn dispatch(command: Command, context: &mut Context) -> Result<
         Command::Explain(args) => args.run(context).await,
         Command::Reach(args) => args.run(context).await,
         Command::Doctor(args) => args.run(context).await,
+        Command::Check(args) => args.run(context).await,
+        Command::Diff(args) => args.run(context).await,
+        Command::Trace(args) => args.run(context).await,
+        Command::Forget(args) => args.run(context).await,
+        Command::Compact(args) => args.run(context).await,
         Command::Set(args) => args.run(context).await,
         Command::Get(args) => args.run(context).await,
         Command::Del(args) => args.run(context).await,

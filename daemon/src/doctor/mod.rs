@@ -5,12 +5,15 @@
 //!
 //! [`Verdict::Unknown`]: chinwag_api::Verdict::Unknown
 
+mod check;
 mod databases;
 mod home;
 pub(crate) mod live;
 mod machine;
 pub(crate) mod quic;
 
+pub use check::check_home;
+pub(crate) use check::check_running;
 pub use home::{examine_home, examine_papers};
 pub use machine::examine_machine;
 

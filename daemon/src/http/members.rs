@@ -86,22 +86,26 @@ pub(super) async fn explain(
     let Path(name) = name
         .map_err(|e| Failure::new(Kind::BadRequest, "the path is not understood").because(e.body_text()))?;
     let look = move |node: &Node, observer: &Observer, now: Moment| {
-        let mut meant: Vec<Member> = list_members(node, observer, now);
-        meant.retain(|member| member.name == name || member.id.to_string() == name);
-        match meant.len() {
-            0 => {
-                Err(Failure::new(Kind::NoSuchMember, format!("no member is called {}", name.escape_debug()))
-                    .hint("chinwag members"))
-            }
-            1 => Ok(explained(node, observer, now, meant.remove(0))),
-            n => {
-                let ids: Vec<String> = meant.iter().map(|member| member.id.to_string()).collect();
-                Err(Failure::new(Kind::BadRequest, format!("{n} members are called {name}"))
-                    .because(format!("say which by its id: {}", ids.join(", "))))
-            }
-        }
+        let meant = meant(node, observer, now, &name)?;
+        Ok::<_, Failure>(explained(node, observer, now, meant))
     };
     Ok(Reply(daemon.running().await?.look(look).await??))
+}
+
+/// The member of that name or id.
+pub(super) fn meant(node: &Node, observer: &Observer, now: Moment, name: &str) -> Result<Member, Failure> {
+    let mut meant: Vec<Member> = list_members(node, observer, now);
+    meant.retain(|member| member.name == name || member.id.to_string() == name);
+    match meant.len() {
+        0 => Err(Failure::new(Kind::NoSuchMember, format!("no member is called {}", name.escape_debug()))
+            .hint("chinwag members")),
+        1 => Ok(meant.remove(0)),
+        n => {
+            let ids: Vec<String> = meant.iter().map(|member| member.id.to_string()).collect();
+            Err(Failure::new(Kind::BadRequest, format!("{n} members are called {name}"))
+                .because(format!("say which by its id: {}", ids.join(", "))))
+        }
+    }
 }
 
 pub(super) async fn reach(State(daemon): Daemon) -> Answered<Reach> {

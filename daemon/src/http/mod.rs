@@ -3,12 +3,16 @@
 //! The socket has mode 0600 in a directory of mode 0700, and whoever connects is asked by the kernel who they are.
 
 mod dht;
+mod diff;
 mod doctor;
+mod forget;
 mod members;
 mod metrics;
 mod overlay;
 pub(crate) mod read;
+mod store;
 mod stream;
+mod trace;
 mod write;
 
 pub(crate) use dht::ask_failure;
@@ -64,6 +68,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: UnixListener) {
         .route(paths::JOIN, post(overlay::join))
         .route(paths::LEAVE, post(overlay::leave))
         .route(paths::DOCTOR, get(doctor::doctor))
+        .route(paths::CHECK, get(store::check))
+        .route(paths::COMPACT, post(store::compact))
+        .route(paths::FORGET, post(forget::forget))
+        .route(&format!("{}/{{*name}}", paths::DIFF), get(diff::diff))
+        .route(&format!("{}/{{*key}}", paths::TRACE), get(trace::trace))
         .route(paths::DHT_WRITE, post(dht::write))
         .route(&format!("{}/{{*key}}", paths::DHT_CELLS), get(dht::cell))
         .route(&format!("{}/{{*key}}", paths::DHT_FIND_CELL), get(dht::find_cell))

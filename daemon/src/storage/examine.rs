@@ -12,8 +12,9 @@ use chinwag_api::Failure;
 use chinwag_base::{Digest, ReplicaId};
 use chinwag_crdt::{Audit, Checkpoint, Replica, Row};
 use chinwag_membership::Record;
-use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use redb::{Key, TableDefinition, TableError, Value};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +55,12 @@ pub(crate) struct Examined {
     pub(crate) clock: Digest,
     pub(crate) state: Digest,
     pub(crate) audit: Audit,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
 }
 
 impl Snapshot {
@@ -130,7 +137,9 @@ fn read(txn: &ReadTransaction, examined: &mut Examined) -> Result<(Checkpoint, V
         let (scanned, bad_rows) = scan_log(&log)?;
         rows = scanned;
         counts.log = rows.len();
-        bad.extend(bad_rows.iter().map(|(position, _, why)| format!("position {position} of the log: {why}")));
+        bad.extend(
+            bad_rows.iter().map(|(position, _, why)| format!("position {position} of the log: {why}")),
+        );
     }
     if let Some(members) = table(txn, MEMBERS)? {
         counts.members = members.len()? as usize;

@@ -20,7 +20,9 @@
 //! does *not* hold the batch, the batch is known not to have happened: its clients are told, and the daemon goes on.
 //! Anything else is a crash, because after a failed fsync nobody knows what the disk holds.
 
+mod compact;
 pub(crate) mod database;
+mod examine;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod invites;
@@ -28,6 +30,8 @@ pub(crate) mod rows;
 mod state;
 mod writer;
 
+pub(crate) use compact::Compacted;
+pub(crate) use examine::{Examined, Snapshot, examine};
 pub(crate) use invites::{OpenInvite, Redeemed};
 pub(crate) use writer::{Storage, Stored};
 

@@ -28,7 +28,7 @@ const NOTES_PER_PIECE: usize = 1_024;
 /// Bytes of a cell's parts in one piece, unless a part alone has more.
 const PIECE_BYTES: usize = 128 * 1024;
 /// The copies of what is kept twice.
-const COPIES: [&str; 2] = ["", "copy of "];
+pub(super) const COPIES: [&str; 2] = ["", "copy of "];
 
 const HEAD: &str = "head";
 const CLOCK: &str = "clock";
@@ -300,8 +300,9 @@ const OUT_OF_PLACE: &str = "the row stands in another one's place";
 
 /// A row of the log that is not believed: its position, the row, and why.
 type BadLogRow = (u64, Vec<u8>, String);
+type Log = Vec<(u64, Row)>;
 
-fn read_log(txn: &WriteTransaction, bad_rows: &mut Vec<BadRow>) -> Result<Vec<(u64, Row)>, ReadError> {
+fn read_log(txn: &WriteTransaction, bad_rows: &mut Vec<BadRow>) -> Result<Log, ReadError> {
     let mut quarantine = txn.open_table(QUARANTINE)?;
     let mut table = txn.open_table(ROWS)?;
     let (rows, bad) = scan_log(&table)?;
@@ -317,7 +318,7 @@ fn read_log(txn: &WriteTransaction, bad_rows: &mut Vec<BadRow>) -> Result<Vec<(u
 /// Every row of the log, in place of damaged ones [`Row::Lost`]; and the damaged ones.
 pub(super) fn scan_log(
     table: &impl ReadableTable<u64, &'static [u8]>,
-) -> Result<(Vec<(u64, Row)>, Vec<BadLogRow>), redb::Error> {
+) -> Result<(Log, Vec<BadLogRow>), redb::Error> {
     let (mut rows, mut bad) = (Vec::new(), Vec::new());
     for row in table.iter()? {
         let (position, bytes) = row?;
@@ -325,7 +326,11 @@ pub(super) fn scan_log(
         match <(u64, Row)>::from_row(bytes.value()) {
             Ok((at, row)) if at == position => rows.push((position, row)),
             row => {
-                bad.push((position, bytes.value().to_vec(), row.err().unwrap_or_else(|| OUT_OF_PLACE.into())));
+                bad.push((
+                    position,
+                    bytes.value().to_vec(),
+                    row.err().unwrap_or_else(|| OUT_OF_PLACE.into()),
+                ));
                 rows.push((position, Row::Lost));
             }
         }

@@ -410,3 +410,111 @@ async fn a_checkpoint_without_room_changes_nothing() {
     commit(opened.store, vec![entries(3)]).await;
     assert_eq!(logged(&open(&path, NOW, 3).unwrap()).len(), 3);
 }
+
+async fn snapshot(store: Store) -> (Snapshot, std::thread::JoinHandle<()>) {
+    let (report, mut stored) = mpsc::unbounded_channel();
+    let (storage, thread) = Storage::start(store, report).unwrap();
+    storage.snapshot();
+    match stored.recv().await {
+        Some(Stored::Snapshot(Ok(snapshot))) => (snapshot, thread),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a check reads is what a start would make of it, and nothing is changed by looking.
+#[tokio::test]
+async fn an_examination_finds_what_a_start_would() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    assert!(examine(&path).unwrap().is_none() && !path.exists(), "a look makes nothing");
+    let mut replica = rich();
+    check(open(&path, NOW, 1).unwrap().store, replica.checkpoint(), 0).await;
+    commit_from(replica.position() + 1, open(&path, NOW, 2).unwrap().store, vec![entries(20)]).await;
+    let well = examine(&path).unwrap().unwrap();
+    assert!(well.bad.is_empty() && well.gaps.is_empty() && well.audit.is_clean(), "{well:?}");
+    assert_eq!((well.checkpoint_agrees, well.unrepaired), (Some(true), 0));
+    assert_eq!((well.rows.log, well.audit.notes), (20, 1));
+    assert_eq!(well.position, replica.position() + 20);
+    let (running, thread) = snapshot(open(&path, NOW, 3).unwrap().store).await;
+    let running = running.examine(&path).unwrap();
+    thread.join().unwrap();
+    assert_eq!((running.state, running.clock), (well.state, well.clock), "a running daemon's too");
+
+    spoil(&path, CELLS, ("many", 2));
+    spoil(&path, CHECKPOINT, ("copy of clock", 0));
+    let bad = examine(&path).unwrap().unwrap();
+    assert_eq!(bad.bad.len(), 2, "{:?}", bad.bad);
+    assert!(bad.bad[0].starts_with("the copy of clock") && bad.bad[1].starts_with("many, piece 2"));
+    assert_eq!(bad.checkpoint_agrees, Some(false), "a cell is not there");
+    assert_eq!(examine(&path).unwrap().unwrap().bad.len(), 2, "nothing was set aside");
+    let opened = open(&path, NOW, 4).unwrap();
+    assert_eq!(opened.state.checkpoint.digest, None, "it was that of more than is left");
+    drop(opened);
+    let after = examine(&path).unwrap().unwrap();
+    assert_eq!((after.bad.len(), after.unrepaired, after.rows.quarantine), (0, 1, 1));
+}
+
+/// A row that is gone without a trace is missed, in the log and among the cells.
+#[tokio::test]
+async fn rows_that_are_gone_are_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    check(open(&path, NOW, 1).unwrap().store, rich().checkpoint(), 0).await;
+    let position = rich().position();
+    commit_from(position + 1, open(&path, NOW, 2).unwrap().store, vec![entries(9)]).await;
+    {
+        let db = Database::open(&path).unwrap();
+        let txn = db.begin_write().unwrap();
+        txn.open_table(ROWS).unwrap().retain(|at, _| ![position + 1, position + 4].contains(&at)).unwrap();
+        txn.open_table(CELLS).unwrap().remove(("small", 0)).unwrap();
+        txn.commit().unwrap();
+    }
+    let found = examine(&path).unwrap().unwrap();
+    assert_eq!(found.gaps, [position + 1..=position + 1, position + 4..=position + 4]);
+    assert_eq!((found.checkpoint_agrees, found.bad.len()), (Some(false), 0));
+}
+
+#[tokio::test]
+async fn a_compaction_gives_room_back_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let mut replica = Replica::new(ReplicaId { node: node(1), generation: Generation::new(7) });
+    for n in 0..400 {
+        let (key, value) = (format!("k{n}").parse().unwrap(), vec![7; 16 * 1024].try_into().unwrap());
+        replica.stage_local(&[Op::Set { key, value }], NOW).unwrap();
+        replica.commit();
+    }
+    let (report, mut stored) = mpsc::unbounded_channel();
+    let (storage, thread) = Storage::start(open(&path, NOW, 1).unwrap().store, report).unwrap();
+    storage.checkpoint(Box::new(replica.checkpoint()), u64::MAX);
+    for n in 0..395 {
+        let op = Op::Delete { key: format!("k{n}").parse().unwrap(), kind: None };
+        replica.stage_local(&[op], NOW).unwrap();
+        replica.commit();
+    }
+    storage.checkpoint(Box::new(replica.checkpoint()), u64::MAX);
+    storage.commit(BatchId(1), replica.position() + 1, rows(&entries(5)));
+
+    storage.snapshot();
+    let mut reader = None;
+    while reader.is_none() {
+        if let Some(Stored::Snapshot(snapshot)) = stored.recv().await {
+            reader = Some(snapshot.unwrap());
+        }
+    }
+    let compact = || {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        storage.compact(replica.position() + 2, reply);
+        answer
+    };
+    let why = compact().await.unwrap().unwrap_err();
+    assert!(why.contains("a check is under way"), "{why}");
+    drop(reader);
+    let Compacted { before, after } = compact().await.unwrap().unwrap();
+    assert!(before > 6 << 20 && after < 1 << 20, "{before} {after}");
+    drop(storage);
+    thread.join().unwrap();
+    let found = examine(&path).unwrap().unwrap();
+    assert!(found.bad.is_empty() && found.audit.is_clean() && found.checkpoint_agrees == Some(true));
+    assert_eq!((found.audit.keys, found.rows.log), (5, 5), "rows that are in no checkpoint are kept");
+}

@@ -3,7 +3,7 @@
 use super::database::{close, is_for_want_of_room, open_database, placeholder};
 use super::invites::{self, OpenInvite, Redeemed};
 use super::rows::Row as _;
-use super::{CACHE_BYTES, MEMBERS, Store, state};
+use super::{CACHE_BYTES, Compacted, MEMBERS, Snapshot, Store, state};
 use crate::driver::UNPOISONED;
 use chinwag_base::invite::Secret;
 use chinwag_base::limits::COMMIT_ENTRIES_MAX;
@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// What the driver hears from the disk.
@@ -30,6 +31,8 @@ pub(crate) enum Stored {
     Checkpointed,
     /// The checkpoint is known not to be on the disk, and why.
     CheckpointFailed(String),
+    /// The store as of a commit: of everything before this word, and of nothing after it.
+    Snapshot(Result<Snapshot, String>),
     /// Nobody knows what the disk holds. The process must end.
     Broken(String),
 }
@@ -44,6 +47,9 @@ pub(crate) struct Storage {
     jobs: Sender<Job>,
     book: Arc<Mutex<Book>>,
 }
+
+/// How often it is looked whether everybody who reads a snapshot has done so.
+const READERS_EVERY: Duration = Duration::from_millis(5);
 
 /// What the address book is to become, by member: a new record, or none.
 type Book = BTreeMap<NodeId, Option<Box<Record>>>;
@@ -61,6 +67,11 @@ enum Job {
     },
     Book,
     Close,
+    Snapshot,
+    Compact {
+        cut: u64,
+        reply: oneshot::Sender<Result<Compacted, String>>,
+    },
     AddInvite {
         secret: Secret,
         invite: OpenInvite,
@@ -86,7 +97,8 @@ impl Storage {
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = channel();
         let book = Arc::new(Mutex::new(Book::new()));
-        let writer = Writer { store, stored, book: book.clone(), pages: Book::new() };
+        let (pages, lease) = (Book::new(), Arc::new(()));
+        let writer = Writer { store, stored, book: book.clone(), pages, lease };
         let thread = std::thread::Builder::new().name("storage".into()).spawn(move || writer.run(&queue))?;
         Ok((Storage { jobs, book }, thread))
     }
@@ -99,6 +111,17 @@ impl Storage {
     /// Writes a checkpoint down; rows up to `cut` that are in it go. The answer is a [`Stored`].
     pub(crate) fn checkpoint(&self, checkpoint: Box<Checkpoint>, cut: u64) {
         self.send(Job::Checkpoint { checkpoint, cut });
+    }
+
+    /// Shows the store as it is. The answer is a [`Stored`], in its order among the others.
+    pub(crate) fn snapshot(&self) {
+        self.send(Job::Snapshot);
+    }
+
+    /// Drops rows up to `cut` that are in the checkpoint, and gives back what room the file does not need, after all
+    /// that was asked for before. Commits wait meanwhile.
+    pub(crate) fn compact(&self, cut: u64, reply: oneshot::Sender<Result<Compacted, String>>) {
+        self.send(Job::Compact { cut, reply });
     }
 
     /// Keeps a member in the address book.
@@ -161,12 +184,14 @@ impl Storage {
     }
 }
 
-struct Writer {
-    store: Store,
+pub(super) struct Writer {
+    pub(super) store: Store,
     stored: mpsc::UnboundedSender<Stored>,
     book: Arc<Mutex<Book>>,
     /// Taken from the book and not durable yet.
     pages: Book,
+    /// Held by everybody who reads a snapshot.
+    pub(super) lease: Arc<()>,
 }
 
 /// A client's answer that waits for the commit.
@@ -185,6 +210,12 @@ impl Writer {
             // A page that could not be written waits here for the next turn of the book.
             self.pages.append(&mut self.book.lock().expect(UNPOISONED));
             let jobs = self.without_strangers(jobs);
+            // As of all that has been answered, and of nothing that has not.
+            let (snapshots, jobs): (Vec<Job>, Vec<Job>) =
+                jobs.into_iter().partition(|job| matches!(job, Job::Snapshot));
+            for _ in snapshots {
+                let _ = self.stored.send(Stored::Snapshot(self.show()));
+            }
             if jobs.is_empty() {
                 continue;
             }
@@ -197,9 +228,10 @@ impl Writer {
                 return close(self.store.db);
             }
             if ends {
-                return;
+                break;
             }
         }
+        self.wait_for_readers();
     }
 
     /// Answers those who show a secret that nobody made, without a commit: strangers must not make the disk work.
@@ -238,8 +270,10 @@ impl Writer {
             Job::Checkpoint { checkpoint, .. } => Some(checkpoint.position),
             _ => None,
         });
+        let (compactions, jobs): (Vec<Job>, Vec<Job>) =
+            jobs.into_iter().partition(|job| matches!(job, Job::Compact { .. }));
         let turned = jobs.iter().any(|job| matches!(job, Job::Book));
-        let result = self.transaction(jobs, &mut answers);
+        let result = if jobs.is_empty() { Ok(()) } else { self.transaction(jobs, &mut answers) };
         let failure = match result {
             Ok(()) => None,
             Err(error) => {
@@ -269,6 +303,11 @@ impl Writer {
         }
         if checkpoint.is_some() {
             let _ = self.stored.send(failure.map_or(Stored::Checkpointed, Stored::CheckpointFailed));
+        }
+        for job in compactions {
+            if let Job::Compact { cut, reply } = job {
+                let _ = reply.send(self.compact(cut)?);
+            }
         }
         Ok(())
     }
@@ -323,7 +362,8 @@ impl Writer {
                     };
                 }
             }
-            Job::Close => {}
+            // Taken out before.
+            Job::Close | Job::Snapshot | Job::Compact { .. } => {}
             Job::AddInvite { secret, invite, now, reply } => {
                 let added = txn.map(|txn| invites::add(txn, &secret, &invite, now)).transpose();
                 let value = *added.as_ref().ok().and_then(Option::as_ref).unwrap_or(&false);
@@ -345,13 +385,26 @@ impl Writer {
     }
 
     /// redb refuses everything after an I/O error until the file is opened again, which also shows what it holds.
-    fn reopen(&mut self, why: &str) -> Result<(), String> {
+    pub(super) fn reopen(&mut self, why: &str) -> Result<(), String> {
+        self.wait_for_readers();
         let Store { db, path } = replace_store(&mut self.store)?;
         drop(db);
         let (db, _) = open_database(&path, CACHE_BYTES)
             .map_err(|e| format!("{why}; and it cannot be opened again: {e}"))?;
         self.store = Store { db, path };
         Ok(())
+    }
+
+    fn show(&self) -> Result<Snapshot, String> {
+        let txn = self.store.db.begin_read().map_err(|e| e.to_string())?;
+        Ok(Snapshot { txn, lease: self.lease.clone() })
+    }
+
+    /// A file is locked as long as anybody reads it. To read all of it takes seconds at most.
+    fn wait_for_readers(&self) {
+        while Arc::strong_count(&self.lease) > 1 {
+            std::thread::sleep(READERS_EVERY);
+        }
     }
 
     fn holds(&self, row: Option<u64>, checkpoint: Option<u64>) -> Result<bool, redb::Error> {

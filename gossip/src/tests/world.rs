@@ -4,8 +4,8 @@
 //! is not durable at its sender is spoken of, each request has one answer.
 
 use crate::{
-    BatchId, Config, Event, Gossip, Identity, Input, Member, MemoryStore, Message, Output, RequestId, Wait,
-    WriteError, Written,
+    BatchId, Config, Event, Gossip, Identity, Input, Member, MemoryStore, Message, Output, RequestId, Trace,
+    TraceError, Wait, WriteError, Written,
 };
 use chinwag_base::codec;
 use chinwag_base::limits::{BULK_FRAME_BYTES_MAX, ENTRY_BYTES_MAX, GOSSIP_QUEUE_FRAMES_MAX};
@@ -75,6 +75,7 @@ pub(super) struct World {
     pub(super) traffic: Traffic,
     pub(super) events: Vec<(Moment, usize, Event)>,
     pub(super) replies: BTreeMap<RequestId, (Moment, Result<Written, WriteError>)>,
+    pub(super) traces: BTreeMap<RequestId, Result<Trace, TraceError>>,
     asked: BTreeMap<RequestId, (usize, u64)>,
     rng: ChaCha8Rng,
     /// Nodes whose role does not let them write.
@@ -112,6 +113,7 @@ impl World {
             traffic: Traffic::default(),
             events: Vec::new(),
             replies: BTreeMap::new(),
+            traces: BTreeMap::new(),
             asked: BTreeMap::new(),
             rng: ChaCha8Rng::seed_from_u64(seed),
             readers: BTreeSet::new(),
@@ -344,6 +346,7 @@ impl World {
             Message::Same { .. } | Message::Tell | Message::Want { .. } => {}
             Message::Open { .. } | Message::Promise { .. } | Message::Cells { .. } => {}
             Message::More { .. } | Message::Slice { .. } => {}
+            Message::Trace { .. } | Message::Traced { .. } => {}
         }
     }
 
@@ -423,6 +426,10 @@ impl World {
                     let asked = self.asked.remove(&request);
                     assert_eq!(asked, Some((node, self.nodes[node].life)), "one answer for each request");
                     self.replies.insert(request, (self.now, reply));
+                }
+                Output::Traced { request, trace } => {
+                    let again = self.traces.insert(request, trace);
+                    assert_eq!(again, None, "one answer for each request");
                 }
                 Output::Event(event) => self.events.push((self.now, node, event)),
             }

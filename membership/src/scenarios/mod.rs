@@ -3,5 +3,6 @@
 mod absence;
 mod basics;
 mod faults;
+mod forgetting;
 mod hostility;
 mod scale;

@@ -101,7 +101,9 @@ impl Machine {
     pub(crate) fn new(host: Host, root: &Keypair, booted: Duration) -> Self {
         let keypair = keypair(host);
         let never = WallTime::from_unix_ms(1 << 45);
-        let grant = Grant::by_root(root, keypair.id(), Role::Member, never);
+        // The first founds it, and may order what only an admin may.
+        let role = if host == Host(0) { Role::Admin } else { Role::Member };
+        let grant = Grant::by_root(root, keypair.id(), role, never);
         let octets = (host.0 + 1).to_be_bytes();
         let ip = core::net::Ipv4Addr::new(10, octets[1], octets[2], octets[3]);
         Machine {

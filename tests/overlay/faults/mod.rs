@@ -2,6 +2,8 @@
 //! processes, sockets, disks and this kernel.
 //!
 //! - [`kills`]: kill -9 at random moments of a life, and again at random moments of the start after it
+//! - [`many_kills`]: one daemon, ten times or a thousand, and its store checked after each
+//! - [`soak`]: keys made and deleted without end, which may leave nothing behind
 //! - [`pauses`]: SIGSTOP and SIGCONT
 //! - [`disks`]: a data directory that is gone, a disk that is full, a store with flipped bytes
 //! - [`strangers`]: a thousand connections of garbage
@@ -18,11 +20,14 @@ mod disks;
 mod kills;
 pub(crate) mod log;
 mod luck;
+mod many_kills;
 #[cfg(target_os = "linux")]
 mod net;
 mod pauses;
 mod phase;
 #[cfg(target_os = "linux")]
 mod router;
+#[cfg(target_os = "linux")]
+mod soak;
 mod strangers;
 pub(crate) mod witness;
