@@ -173,8 +173,10 @@ pub(super) fn read(txn: &WriteTransaction, bad_rows: &mut Vec<BadRow>) -> Result
     let known = checkpoint.damaged.len();
     read_cells(txn, &mut checkpoint, bad_rows)?;
     if checkpoint.damaged.len() > known {
+        // It was that of more than is left.
+        checkpoint.digest = None;
         // In the transaction that takes the damaged rows away: nobody would know of them any more.
-        write(txn, &Checkpoint { cells: Vec::new(), digest: None, ..checkpoint.clone() }, 0)?;
+        write(txn, &Checkpoint { cells: Vec::new(), ..checkpoint.clone() }, 0)?;
     }
     let rows = read_log(txn, bad_rows)?;
     Ok(Recovered { checkpoint, rows })
