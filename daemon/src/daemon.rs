@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) listeners: Listeners,
     /// Held by whoever founds or joins an overlay, so that two do not at once.
     pub(crate) entering: tokio::sync::Mutex<()>,
+    /// Held by whoever checks the store, since each needs as much memory as the state.
+    pub(crate) checking: Arc<tokio::sync::Mutex<()>>,
     /// Empty while one engine makes room for another, and at the end.
     pub(crate) engine: RwLock<Option<Arc<Engine>>>,
     claim: Mutex<Option<Claim>>,
@@ -106,6 +108,7 @@ impl Daemon {
             started: clock::now(),
             listeners,
             entering: tokio::sync::Mutex::new(()),
+            checking: Arc::default(),
             engine: RwLock::new(Some(Arc::new(engine))),
             claim: Mutex::new(claim),
             published: Mutex::new(None),

@@ -6,11 +6,16 @@ use axum::extract::State;
 use chinwag_api::{Check, Compacted, Failure, Kind};
 
 pub(super) async fn check(State(daemon): Daemon) -> Answered<Check> {
+    let alone = daemon.checking.clone().try_lock_owned().map_err(|_| {
+        Failure::new(Kind::Busy, "another check is under way").hint("again when it has ended")
+    })?;
     let unreadable = |why: String| Failure::new(Kind::Storage, "the store cannot be read").because(why);
     let (snapshot, live) = daemon.running().await?.snapshot().await?.map_err(unreadable)?;
     let (name, home) = (daemon.name.to_string(), daemon.home.dir().to_owned());
     let path = daemon.home.store_path();
     let checked = tokio::task::spawn_blocking(move || {
+        // To the end, whether or not the client still waits.
+        let _alone = alone;
         snapshot.examine(&path).map(|examined| check_running(name, &home, &examined, live))
     });
     let checked = checked.await;
