@@ -119,11 +119,11 @@ impl Traces {
         }
     }
 
-    /// The latest write to a key, by the writers' clocks.
+    /// The latest write to a key or to any field of it, by the writers' clocks.
     fn last(&self, key: &Key) -> Option<(Dot, Hlc)> {
         let writes = self.steps.iter().filter_map(|(dot, step)| {
             let (written, hlc) = step.write.as_ref()?;
-            (written == key).then_some((*hlc, *dot))
+            (written == key || written.has_fields() && written.root() == *key).then_some((*hlc, *dot))
         });
         writes.max().map(|(hlc, dot)| (dot, hlc))
     }
