@@ -13,7 +13,7 @@ use crate::listeners::Listeners;
 use crate::network::{self, Clocks, Network, NetworkConfig, NetworkError};
 use crate::observe::{Observer, Row};
 use crate::records::{self, OverlayShelf, RecordStorage};
-use crate::storage::{self, Compacted, OpenInvite, Opened, Snapshot, Storage};
+use crate::storage::{self, Compacted, Meter, OpenInvite, Opened, Snapshot, Storage};
 use chinwag_api::event::Level;
 use chinwag_api::runtime::Runtime;
 use chinwag_api::{Failure, Kind};
@@ -271,6 +271,11 @@ impl Engine {
     pub(crate) fn seed(&self, peer: NodeId, addresses: Vec<Address>) {
         // A full queue: discovery comes again in a few seconds.
         let _ = self.commands.try_send(Command::Seed { peer, addresses });
+    }
+
+    /// What the disk takes.
+    pub(crate) fn meter(&self) -> &Meter {
+        self.storage.meter()
     }
 
     /// Traffic, addresses and faults, as they are now.

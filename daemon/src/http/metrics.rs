@@ -1,5 +1,5 @@
 //! Metrics, as Prometheus and its kin read them (OpenMetrics 1.0). Each is taken when it is asked for, from what the
-//! node holds anyway; none costs anything in between. Labels are names of members, states and events, never keys.
+//! node holds anyway, but for how long the disk takes ([`crate::storage::Meter`]). Labels are names of members, states and events, never keys.
 
 use super::read::{Seen, standings};
 use super::{Daemon, Refused};
@@ -11,6 +11,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chinwag_api::{Failure, Kind};
 use chinwag_base::Moment;
+use chinwag_base::limits::STATE_BYTES_MAX;
 use chinwag_node::Node;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -28,12 +29,14 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(super) async fn metrics(State(daemon): Daemon) -> Result<Response, Refused> {
     let engine = daemon.running().await?;
     let gauges = engine.gauges();
+    let meter = engine.meter().clone();
     let uptime = clock::now().since(daemon.started);
     let look = move |node: &Node, observer: &Observer, now: Moment| {
         let mut registry = Registry::with_prefix("chinwag");
         of_process(&mut registry, uptime);
         of_members(&mut registry, node, observer, now);
         of_state(&mut registry, node, now, &gauges);
+        meter.register(&mut registry);
         of_events(&mut registry, observer);
         let mut text = String::new();
         encode(&mut text, &registry).map(|()| text)
@@ -124,8 +127,26 @@ fn of_state(registry: &mut Registry, node: &Node, now: Moment, gauges: &Gauges) 
         "1 if the disk takes records, else 0",
         u64::from(gauges.records_fault.is_none()),
     );
-    let bytes = ConstGauge::new(i64::try_from(seen.dht.bytes).unwrap_or(i64::MAX));
-    registry.register_with_unit("dht", "Bytes of the records that are here", Unit::Bytes, bytes);
+    let gossip = node.gossip();
+    gauge("log_rows", "Writes that are kept for members who lack them", gossip.replica().log_len() as u64);
+    gauge(
+        "waits",
+        "Clients whose write is durable here and who wait for other members",
+        gossip.open_waits() as u64,
+    );
+    let mut gauge_bytes = |name: &str, help: &str, bytes: usize| {
+        let value = ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
+        registry.register_with_unit(name, help, Unit::Bytes, value);
+    };
+    gauge_bytes("state", "Memory that the replicated state takes, about", gossip.replica().state_bytes());
+    gauge_bytes("state_max", "At how much of it this daemon takes no further writes", STATE_BYTES_MAX);
+    gauge_bytes("log", "Memory that the kept writes take, about", gossip.replica().log_bytes());
+    gauge_bytes("queue", "What waits for the disk", gossip.queued_bytes());
+    gauge_bytes(
+        "dht",
+        "Bytes of the records that are here",
+        usize::try_from(seen.dht.bytes).unwrap_or(usize::MAX),
+    );
     registry.register(
         "gossip_rounds",
         "Anti-entropy exchanges that have ended",

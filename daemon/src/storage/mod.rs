@@ -26,6 +26,7 @@ mod examine;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod invites;
+mod meter;
 pub(crate) mod rows;
 mod state;
 mod writer;
@@ -33,6 +34,7 @@ mod writer;
 pub(crate) use compact::Compacted;
 pub(crate) use examine::{Examined, Snapshot, examine};
 pub(crate) use invites::{OpenInvite, Redeemed};
+pub(crate) use meter::Meter;
 pub(crate) use writer::{Storage, Stored};
 
 use chinwag_api::Failure;

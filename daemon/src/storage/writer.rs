@@ -3,7 +3,7 @@
 use super::database::{close, is_for_want_of_room, open_database, placeholder};
 use super::invites::{self, OpenInvite, Redeemed};
 use super::rows::Row as _;
-use super::{CACHE_BYTES, Compacted, MEMBERS, Snapshot, Store, state};
+use super::{CACHE_BYTES, Compacted, MEMBERS, Meter, Snapshot, Store, state};
 use crate::driver::UNPOISONED;
 use chinwag_base::invite::Secret;
 use chinwag_base::limits::COMMIT_ENTRIES_MAX;
@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// What the driver hears from the disk.
@@ -46,6 +46,7 @@ pub(crate) enum Stored {
 pub(crate) struct Storage {
     jobs: Sender<Job>,
     book: Arc<Mutex<Book>>,
+    meter: Meter,
 }
 
 /// How often it is looked whether everybody who reads a snapshot has done so.
@@ -98,9 +99,15 @@ impl Storage {
         let (jobs, queue) = channel();
         let book = Arc::new(Mutex::new(Book::new()));
         let (pages, lease) = (Book::new(), Arc::new(()));
-        let writer = Writer { store, stored, book: book.clone(), pages, lease };
+        let meter = Meter::default();
+        let writer = Writer { store, stored, book: book.clone(), pages, lease, meter: meter.clone() };
         let thread = std::thread::Builder::new().name("storage".into()).spawn(move || writer.run(&queue))?;
-        Ok((Storage { jobs, book }, thread))
+        Ok((Storage { jobs, book, meter }, thread))
+    }
+
+    /// What the disk takes.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Makes rows of the log durable, the first of them at that position. The answer is a [`Stored`].
@@ -192,6 +199,7 @@ pub(super) struct Writer {
     pages: Book,
     /// Held by everybody who reads a snapshot.
     pub(super) lease: Arc<()>,
+    meter: Meter,
 }
 
 /// A client's answer that waits for the commit.
@@ -273,6 +281,9 @@ impl Writer {
         let (compactions, jobs): (Vec<Job>, Vec<Job>) =
             jobs.into_iter().partition(|job| matches!(job, Job::Compact { .. }));
         let turned = jobs.iter().any(|job| matches!(job, Job::Book));
+        let rows =
+            jobs.iter().map(|job| if let Job::Commit { rows, .. } = job { rows.len() } else { 0 }).sum();
+        let begun = Instant::now();
         let result = if jobs.is_empty() { Ok(()) } else { self.transaction(jobs, &mut answers) };
         let failure = match result {
             Ok(()) => None,
@@ -289,6 +300,13 @@ impl Writer {
                 Some(why)
             }
         };
+        if failure.is_none() {
+            match checkpoint {
+                Some(_) => self.meter.checkpoint(begun.elapsed()),
+                None if rows > 0 => self.meter.commit(begun.elapsed(), rows),
+                None => {}
+            }
+        }
         if failure.is_none() && turned {
             self.pages.clear();
         }
