@@ -1,7 +1,7 @@
 use super::Context;
 use super::after::AfterArgs;
 use crate::{End, complete, output, text};
-use chinwag_api::{Cell, CellsQuery, Content, Exit};
+use chinwag_api::{CellsQuery, Content, Exit};
 
 /// Write all that is held to standard output, one JSON object a line
 ///
@@ -31,8 +31,9 @@ impl ExportArgs {
         loop {
             let page = client.cells(&query).await?;
             count += page.cells.len() as u64;
-            let lines: String =
-                page.cells.into_iter().map(|cell| output::json(&plain(cell)) + "\n").collect();
+            let mut cells = page.cells;
+            cells.iter_mut().for_each(|cell| plain(&mut cell.content));
+            let lines: String = cells.iter().map(|cell| output::json(cell) + "\n").collect();
             context.out.raw(lines.as_bytes())?;
             match page.next {
                 Some(next) if !lines.is_empty() => query.after = Some(next),
@@ -44,12 +45,12 @@ impl ExportArgs {
     }
 }
 
-/// Without the siblings of a value that has none: they would say the same twice.
-fn plain(mut cell: Cell) -> Cell {
-    if let Content::Register { siblings, .. } = &mut cell.content
-        && siblings.len() < 2
-    {
-        siblings.clear();
+/// Without the siblings of values that have none: they would say the same twice.
+fn plain(content: &mut Content) {
+    match content {
+        Content::Register { siblings, .. } if siblings.len() < 2 => siblings.clear(),
+        Content::Map { fields } => fields.values_mut().for_each(plain),
+        Content::Conflict { contents } => contents.iter_mut().for_each(plain),
+        _ => {}
     }
-    cell
 }
