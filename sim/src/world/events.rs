@@ -40,7 +40,10 @@ impl World {
                 self.believed(host, id, State::Down, None, Some(incarnation), unverified);
             }
             E::Left { id, .. } => self.believed(host, id, State::Left, None, None, false),
-            E::Reaped { id, .. } => {
+            E::Reaped { id, by, .. } => {
+                if by.is_some() {
+                    self.count("members_forgotten");
+                }
                 if let Some(about) = self.host_of(&id) {
                     self.observe(Fact::Reaped { host, about });
                 }

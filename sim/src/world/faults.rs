@@ -2,12 +2,13 @@
 
 use super::World;
 use super::disk::Disk;
-use super::machine::{Run, overlay};
+use super::machine::{FOUNDER, Run, overlay};
 use super::queue::Happening;
 use crate::observation::{Damage, Fact, Host, Lost as LostWrite, Stop};
 use crate::plan::{Action, StatePlan, Transport};
 use chinwag_base::{Generation, Moment, PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, Value};
 use chinwag_crdt::{Effect, Entry, Row};
+use chinwag_gossip::RequestId;
 use chinwag_membership::Lost;
 use chinwag_node::{Config, Identity, Input, Node, Recovered};
 use rand::RngExt;
@@ -341,7 +342,10 @@ impl World {
                 Run::Off(Stop::Killed | Stop::PowerCut) if !self.plan.gone.contains(&host) => {
                     self.start(host, None)
                 }
-                Run::Off(_) => self.give_up(host),
+                Run::Off(_) => {
+                    self.give_up(host);
+                    self.forget(host);
+                }
                 Run::Never | Run::Runs | Run::Paused(_) => {}
             }
         }
@@ -358,6 +362,15 @@ impl World {
             self.count("sole_copies_lost");
         }
         self.observe(Fact::Damaged { host, how: Damage::Wiped, lost });
+    }
+
+    /// In every second run an admin orders who does not come back to be forgotten, as far as it holds it for gone.
+    fn forget(&mut self, host: Host) {
+        if host != FOUNDER && self.plan.seed.is_multiple_of(2) {
+            // Nobody waits for the answer: what comes of it is what members believe.
+            let request = RequestId(u64::MAX);
+            self.give(FOUNDER, Input::Forget { request, id: self.id_of(host) });
+        }
     }
 
     /// How long ago the run began.

@@ -85,6 +85,9 @@ pub(crate) fn root() -> Keypair {
     Keypair::from_secret([255; 32])
 }
 
+/// Who founds the overlay, and may order what only an admin may.
+pub(crate) const FOUNDER: Host = Host(0);
+
 /// The key of a host, in all its process lives.
 pub(crate) fn keypair(host: Host) -> Keypair {
     let mut secret = [7; 32];
@@ -101,8 +104,7 @@ impl Machine {
     pub(crate) fn new(host: Host, root: &Keypair, booted: Duration) -> Self {
         let keypair = keypair(host);
         let never = WallTime::from_unix_ms(1 << 45);
-        // The first founds it, and may order what only an admin may.
-        let role = if host == Host(0) { Role::Admin } else { Role::Member };
+        let role = if host == FOUNDER { Role::Admin } else { Role::Member };
         let grant = Grant::by_root(root, keypair.id(), role, never);
         let octets = (host.0 + 1).to_be_bytes();
         let ip = core::net::Ipv4Addr::new(10, octets[1], octets[2], octets[3]);
