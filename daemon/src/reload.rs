@@ -73,6 +73,12 @@ fn waiting(running: &Config, read: &Config, log_format: bool) -> Vec<&'static st
     if running.mdns != read.mdns {
         waiting.push("mdns");
     }
+    if running.history_max != read.history_max {
+        waiting.push("history_max");
+    }
+    if running.checkpoint_every != read.checkpoint_every {
+        waiting.push("checkpoint_every");
+    }
     if log_format {
         waiting.push("log_format");
     }
@@ -83,6 +89,8 @@ fn waiting(running: &Config, read: &Config, log_format: bool) -> Vec<&'static st
         profile: running.profile,
         on_member: running.on_member.clone(),
         mdns: running.mdns,
+        history_max: running.history_max,
+        checkpoint_every: running.checkpoint_every,
         ..read.clone()
     };
     if rest != *running {
@@ -104,6 +112,8 @@ mod tests {
         assert_eq!(waiting(&running, &profile, false), ["profile"]);
         let silent = Config { mdns: false, ..running.clone() };
         assert_eq!(waiting(&running, &silent, false), ["mdns"]);
+        let shorter = Config { history_max: 65_536, checkpoint_every: 64, ..running.clone() };
+        assert_eq!(waiting(&running, &shorter, false), ["history_max", "checkpoint_every"]);
         let more =
             Config { name: "bob".parse().unwrap(), listen: vec!["9000".parse().unwrap()], ..running.clone() };
         assert_eq!(waiting(&running, &more, true), ["name", "listen", "log_format"]);

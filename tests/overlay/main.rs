@@ -7,7 +7,8 @@
 //!
 //! `CHINWAG_LONG=1` makes the mixed load the long one: 20,000 writes, and a pause of 20 seconds in their middle. It
 //! also makes the DHT's file 100 MB long and its records a thousand, and the faults many: more than 300 kill -9 during
-//! writes, and cuts that last. The faults alone, which must pass twenty times in a row (as root, so that the networks are
+//! writes, a thousand of one daemon whose store is checked after each (a quarter of an hour), keys made and deleted for ten
+//! minutes, and cuts that last. The faults alone, which must pass twenty times in a row (as root, so that the networks are
 //! among them):
 //!
 //! ```text

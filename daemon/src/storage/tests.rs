@@ -518,3 +518,54 @@ async fn a_compaction_gives_room_back_and_loses_nothing() {
     assert!(found.bad.is_empty() && found.audit.is_clean() && found.checkpoint_agrees == Some(true));
     assert_eq!((found.audit.keys, found.rows.log), (5, 5), "rows that are in no checkpoint are kept");
 }
+
+/// A store on a disk that fails when it is told to, its writer running.
+async fn on_a_faulty_disk(
+    path: &Path,
+    faults: &Arc<Faults>,
+) -> (Storage, std::thread::JoinHandle<()>, mpsc::UnboundedReceiver<Stored>) {
+    check(open(path, NOW, 1).unwrap().store, rich().checkpoint(), 0).await;
+    let mut store = open(path, NOW, 2).unwrap().store;
+    close(std::mem::replace(&mut store.db, placeholder().unwrap()));
+    store.db = faults.open(path).unwrap();
+    let (report, stored) = mpsc::unbounded_channel();
+    let (storage, thread) = Storage::start(store, report).unwrap();
+    (storage, thread, stored)
+}
+
+#[tokio::test]
+async fn a_compaction_without_room_loses_nothing_and_the_store_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let faults = Arc::new(Faults::default());
+    let (storage, thread, mut stored) = on_a_faulty_disk(&path, &faults).await;
+    faults.is_full.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    storage.compact(0, reply);
+    let why = answer.await.unwrap().unwrap_err();
+    assert!(why.contains("no storage space") || why.contains("space"), "{why}");
+    let position = rich().position();
+    storage.commit(BatchId(7), position + 1, rows(&entries(3)));
+    assert!(matches!(stored.recv().await, Some(Stored::Persisted(BatchId(7)))));
+    drop(storage);
+    thread.join().unwrap();
+    let found = examine(&path).unwrap().unwrap();
+    assert!(found.bad.is_empty() && found.checkpoint_agrees == Some(true), "{found:?}");
+    assert_eq!(found.rows.log, 3);
+}
+
+/// A disk that does not give the rows is told of, and so is a store whose pages contradict each other.
+#[tokio::test]
+async fn an_examination_of_a_disk_that_fails_is_an_error_and_no_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let faults = Arc::new(Faults::default());
+    let (storage, thread, mut stored) = on_a_faulty_disk(&path, &faults).await;
+    storage.snapshot();
+    let Some(Stored::Snapshot(Ok(snapshot))) = stored.recv().await else { panic!("it is shown") };
+    faults.reads.store(usize::MAX, std::sync::atomic::Ordering::SeqCst);
+    let failure = snapshot.examine(&path).unwrap_err();
+    assert!(failure.because.iter().any(|why| why.contains("the sector cannot be read")), "{failure}");
+    drop(storage);
+    thread.join().unwrap();
+}
