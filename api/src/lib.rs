@@ -99,6 +99,6 @@ pub use overlay::{
 };
 pub use reach::{Hindrance, Reach, ReachAnswer, ReachMember, Unheard};
 pub use schema::{Schema, from_json, to_json};
-pub use status::{Counts, Gossip, Health, InStep, OpenDoor, Phi, Problem, Status, Version};
+pub use status::{Coming, Counts, Gossip, Health, InStep, OpenDoor, Phi, Problem, Status, Version};
 pub use trace::{Trace, TraceMember, TracePath};
 pub use write::{Condition, Operation, Outcome, Token, Wait, WriteOp, WriteReply, WriteRequest};

@@ -57,6 +57,9 @@ pub struct Status {
     pub digest: Hex,
     /// How many of the other members alive were last seen with the same state.
     pub in_step: InStep,
+    /// Whole cells that are on their way, because this daemon is new or was away for long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coming: Option<Coming>,
     /// Anti-entropy and pushes.
     pub gossip: Gossip,
     /// Records of the DHT.
@@ -91,6 +94,18 @@ pub struct OpenDoor {
     /// How much was refused since the start, by reason.
     #[serde(default)]
     pub refused: BTreeMap<String, u64>,
+}
+
+/// The state on its way from another member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coming {
+    /// Who sends it.
+    pub from: String,
+    /// How many cells have come.
+    pub cells: u64,
+    /// Of how many, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
 }
 
 /// Something that is not well.

@@ -60,6 +60,11 @@ impl Replica {
         self.damaged.iter()
     }
 
+    /// How many cells there are to tell.
+    pub fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
     /// Everything after a place, as much as fits `bytes_max`, but at least one part.
     pub fn slice_after(&self, after: Option<&Place>, bytes_max: usize) -> Slice {
         let extent = |until| Extent::Range { after: after.cloned(), until };

@@ -271,8 +271,13 @@ impl Observer {
                 .with("peer", self.name(from))
                 .with("dot", dot_text(dot))
                 .with("why", why.as_str()),
-            Gossip::CellsComing { from, cells } => {
-                Row::new(Level::Info, "state.coming").with("peer", self.name(from)).with("cells", *cells)
+            Gossip::CellsComing { from, cells, of } => {
+                let row = Row::new(Level::Info, "state.coming").with("peer", self.name(from));
+                let row = row.with("cells", *cells);
+                match of {
+                    Some(of) => row.with("of", *of),
+                    None => row,
+                }
             }
             Gossip::CellsDone { from, cells, after } => Row::new(Level::Info, "state.came")
                 .with("peer", self.name(from))

@@ -36,6 +36,8 @@ pub(crate) struct Fetch {
     began: Moment,
     /// Cells that came.
     cells: usize,
+    /// How many there are to come, as far as is known.
+    of: Option<usize>,
     told: Moment,
     /// The peer's sketch, until its promise is on our disk.
     symbols: Vec<Symbol>,
@@ -74,8 +76,25 @@ impl Differing {
     }
 }
 
+/// Whole cells that are on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coming {
+    /// Who tells them.
+    pub from: NodeId,
+    /// How many have come.
+    pub cells: usize,
+    /// Of how many, as far as is known. Of cells that both have no difference need come.
+    pub of: Option<usize>,
+}
+
 /// The side that lacks entries.
 impl Gossip {
+    /// The whole cells that are on their way, if some are.
+    pub fn coming(&self) -> Option<Coming> {
+        let fetch = self.fetch.as_ref()?;
+        Some(Coming { from: fetch.peer, cells: fetch.cells, of: fetch.of })
+    }
+
     /// Begins a session with a peer whose log does not have what we lack, or goes on with the one that is open.
     pub(crate) fn look_for_cells(&mut self) {
         if self.fetch.is_some() || !self.jobs.is_empty() || self.at_disk_is_job() {
@@ -214,6 +233,7 @@ impl Gossip {
             asked: now,
             began: now,
             cells: 0,
+            of: None,
             told: now,
             symbols: Vec::new(),
             differing: None,
@@ -237,6 +257,7 @@ impl Gossip {
         from: NodeId,
         number: u32,
         promise: Option<Promise>,
+        cells: u64,
         symbols: Vec<Symbol>,
     ) {
         if !self.is_asked(from, number) {
@@ -259,6 +280,7 @@ impl Gossip {
         self.spent.clear();
         if let Some(fetch) = &mut self.fetch {
             fetch.symbols = symbols;
+            fetch.of = usize::try_from(cells).ok();
         }
         self.jobs.push_back((from, Row::Promised(promise)));
         self.stage();
@@ -442,8 +464,11 @@ impl Gossip {
                 self.jobs.push_back((peer, Row::Covered));
                 return;
             }
-            if let Some(fetch) = &mut self.fetch {
-                fetch.differing = differing;
+            if let Some(fetch) = &mut self.fetch
+                && let Some(differing) = differing
+            {
+                fetch.of = Some(differing.ids.len().max(differing.keys.len()));
+                fetch.differing = Some(differing);
             }
         }
         if self.fetch.as_ref().is_some_and(|fetch| fetch.differing.is_some()) {
@@ -478,8 +503,8 @@ impl Gossip {
         let Some(fetch) = &mut self.fetch else { return };
         if fetch.told + PROGRESS_SPACING <= now {
             fetch.told = now;
-            let (from, cells) = (fetch.peer, fetch.cells);
-            self.event(Event::CellsComing { from, cells });
+            let Fetch { peer: from, cells, of, .. } = *fetch;
+            self.event(Event::CellsComing { from, cells, of });
         }
     }
 

@@ -92,6 +92,8 @@ pub enum Event {
         from: NodeId,
         /// How many have come.
         cells: usize,
+        /// Of how many, as far as is known.
+        of: Option<usize>,
     },
     /// All of the state has been compared, whole cell by whole cell.
     CellsDone {

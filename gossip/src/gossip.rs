@@ -461,7 +461,9 @@ impl Gossip {
             Message::Want { chunk, spans } => self.on_want(from, chunk, &spans),
             Message::Chunk { chunk, entries, cut } => self.on_chunk(from, chunk, entries, cut),
             Message::Open { number, symbols, repair } => self.on_open(from, number, symbols, repair),
-            Message::Promise { number, promise, symbols } => self.on_promise(from, number, promise, symbols),
+            Message::Promise { number, promise, cells, symbols } => {
+                self.on_promise(from, number, promise, cells, symbols);
+            }
             Message::Cells { number, ids, keys } => self.on_cells(from, number, &ids, keys),
             Message::More { number, after } => self.on_more(from, number, after.as_ref()),
             Message::Trace { number, dot } => self.on_trace_asked(from, number, dot),

@@ -85,6 +85,7 @@ mod tell;
 mod trace;
 mod waits;
 
+pub use cells::Coming;
 pub use config::{Config, Identity, Recovered};
 pub use diff::Diff;
 pub use event::{Abandoned, Event, Path, Refusal};

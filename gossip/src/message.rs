@@ -97,6 +97,8 @@ pub enum Message {
         number: u32,
         /// What its cells are under.
         promise: Option<Promise>,
+        /// How many cells there are, for whoever watches them come.
+        cells: u64,
         /// Its sketch, as of the same moment.
         symbols: Vec<Symbol>,
     },

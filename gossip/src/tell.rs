@@ -25,7 +25,8 @@ impl Gossip {
         let told = by_name.filter(fits).or_else(else_by_range).filter(|_| can_tell);
         let (promise, symbols) =
             told.map_or((None, Vec::new()), |(promise, symbols)| (Some(promise), symbols));
-        self.send(from, Message::Promise { number, promise, symbols });
+        let cells = self.replica.cells() as u64;
+        self.send(from, Message::Promise { number, promise, cells, symbols });
     }
 
     pub(crate) fn on_more(&mut self, from: NodeId, number: u32, after: Option<&Place>) {
@@ -58,7 +59,7 @@ impl Gossip {
     }
 
     fn cannot_tell(&mut self, from: NodeId, number: u32) {
-        self.send(from, Message::Promise { number, promise: None, symbols: Vec::new() });
+        self.send(from, Message::Promise { number, promise: None, cells: 0, symbols: Vec::new() });
     }
 
     fn slice_bytes_max(&self) -> usize {

@@ -1,4 +1,5 @@
 use super::Context;
+use super::progress::Bar;
 use crate::output::Tone;
 use crate::{End, choose, daemon, text};
 use chinwag_api::{Client, Exit, Failure, JoinReply, JoinRequest, Kind, Status, Through};
@@ -81,7 +82,7 @@ impl JoinArgs {
                 _ => tokio::time::sleep(POLL).await,
             }
         };
-        caught_up(&client, status, invite, begun).await
+        caught_up(context, &client, status, invite, begun).await
     }
 }
 
@@ -98,18 +99,27 @@ fn find(context: &Context, data: Option<&Path>) -> Result<Option<Client>, Failur
     }
 }
 
-/// Waits until the new member holds what its inviter held, or for [`CATCH_UP`].
+/// Waits until the new member holds what its inviter held, or until nothing has come for [`CATCH_UP`].
 async fn caught_up(
+    context: &Context,
     client: &Client,
     mut status: Status,
     invite: &Invite,
     begun: Instant,
 ) -> Result<JoinReply, End> {
-    let joined = Instant::now();
-    while status.in_step.peers == 0 && joined.elapsed() < CATCH_UP {
+    let (mut came, mut bar) = (Instant::now(), None);
+    while status.in_step.peers == 0 && came.elapsed() < CATCH_UP {
         tokio::time::sleep(POLL).await;
+        let before = status.coming.take().map_or(0, |coming| coming.cells);
         status = client.status().await?;
+        let Some(coming) = &status.coming else { continue };
+        if coming.cells != before {
+            came = Instant::now();
+        }
+        let bar = bar.get_or_insert_with(|| Bar::of_cells(context, &coming.from));
+        bar.at_of(coming.cells, coming.of.unwrap_or(0).max(coming.cells));
     }
+    drop(bar);
     let members = client.members().await?;
     let inviter = members.members.into_iter().find(|m| m.id == invite.inviter);
     let through = match inviter {

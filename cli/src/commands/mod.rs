@@ -26,6 +26,7 @@ pub(crate) mod lab;
 pub(crate) mod leave;
 pub(crate) mod man;
 pub(crate) mod members;
+mod progress;
 pub(crate) mod reach;
 pub(crate) mod rm;
 pub(crate) mod set;

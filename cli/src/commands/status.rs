@@ -59,6 +59,11 @@ fn lines(status: &Status, health: &str) -> Vec<String> {
     };
     let keys = text::count(status.keys, "key");
     lines.push(format!("state    {keys} · digest {} · {step}", text::digest(&status.digest)));
+    if let Some(coming) = &status.coming {
+        let of = coming.of.map(|of| format!(" of {}", text::thousands(of))).unwrap_or_default();
+        let (cells, from) = (text::thousands(coming.cells), printable(&coming.from));
+        lines.push(format!("         {cells}{of} cells have come from {from}"));
+    }
 
     if let Some(dht) = &status.dht {
         let owners = match dht.owners {

@@ -35,7 +35,7 @@ pub(super) async fn metrics(State(daemon): Daemon) -> Result<Response, Refused> 
         let mut registry = Registry::with_prefix("chinwag");
         of_process(&mut registry, uptime);
         of_members(&mut registry, node, observer, now);
-        of_state(&mut registry, node, now, &gauges);
+        of_state(&mut registry, node, observer, now, &gauges);
         meter.register(&mut registry);
         of_events(&mut registry, observer);
         let mut text = String::new();
@@ -111,8 +111,8 @@ fn of_members(registry: &mut Registry, node: &Node, observer: &Observer, now: Mo
     registry.register("connections", "Members that are connected", connections);
 }
 
-fn of_state(registry: &mut Registry, node: &Node, now: Moment, gauges: &Gauges) {
-    let seen = Seen::look(node, now);
+fn of_state(registry: &mut Registry, node: &Node, observer: &Observer, now: Moment, gauges: &Gauges) {
+    let seen = Seen::look(node, observer, now);
     let mut gauge = |name: &str, help: &str, value: u64| {
         registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
     };

@@ -11,9 +11,9 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chinwag_api::cell::{CELLS_PAGE_BYTES_MAX, CELLS_PAGE_MAX, KEYS_PAGE_MAX};
 use chinwag_api::{
-    Bytes, Cell, CellKind, CellQuery, Cells, CellsQuery, Content, Count, Counts, DhtStatus, Failure, Gossip,
-    Health, InStep, KeyRow, Keys, KeysQuery, Kind, Overlay, Pattern, Phi, Problem, Sibling, Status, Token,
-    Version, paths,
+    Bytes, Cell, CellKind, CellQuery, Cells, CellsQuery, Coming, Content, Count, Counts, DhtStatus, Failure,
+    Gossip, Health, InStep, KeyRow, Keys, KeysQuery, Kind, Overlay, Pattern, Phi, Problem, Sibling, Status,
+    Token, Version, paths,
 };
 use chinwag_base::key::{KeyError, printable};
 use chinwag_base::limits::{AWAITED_DOTS_MAX, BATCH_OPS_MAX, STAGED_ENTRIES_MAX, WAITS_MAX};
@@ -39,7 +39,7 @@ pub(super) async fn version() -> Reply<Version> {
 pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
     let engine = daemon.running().await?;
     let gauges = engine.gauges();
-    let seen = engine.look(|node, _, now| Seen::look(node, now)).await?;
+    let seen = engine.look(Seen::look).await?;
     let mut problems = problems(&gauges);
     problems.extend(seen.silent);
     Ok(Reply(Status {
@@ -59,6 +59,7 @@ pub(super) async fn status(State(daemon): Daemon) -> Answered<Status> {
         keys: seen.keys,
         digest: seen.digest.into(),
         in_step: seen.in_step,
+        coming: seen.coming,
         gossip: Gossip {
             queue: seen.queue,
             queue_max: STAGED_ENTRIES_MAX as u64,
@@ -85,6 +86,7 @@ pub(super) struct Seen {
     pub(super) keys: u64,
     digest: chinwag_base::Digest,
     pub(super) in_step: InStep,
+    coming: Option<Coming>,
     pub(super) queue: u64,
     pub(super) dht: DhtStatus,
     /// Members whose silence would be a verdict if anybody else could be asked.
@@ -92,7 +94,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn look(node: &Node, now: Moment) -> Self {
+    pub(super) fn look(node: &Node, observer: &Observer, now: Moment) -> Self {
         let me = node.membership().me();
         let standings = standings(node);
         let mut members = Counts::default();
@@ -134,6 +136,11 @@ impl Seen {
             keys: replica.len() as u64,
             digest: replica.digest(),
             in_step,
+            coming: node.gossip().coming().map(|coming| Coming {
+                from: observer.name(&coming.from),
+                cells: coming.cells as u64,
+                of: coming.of.map(|of| of as u64),
+            }),
             queue: node.gossip().queued_entries() as u64,
             dht: dht_status(node),
             silent,
@@ -441,7 +448,7 @@ pub(crate) fn dots(token: &Token) -> Result<Vec<Dot>, Failure> {
 
 /// What `join` tells at its end.
 pub(super) async fn seen(daemon: &Shared) -> Result<Seen, Failure> {
-    Ok(daemon.running().await?.look(|node, _, now| Seen::look(node, now)).await?)
+    Ok(daemon.running().await?.look(Seen::look).await?)
 }
 
 /// A key, for the operations and the paths alike.

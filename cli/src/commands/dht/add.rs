@@ -1,6 +1,6 @@
 use super::expires::{self, Expires};
-use super::progress::Bar;
 use crate::commands::Context;
+use crate::commands::progress::Bar;
 use crate::commands::write::{seconds, to_ms};
 use crate::{End, text};
 use chinwag_api::client::file::{self, AddOptions};

@@ -1,5 +1,5 @@
-use super::progress::Bar;
 use crate::commands::Context;
+use crate::commands::progress::Bar;
 use crate::commands::write::{seconds, to_ms};
 use crate::output::Output;
 use crate::{End, text};

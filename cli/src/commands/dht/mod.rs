@@ -7,7 +7,6 @@ mod expires;
 mod find;
 mod get;
 mod ls;
-mod progress;
 mod put;
 mod trace;
 
