@@ -4,8 +4,8 @@
 //! a machine is gone orders it to be forgotten: a signed [`Order`] that names the incarnation, spread like other news and
 //! told at each meeting, so that nobody who was away brings the member back from memory.
 //!
-//! An order is followed by whoever holds the member for down or gone, and by nobody else: no order drives out a member that
-//! is there. It beats every belief in that incarnation and loses to any later one ([`crate::rumour`]): the member is away
+//! An order is followed by whoever holds the member for down or gone at that incarnation, and by nobody else: no order drives
+//! out a member that is there, nor one of a life that nobody has seen. It beats every belief in that incarnation and loses to any later one ([`crate::rumour`]): the member is away
 //! as if it had been down for long, but for its address, which is struck. If it lives after all it hears of the order over
 //! its own connection, refutes it like any accusation, and is a member as before.
 
@@ -86,7 +86,12 @@ impl Order {
     }
 }
 
-/// All of fixed length but the last, so no two orders share them.
+/// What an order is about, and what overrides it.
+fn life(version: Version) -> (Generation, Incarnation) {
+    (version.generation, version.incarnation)
+}
+
+/// Each part has a fixed length, so no two orders share them.
 fn signed_bytes(
     overlay: OverlayId,
     id: NodeId,
@@ -129,9 +134,11 @@ impl Membership {
             return Err(ForgetError::NotAdmin(role));
         }
         let belief = match self.view.known(&id) {
-            Known::Never => return Err(ForgetError::Unknown),
             Known::Here(version) if !self.is_gone(&id) => return Err(ForgetError::Present(version.state)),
-            Known::Here(version) | Known::Away(version) => version,
+            Known::Here(version) => version,
+            Known::Away(version) if self.is_expected(&id) => version,
+            // Of one that left long ago, or was forgotten, there is nothing left to forget.
+            Known::Away(_) | Known::Never => return Err(ForgetError::Unknown),
         };
         if !self.orders.has_room_for(&id) {
             return Err(ForgetError::TooMany);
@@ -144,11 +151,17 @@ impl Membership {
     /// Somebody passes an order on.
     pub(crate) fn learn_order(&mut self, now: Moment, from: NodeId, order: Arc<Order>) {
         let (id, version) = (order.id, order.version());
-        let life = |version: Version| (version.generation, version.incarnation);
         if self.orders.get(&id).is_some_and(|known| life(known.version()) >= life(version)) {
             return self.news.heard(id);
         }
-        if !self.orders.has_room_for(&id) {
+        // Where nothing is left to forget, it is not remembered either: else members would tell each other of it for ever,
+        // each forgetting it at another time.
+        let is_of_use = match self.view.known(&id) {
+            Known::Here(known) => life(known) <= life(version),
+            Known::Away(known) => life(known) == life(version) && self.is_expected(&id),
+            Known::Never => false,
+        };
+        if !is_of_use || !self.orders.has_room_for(&id) {
             return;
         }
         if !order.is_valid(self.config.overlay) {
@@ -159,9 +172,6 @@ impl Membership {
             // A rumour of our death, whoever signed it.
             self.learn_of_ourselves(now, from, version);
             return;
-        }
-        if self.view.known(&id).version().is_some_and(|known| life(known) > life(version)) {
-            return; // It has come back since.
         }
         self.take_order(now, order);
     }
@@ -178,34 +188,35 @@ impl Membership {
         self.view.get(id).is_some_and(|entry| entry.is_lost() || entry.version.state == State::Left)
     }
 
-    /// Forgets the member whom an order is about, unless it is there.
+    /// Whether a member is not in the view and expected back.
+    fn is_expected(&self, id: &NodeId) -> bool {
+        self.view.away().record(id).is_some()
+    }
+
+    /// Forgets the member whom an order is about, if it is gone at the very incarnation that the order names. What is
+    /// ordered of a later one waits until its record is here: a later life than there ever was cannot be ordered away.
     fn follow_order(&mut self, now: Moment, id: NodeId) {
         let Some(order) = self.orders.get(&id).cloned() else { return };
-        match self.view.known(&id) {
-            Known::Here(_) if !self.is_gone(&id) => {
-                // If it is there it refutes, and all hear of that.
-                self.send(id, Lane::Gossip, Message::News(vec![Update::Forget(order)]));
-            }
-            Known::Here(_) => {
-                let name = self.view.forget(&id, order.version(), now);
-                self.cases.forget(&id);
-                self.close_investigation(id);
-                self.dialer.drop_plan(&id);
-                self.strike_page(id);
-                if self.is_connected(&id) {
-                    self.emit(crate::Output::Close { peer: id });
-                } else {
-                    self.links.remove(&id);
-                }
-                if let Some(name) = name {
-                    self.event(Event::Reaped { id, name, by: Some(order.by) });
-                }
-            }
-            Known::Away(_) | Known::Never => {
-                self.view.forget(&id, order.version(), now);
-                self.dialer.drop_plan(&id);
-                self.strike_page(id);
-            }
+        let known = self.view.known(&id);
+        if known.version().map(life) != Some(life(order.version())) {
+            return;
+        }
+        if matches!(known, Known::Here(_)) && !self.is_gone(&id) {
+            // If it is there it refutes, and all hear of that.
+            return self.send(id, Lane::Gossip, Message::News(vec![Update::Forget(order)]));
+        }
+        let name = self.view.forget(&id, order.version(), now);
+        self.cases.forget(&id);
+        self.close_investigation(id);
+        self.dialer.drop_plan(&id);
+        self.strike_page(id);
+        if self.is_connected(&id) {
+            self.emit(crate::Output::Close { peer: id });
+        } else {
+            self.links.remove(&id);
+        }
+        if let Some(name) = name {
+            self.event(Event::Reaped { id, name, by: Some(order.by) });
         }
     }
 
@@ -214,10 +225,7 @@ impl Membership {
     pub(crate) fn look_at_orders(&mut self, now: Moment) {
         let retention = self.config.retention;
         let view = &self.view;
-        let has_come_back = |order: &Order| {
-            let life = |version: Version| (version.generation, version.incarnation);
-            matches!(view.known(&order.id), Known::Here(known) if life(known) > life(order.version()))
-        };
+        let has_come_back = |order: &Order| matches!(view.known(&order.id), Known::Here(known) if life(known) > life(order.version()));
         self.orders.0.retain(|_, (order, since)| now.since(*since) < retention && !has_come_back(order));
         let late: Vec<NodeId> = self.orders.0.keys().copied().filter(|id| self.is_gone(id)).collect();
         for id in late {

@@ -212,6 +212,66 @@ fn ghosts_of_the_forgotten_do_not_return() {
     assert_eq!(network.state(1, 3), Some(State::Alive), "a later word of its own brings it back");
 }
 
+/// A life that there never was cannot be ordered away, so that nobody is kept out for days.
+#[test]
+fn an_order_against_a_life_to_come_is_of_no_use() {
+    let mut network = grown(9, 4);
+    let (gone, me) = (network.id(3), as_admin(identity(0, 1)));
+    let never = Version {
+        generation: chinwag_base::Generation::new(u64::MAX),
+        incarnation: Incarnation::new(1),
+        state: State::Down,
+    };
+    for id in [gone, identity(99, 1).keypair.id()] {
+        let order = Update::Forget(Arc::new(Order::sign(&me.keypair, me.grant.clone(), id, never)));
+        (0..3).for_each(|to| tell(&mut network, to, (to + 1) % 3, order.clone()));
+    }
+    network.run(s(5));
+    assert!(network.is_complete(), "{}", network.describe());
+    network.kill(3);
+    network.run(s(30));
+    assert_eq!(network.state(1, 3), Some(State::Down), "nobody follows it");
+    network.restart(3, 3);
+    let stranger = network.add(99);
+    network.seed(stranger, 0);
+    network.run_until(s(20), Network::is_complete);
+    assert!(network.is_complete(), "{}", network.describe());
+}
+
+/// Each forgets an order at another time, and none learns it anew from those who still know it.
+#[test]
+fn orders_do_not_live_for_ever() {
+    let mut network = Network::new(Profile::Lan, 10);
+    network.config.retention = s(600);
+    network.admins.insert(0);
+    let mut network = network.grow(5, s(5));
+    let gone = network.id(4);
+    network.kill(3);
+    network.vanish(4);
+    network.run(s(30));
+    forget(&mut network, 0, gone).unwrap();
+    network.run(s(400));
+    network.restart(3, 3);
+    network.run(s(20));
+    let knows = |network: &Network, n: usize| network.nodes[n].membership.orders.get(&gone).is_some();
+    assert_eq!(network.state(3, 4), None, "it hears of it late");
+    assert!((0..4).all(|n| knows(&network, n)));
+    network.run(s(220));
+    assert!(!knows(&network, 1) && knows(&network, 3));
+    // They meet again, one that knows it and one that does no more.
+    network.part(&[3], &[0, 1, 2]);
+    network.run(s(60));
+    network.cut.clear();
+    network.run_until(s(120), |n| {
+        (0..4).all(|m| n.running().iter().all(|&r| n.state(r, m) == Some(State::Alive)))
+    });
+    network.run(s(20));
+    assert!(knows(&network, 3) && (0..3).all(|n| network.state(n, 3) == Some(State::Alive)));
+    assert!(!(0..3).any(|n| knows(&network, n)), "what is forgotten stays so");
+    network.run(s(500));
+    assert!(!(0..4).any(|n| knows(&network, n)));
+}
+
 /// Orders do not pile up.
 #[test]
 fn orders_are_remembered_for_a_while() {
