@@ -70,8 +70,16 @@ impl fmt::Debug for BlobHash {
 pub enum RecordKey {
     /// A blob, by the hash of its bytes.
     Blob(BlobHash),
-    /// A cell, by a name that people chose.
-    Cell(Key),
+    /// A cell, by a name that people chose. Here no key has fields: whoever sends one is refused.
+    Cell(#[serde(deserialize_with = "without_fields")] Key),
+}
+
+fn without_fields<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+    let key = Key::deserialize(deserializer)?;
+    if key.has_fields() {
+        return Err(serde::de::Error::custom("the key of a record has no fields"));
+    }
+    Ok(key)
 }
 
 impl RecordKey {
@@ -353,6 +361,17 @@ mod tests {
             assert_eq!(RecordKey::from_bytes(bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(RecordKey::from_bytes(b"/chinwag/cell/a/b"), Some(RecordKey::Cell(key("a/b"))));
+    }
+
+    #[test]
+    fn a_field_is_no_key_of_a_record() {
+        let decode = |key: Key| {
+            let bytes = chinwag_base::codec::encode(&RecordKey::Cell(key));
+            chinwag_base::codec::decode::<1_000, RecordKey>(&bytes)
+        };
+        let key: Key = "user".parse().unwrap();
+        assert_eq!(decode(key.clone()), Ok(RecordKey::Cell(key.clone())));
+        assert!(decode(key.field("name").unwrap()).is_err());
     }
 
     proptest! {
