@@ -35,7 +35,7 @@
 //! | `POST /v1/compact` | [`Compacted`] |
 //! | `POST /v1/forget` [`ForgetRequest`] | [`Forgotten`] |
 //! | `GET /v1/diff/NAME`, the name or the id of a member | [`Diff`] |
-//! | `GET /v1/trace/KEY` | [`Trace`] |
+//! | `GET /v1/trace/KEY`, `GET /v1/trace/KEY/FIELD` | [`Trace`] |
 //! | `POST /v1/dht/write` [`DhtWrite`] | [`DhtWritten`] |
 //! | `GET /v1/dht/cells/KEY?quorum=&siblings&trace&timeout_ms=` | [`DhtCell`] |
 //! | `GET /v1/dht/find/cell/KEY`, `GET /v1/dht/find/blob/HASH` | [`DhtFound`] |

@@ -39,7 +39,8 @@ pub const CHECK: &str = "/v1/check";
 pub const FORGET: &str = "/v1/forget";
 /// `GET`, followed by a slash and the escaped name or id of a member: [`Diff`](crate::Diff).
 pub const DIFF: &str = "/v1/diff";
-/// `GET`, followed by a slash and the escaped key: [`Trace`](crate::Trace).
+/// `GET`, followed by a slash and the escaped key, and by another and an escaped name for each field:
+/// [`Trace`](crate::Trace).
 pub const TRACE: &str = "/v1/trace";
 /// `POST`: [`Compacted`](crate::Compacted).
 pub const COMPACT: &str = "/v1/compact";
@@ -65,13 +66,31 @@ pub const METRICS: &str = "/metrics";
 
 /// The path of a key's cell, or of a field beneath. Slashes in names are escaped too, so that each name is one segment.
 pub fn cell(key: &str, field: &[String]) -> String {
+    below(CELLS, key, field)
+}
+
+/// The path of the trace of a key, or of a field beneath.
+pub fn trace(key: &str, field: &[String]) -> String {
+    below(TRACE, key, field)
+}
+
+fn below(base: &str, key: &str, field: &[String]) -> String {
     let fields: String = field.iter().map(|name| format!("/{}", escape(name))).collect();
-    format!("{CELLS}/{}{fields}", escape(key))
+    format!("{base}/{}{fields}", escape(key))
 }
 
 /// The key and the names of fields that such a path has; `None` if it has none, or a broken escape.
 pub fn cell_of(path: &str) -> Option<(String, Vec<String>)> {
-    let mut names = path.strip_prefix(CELLS)?.strip_prefix('/')?.split('/').map(unescape);
+    names_below(CELLS, path)
+}
+
+/// The same of a trace's path.
+pub fn trace_of(path: &str) -> Option<(String, Vec<String>)> {
+    names_below(TRACE, path)
+}
+
+fn names_below(base: &str, path: &str) -> Option<(String, Vec<String>)> {
+    let mut names = path.strip_prefix(base)?.strip_prefix('/')?.split('/').map(unescape);
     let key = names.next()??.into_owned();
     let field = names.map(|name| name.map(Cow::into_owned)).collect::<Option<_>>()?;
     Some((key, field))
@@ -151,7 +170,8 @@ mod tests {
         assert_eq!(cell("app/größe ?", &[]), "/v1/cells/app%2Fgr%C3%B6%C3%9Fe%20%3F");
         let field = ["a/b".to_owned(), "c".to_owned()];
         assert_eq!(cell("k", &field), "/v1/cells/k/a%2Fb/c");
-        assert_eq!(cell_of("/v1/cells/k/a%2Fb/c"), Some(("k".into(), field.into())));
+        assert_eq!(cell_of("/v1/cells/k/a%2Fb/c"), Some(("k".into(), field.clone().into())));
+        assert_eq!(trace_of(&trace("k", &field)), Some(("k".into(), field.into())));
         for bad in ["/v1/cells", "/v1/cells/%", "/v1/cells/k/%f"] {
             assert_eq!(cell_of(bad), None, "{bad}");
         }

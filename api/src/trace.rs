@@ -3,10 +3,10 @@
 use chinwag_base::NodeId;
 use serde::{Deserialize, Serialize};
 
-/// `GET /v1/trace/KEY`: how and when the last write to a key came to each member. Each says so by its own clock.
+/// `GET /v1/trace/KEY`: how and when the last write to a key, or to any field of it, came to each member. Each says so by its own clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
-    /// The key.
+    /// What was written: the key, or a field of it.
     pub key: String,
     /// The write, as the log names it.
     pub dot: String,

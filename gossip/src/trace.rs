@@ -43,6 +43,8 @@ pub enum Footprint {
 /// Where the last write to a key went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
+    /// What was written: the key that was asked for, or a field of it.
+    pub key: Key,
     /// The write.
     pub dot: Dot,
     /// When it was made, by its writer's clock.
@@ -120,12 +122,13 @@ impl Traces {
     }
 
     /// The latest write to a key or to any field of it, by the writers' clocks.
-    fn last(&self, key: &Key) -> Option<(Dot, Hlc)> {
+    fn last(&self, key: &Key) -> Option<(Hlc, Dot, &Key)> {
         let writes = self.steps.iter().filter_map(|(dot, step)| {
             let (written, hlc) = step.write.as_ref()?;
-            (written == key || written.has_fields() && written.root() == *key).then_some((*hlc, *dot))
+            let is_meant = written == key || written.has_fields() && written.root() == *key;
+            is_meant.then_some((*hlc, *dot, written))
         });
-        writes.max().map(|(hlc, dot)| (dot, hlc))
+        writes.max()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
@@ -139,7 +142,8 @@ impl Gossip {
         if self.traces.asked.len() >= TRACES_OPEN_MAX {
             return self.traced(request, Err(TraceError::Busy));
         }
-        let Some((dot, hlc)) = self.traces.last(key) else {
+        let Some((hlc, dot, key)) = self.traces.last(key).map(|(hlc, dot, key)| (hlc, dot, key.clone()))
+        else {
             return self.traced(request, Err(TraceError::Unknown));
         };
         let alive = self.members.iter().filter(|(id, member)| **id != self.me.node && member.alive);
@@ -150,7 +154,7 @@ impl Gossip {
         members.insert(self.me.node, self.footprint(dot));
         self.traces.number = self.traces.number.wrapping_add(1);
         let number = self.traces.number;
-        let trace = Trace { dot, hlc, members };
+        let trace = Trace { key, dot, hlc, members };
         self.traces.asked.insert(number, Asked { request, trace, until: self.now + ANSWER_WITHIN });
         for peer in peers {
             self.send(peer, Message::Trace { number, dot });

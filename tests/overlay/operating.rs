@@ -34,8 +34,15 @@ async fn a_lone_daemons_store_in_text() {
         $ chinwag trace nothing
         ! error: there is no trace of nothing
         !   no write to it is remembered: the last 4096 are, since this daemon started
-        !   try: chinwag -n NAME trace KEY, of a daemon that has run for longer
+        !   try: chinwag -n NAME trace nothing, of a daemon that has run for longer
         ? 1
+        $ chinwag set ada --field city london
+        ada[city] = "london" · on 1 of 1 member after [..]
+        $ chinwag trace ada --field city
+        MEMBER AFTER HOW
+        alpha [..] ms written
+        $ chinwag --json trace ada
+        {"schema":"chinwag.trace/1","key":"ada[city]",[..]}
         $ chinwag diff alpha
         ! error: alpha is the daemon that answers
         !   try: chinwag diff NAME, of another member
@@ -164,7 +171,7 @@ async fn a_write_is_traced_through_an_overlay_and_a_difference_is_named() {
     let [alpha, beta, gamma] = ground.overlay(["alpha", "beta", "gamma"]).await;
     alpha.write_everywhere(vec![set("greeting", "hello")]).await;
     for daemon in [&alpha, &beta, &gamma] {
-        let trace = daemon.client.trace("greeting").await.unwrap();
+        let trace = daemon.client.trace("greeting", &[]).await.unwrap();
         let (first, rest) = trace.members.split_first().unwrap();
         assert_eq!(
             (first.name.as_str(), first.path, trace.writer.as_str()),

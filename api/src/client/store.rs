@@ -40,11 +40,11 @@ impl Client {
         self.get(&format!("{}/{}", paths::DIFF, paths::escape(member)), self.timeout).await
     }
 
-    /// How and when the last write to a key came to each member.
+    /// How and when the last write to a key, or to a field of it, came to each member.
     ///
     /// # Errors
     /// `no_such_key` if no write to it is remembered, `busy`, or why the daemon could not be asked.
-    pub async fn trace(&self, key: &str) -> Result<Trace, Failure> {
-        self.get(&format!("{}/{}", paths::TRACE, paths::escape(key)), self.timeout).await
+    pub async fn trace(&self, key: &str, field: &[String]) -> Result<Trace, Failure> {
+        self.get(&paths::trace(key, field), self.timeout).await
     }
 }

@@ -1,4 +1,5 @@
 use super::Context;
+use super::write::FieldArgs;
 use crate::output::Tone;
 use crate::text::{self, Side, UNKNOWN};
 use crate::{End, complete};
@@ -8,7 +9,7 @@ use chinwag_base::key::printable;
 use clap::builder::NonEmptyStringValueParser;
 use std::collections::BTreeSet;
 
-/// Show how and when the last write to a key came to each member
+/// Show how and when the last write to a key, or to a field of it, came to each member
 ///
 /// Each member is asked, and answers from memory: the last 4,096 writes are remembered, since its daemon started. Times are
 /// those of each one's own clock, from when the writer's clock says that the write was made; so they can be off by as much
@@ -18,11 +19,13 @@ pub(crate) struct TraceArgs {
     /// The key
     #[arg(value_name = "KEY", add = complete::keys(), value_parser = NonEmptyStringValueParser::new())]
     key: String,
+    #[command(flatten)]
+    field: FieldArgs,
 }
 
 impl TraceArgs {
     pub(crate) async fn run(self, context: &mut Context) -> Result<Exit, End> {
-        let trace = context.client()?.trace(&self.key).await?;
+        let trace = context.client()?.trace(&self.key, &self.field.field).await?;
         let is_missed = |member: &TraceMember| matches!(member.path, TracePath::Lacks | TracePath::Silent);
         let exit = if trace.members.iter().any(is_missed) { Exit::No } else { Exit::Yes };
         if context.out.is_json() {

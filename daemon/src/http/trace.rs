@@ -1,26 +1,25 @@
 //! Where a write went.
 
-use super::{Answered, Daemon, Reply, parse_key};
+use super::read::{in_command, parse_field};
+use super::{Answered, Daemon, Reply};
 use crate::observe::{Observer, dot_text};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use chinwag_api::{Failure, Kind, Trace, TraceMember, TracePath};
+use axum::extract::State;
+use axum::http::Uri;
+use chinwag_api::{Failure, Kind, Trace, TraceMember, TracePath, paths};
 use chinwag_base::NodeId;
 use chinwag_gossip::{Arrival, Footprint, TraceError};
 
-pub(super) async fn trace(
-    State(daemon): Daemon,
-    key: Result<Path<String>, PathRejection>,
-) -> Answered<Trace> {
-    let Path(key) =
-        key.map_err(|e| Failure::new(Kind::BadRequest, "the path is not understood").because(e.body_text()))?;
-    let key = parse_key(&key)?;
+pub(super) async fn trace(State(daemon): Daemon, uri: Uri) -> Answered<Trace> {
+    let Some((key, field)) = paths::trace_of(uri.path()) else {
+        return Err(Failure::new(Kind::BadRequest, "the path is not understood").into());
+    };
+    let key = parse_field(&key, &field)?;
     let engine = daemon.running().await?;
     let traced = engine.trace(key.clone()).await?.map_err(|why| match why {
         TraceError::Busy => Failure::new(Kind::Busy, why.to_string()).hint("again in a moment"),
         TraceError::Unknown => Failure::new(Kind::NoSuchKey, format!("there is no trace of {key}"))
             .because(why.to_string())
-            .hint("chinwag -n NAME trace KEY, of a daemon that has run for longer"),
+            .hint(format!("chinwag -n NAME trace {}, of a daemon that has run for longer", in_command(&key))),
     })?;
     let look = move |_: &chinwag_node::Node, observer: &Observer, _| {
         let writer = traced.dot.replica.node;
@@ -28,7 +27,7 @@ pub(super) async fn trace(
             traced.members.iter().map(|(id, said)| member(observer, *id, *said)).collect();
         members.sort_by_key(|m| (m.id != writer, m.durable_unix_ms.is_none(), m.durable_unix_ms, m.id));
         Trace {
-            key: key.to_string(),
+            key: traced.key.to_string(),
             dot: dot_text(&traced.dot),
             writer: observer.name(&writer),
             writer_id: writer,
