@@ -40,13 +40,13 @@ fuzz_target!(|bytes: &[u8]| {
         20 => read::<DhtWritten>(json),
         21 => read::<chinwag_api::runtime::Entry>(json),
         22 => read::<Vec<Bytes>>(json),
-        23 => read::<Check>(json),
+        23 => read::<Hex>(json),
         24 => read::<Compacted>(json),
         25 => read::<ForgetRequest>(json),
         26 => read::<Forgotten>(json),
         27 => read::<Diff>(json),
         28 => read::<Trace>(json),
-        _ => read::<Hex>(json),
+        _ => read::<Check>(json),
     }
 });
 
