@@ -15,6 +15,8 @@ pub struct Check {
     pub healthy: bool,
     /// What the store holds; null where there is none, or where it could not be read.
     pub store: Option<CheckedStore>,
+    /// What the records of the DHT are; null where there are none, or where they could not be read.
+    pub records: Option<CheckedRecords>,
     /// All that was checked.
     pub findings: Vec<Finding>,
 }
@@ -52,16 +54,40 @@ pub struct CheckedStore {
     pub clock_digest: Hex,
 }
 
+/// What a check found among the records of the DHT.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckedRecords {
+    /// Rows of the index.
+    pub rows: u64,
+    /// Blobs among them.
+    pub blobs: u64,
+    /// Whether each blob was read and compared with its hash.
+    pub blobs_read: bool,
+    /// Rows that were found damaged at earlier starts and are kept apart.
+    pub quarantined_rows: u64,
+    /// Rows and blobs that are damaged now.
+    pub damaged: u64,
+}
+
+/// The query of `GET /v1/check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CheckQuery {
+    /// Read every blob of the DHT as well, and compare it with its hash.
+    #[serde(default, with = "crate::paths::flag")]
+    pub blobs: bool,
+}
+
 impl Check {
     /// A report of these findings.
     pub fn new(
         name: Option<String>,
         data: PathBuf,
         store: Option<CheckedStore>,
+        records: Option<CheckedRecords>,
         findings: Vec<Finding>,
     ) -> Self {
         let healthy = !findings.iter().any(|finding| finding.verdict.needs_action());
-        Check { name, data, healthy, store, findings }
+        Check { name, data, healthy, store, records, findings }
     }
 }
 
@@ -72,12 +98,12 @@ mod tests {
 
     #[test]
     fn a_check_is_healthy_unless_somebody_has_to_do_something() {
-        let check = |findings| Check::new(None, "/d".into(), None, findings);
+        let check = |findings| Check::new(None, "/d".into(), None, None, findings);
         assert!(check(vec![Finding::good("rows", "a"), Finding::unknown("live", "b")]).healthy);
         let check = check(vec![Finding::bad("rows", "one is damaged", "chinwag leave")]);
         assert_eq!(
             to_json(&check),
-            r#"{"schema":"chinwag.check/1","name":null,"data":"/d","healthy":false,"store":null,"findings":[{"check":"rows","verdict":"bad","message":"one is damaged","tries":["chinwag leave"]}]}"#
+            r#"{"schema":"chinwag.check/1","name":null,"data":"/d","healthy":false,"store":null,"records":null,"findings":[{"check":"rows","verdict":"bad","message":"one is damaged","tries":["chinwag leave"]}]}"#
         );
         assert_eq!(serde_json::from_str::<Check>(&to_json(&check)).unwrap(), check);
     }

@@ -31,7 +31,7 @@
 //! | `POST /v1/join` [`JoinRequest`] | [`JoinReply`] |
 //! | `POST /v1/leave` | [`LeaveReply`] |
 //! | `GET /v1/doctor` | [`Doctor`] |
-//! | `GET /v1/check` | [`Check`] |
+//! | `GET /v1/check?blobs` | [`Check`] |
 //! | `POST /v1/compact` | [`Compacted`] |
 //! | `POST /v1/forget` [`ForgetRequest`] | [`Forgotten`] |
 //! | `GET /v1/diff/NAME`, the name or the id of a member | [`Diff`] |
@@ -77,7 +77,7 @@ pub use bytes::Bytes;
 pub use cell::{
     Cell, CellQuery, Cells, CellsQuery, Content, Count, KeyRow, Keys, KeysQuery, Kind as CellKind, Sibling,
 };
-pub use check::{Check, CheckedStore};
+pub use check::{Check, CheckQuery, CheckedRecords, CheckedStore};
 #[cfg(feature = "client")]
 pub use client::Client;
 pub use compact::Compacted;

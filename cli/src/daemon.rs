@@ -36,8 +36,8 @@ pub(crate) fn examine(data: &Path) -> Vec<Finding> {
 }
 
 /// Checks the store in a data directory on which no daemon runs.
-pub(crate) fn check(data: &Path) -> Result<Check, Failure> {
-    chinwag_daemon::doctor::check_home(data)
+pub(crate) fn check(data: &Path, blobs: bool) -> Result<Check, Failure> {
+    chinwag_daemon::doctor::check_home(data, blobs)
 }
 
 /// The data directory of a daemon that is told of none.

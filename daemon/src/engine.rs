@@ -228,6 +228,11 @@ impl Engine {
         answer.await.map_err(|_| Unanswered::Stopping)
     }
 
+    /// A reader of the records on the disk.
+    pub(crate) fn records(&self) -> records::RecordReader {
+        self.records.reader()
+    }
+
     /// The store as of a commit, and what the node holds at the same commit; or why the disk does not show it.
     pub(crate) async fn snapshot(&self) -> Result<Result<(Snapshot, Live), String>, Unanswered> {
         let (reply, answer) = oneshot::channel();

@@ -19,9 +19,10 @@ async fn a_lone_daemons_store_in_text() {
         ✓ log no row is missing: 1 up to position 1
         ✓ cells 1 cell with 1 key and 0 notes agree with the clock, the log and the digests
         ✓ live the daemon holds the same: digest [..]
+        ✓ records 0 records of the DHT, 0 blobs among them
         ! Nothing needs to be done.
         $ chinwag --json check
-        {"schema":"chinwag.check/1","name":"alpha","data":"[..]/alpha","healthy":true,"store":{"log_rows":1,"cell_rows":0,"checkpoint_rows":0,"member_rows":0,"invite_rows":0,"quarantined_rows":0,"damaged_rows":0,"cells":1,"keys":1,"notes":0,"unrepaired":0,"position":1,"digest":"[..]","clock_digest":"[..]"},"findings":[{"check":"rows","verdict":"good","message":"[..]","tries":[]},[..]]}
+        {"schema":"chinwag.check/1","name":"alpha","data":"[..]/alpha","healthy":true,"store":{"log_rows":1,"cell_rows":0,"checkpoint_rows":0,"member_rows":0,"invite_rows":0,"quarantined_rows":0,"damaged_rows":0,"cells":1,"keys":1,"notes":0,"unrepaired":0,"position":1,"digest":"[..]","clock_digest":"[..]"},"records":{"rows":0,"blobs":0,"blobs_read":false,"quarantined_rows":0,"damaged":0},"findings":[{"check":"rows","verdict":"good","message":"[..]","tries":[]},[..]]}
         $ chinwag compact
         the store [..]; [..]
         $ chinwag --json compact
@@ -73,7 +74,7 @@ async fn damage_is_found_with_a_daemon_and_without_one() {
     for n in 0..50 {
         alpha.write(vec![set(format!("k{n}"), &format!("value number {n}"))]).await.unwrap();
     }
-    assert!(alpha.client.check().await.unwrap().healthy);
+    assert!(alpha.client.check(&Default::default()).await.unwrap().healthy);
     let data = alpha.data.display().to_string();
     let by_data = ground.cli(["check", "--data", &data, "--json"]).await.exits(0).json();
     assert_eq!(by_data["name"], "alpha", "a directory says which daemon is meant");
@@ -100,7 +101,7 @@ async fn damage_is_found_with_a_daemon_and_without_one() {
     assert!(told.out.contains("try: chinwag leave && chinwag up -d"), "{told:?}");
 
     alpha.start_again().await;
-    let after = alpha.client.check().await.unwrap();
+    let after = alpha.client.check(&Default::default()).await.unwrap();
     assert!(after.healthy, "the start has set it aside: {after:?}");
     let counts = after.store.unwrap();
     assert_eq!((counts.keys, counts.quarantined_rows, counts.damaged_rows), (49, 1, 0));
@@ -123,7 +124,7 @@ async fn a_check_in_the_middle_of_writes_is_of_one_commit() {
     });
     let (mut checks, mut positions) = (0, std::collections::BTreeSet::new());
     while !writing.is_finished() {
-        let check = checker.check().await.unwrap();
+        let check = checker.check(&Default::default()).await.unwrap();
         assert!(check.healthy, "{check:#?}");
         positions.insert(check.store.unwrap().position);
         checks += 1;
@@ -133,7 +134,7 @@ async fn a_check_in_the_middle_of_writes_is_of_one_commit() {
     }
     writing.await.unwrap();
     assert!(checks > 3 && positions.len() > 2, "{checks} checks at {positions:?}");
-    assert!(checker.check().await.unwrap().healthy);
+    assert!(checker.check(&Default::default()).await.unwrap().healthy);
 }
 
 #[tokio::test]
@@ -157,7 +158,7 @@ async fn a_file_that_has_grown_gives_its_room_back() {
     })
     .await;
     assert!(compacted.log_for.is_empty());
-    assert!(alpha.client.check().await.unwrap().healthy);
+    assert!(alpha.client.check(&Default::default()).await.unwrap().healthy);
 
     beta.kill_9();
     alpha.write(vec![set("more", "v")]).await.unwrap();
@@ -247,6 +248,6 @@ async fn a_machine_that_will_not_return_is_forgotten_by_all() {
 
     gamma.start_again().await;
     agree(&[&alpha, &beta, &gamma]).await;
-    let check = gamma.client.check().await.unwrap();
+    let check = gamma.client.check(&Default::default()).await.unwrap();
     assert!(check.healthy && check.findings.iter().all(|f| f.verdict == Verdict::Good), "{check:#?}");
 }

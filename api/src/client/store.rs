@@ -1,19 +1,24 @@
 //! What an operator asks of the replicated state.
 
 use super::Client;
-use crate::{Check, Compacted, Diff, Failure, ForgetRequest, Forgotten, Trace, paths};
+use crate::{Check, CheckQuery, Compacted, Diff, Failure, ForgetRequest, Forgotten, Trace, paths};
 use std::time::Duration;
 
 /// How long a whole store may take to be read or moved. A gigabyte on a slow disk takes minutes.
 const STORE_WITHIN: Duration = Duration::from_secs(600);
+
+/// The same for all blobs, of which a daemon may have 64 GiB.
+const BLOBS_WITHIN: Duration = Duration::from_secs(3_600);
 
 impl Client {
     /// Reads the store again, and compares it with what the daemon holds.
     ///
     /// # Errors
     /// `storage` if the disk does not give it, or why the daemon could not be asked.
-    pub async fn check(&self) -> Result<Check, Failure> {
-        self.get(paths::CHECK, self.timeout.max(STORE_WITHIN)).await
+    pub async fn check(&self, query: &CheckQuery) -> Result<Check, Failure> {
+        let path = paths::CHECK.to_owned() + &paths::query(&[("blobs", query.blobs.then_some(""))]);
+        let within = if query.blobs { BLOBS_WITHIN } else { STORE_WITHIN };
+        self.get(&path, self.timeout.max(within)).await
     }
 
     /// Writes the state down and gives back the room that its file does not need.

@@ -1,18 +1,21 @@
 use super::{Context, doctor};
 use crate::{End, choose, daemon};
-use chinwag_api::{Check, Exit, Failure, Kind};
+use chinwag_api::{Check, CheckQuery, Exit, Failure, Kind};
 use std::path::PathBuf;
 
 /// Read the store again from disk, and compare it with what the daemon holds
 ///
 /// Every row's checksum is verified; the state is recovered as a start would recover it; and its cells, clock, log and
-/// digests are compared with each other, and with those of the running daemon at the same commit. Nothing is changed, and
-/// the daemon goes on meanwhile. Takes as long as a start, and as much memory. Exits 1 if somebody has to do something.
+/// digests are compared with each other, and with those of the running daemon at the same commit. The index of the DHT's records
+/// is verified too. Nothing is changed, and the daemon goes on meanwhile. Takes as long as a start, and as much memory. Exits 1 if somebody has to do something.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
     /// Check this data directory, whether a daemon runs on it or not [default: the chosen daemon's]
     #[arg(long, value_name = "DIR", env = "CHINWAG_DATA")]
     data: Option<PathBuf>,
+    /// Read every blob of the DHT as well, and compare it with its hash: as long as the disk takes to give them
+    #[arg(long)]
+    blobs: bool,
 }
 
 impl CheckArgs {
@@ -34,12 +37,12 @@ impl CheckArgs {
             _ => choose::find(&context.global, &context.runtime)?,
         };
         match (client, &self.data) {
-            (Some(client), _) => client.check().await,
-            (None, Some(data)) => daemon::check(data),
+            (Some(client), _) => client.check(&CheckQuery { blobs: self.blobs }).await,
+            (None, Some(data)) => daemon::check(data, self.blobs),
             (None, None) => {
                 let data = daemon::default_data()?;
                 if data.is_dir() {
-                    return daemon::check(&data);
+                    return daemon::check(&data, self.blobs);
                 }
                 let none = "no chinwagd is running for this user, and there is no data directory";
                 Err(Failure::new(Kind::Unreachable, none)

@@ -2,8 +2,9 @@
 
 use crate::driver::Live;
 use crate::home::Home;
+use crate::records::{self, ExaminedRecords};
 use crate::storage::{self, Examined};
-use chinwag_api::{Check, CheckedStore, Failure, Finding, Verdict};
+use chinwag_api::{Check, CheckedRecords, CheckedStore, Failure, Finding, Verdict};
 use std::path::Path;
 
 /// Damaged rows and faults that are named; more would hide the rest.
@@ -17,34 +18,76 @@ const START_OVER: &str = "if other members hold everything: stop the daemon, mov
 ///
 /// # Errors
 /// If there is no such directory, or its store cannot be opened: a daemon has it open, say.
-pub fn check_home(dir: &Path) -> Result<Check, Failure> {
+pub fn check_home(dir: &Path, blobs: bool) -> Result<Check, Failure> {
     if !dir.is_dir() {
         let kind = chinwag_api::Kind::BadRequest;
         return Err(Failure::new(kind, format!("there is no data directory {}", dir.display()))
             .hint("another one: --data DIR"));
     }
     let examined = storage::examine(&Home::peek(dir).store_path())?;
+    let kept = records::examine(&Home::peek(dir).records_path(), blobs)?.map(Ok);
     let live = Finding::unknown("live", "no daemon runs on it, so there is nothing to compare it with");
     Ok(match examined {
         None => {
-            let none = Finding::unknown("store", "there is none yet; the first start makes it");
-            Check::new(None, dir.to_owned(), None, vec![none])
+            let mut findings = vec![Finding::unknown("store", "there is none yet; the first start makes it")];
+            findings.extend(kept.as_ref().map(of_records));
+            Check::new(None, dir.to_owned(), None, kept.and_then(Result::ok).map(counted_records), findings)
         }
-        Some(examined) => report(None, dir, &examined, live),
+        Some(examined) => report(None, dir, &examined, kept, live),
     })
 }
 
 /// The report on a running daemon's store, and on what it holds at the same commit.
-pub(crate) fn check_running(name: String, dir: &Path, examined: &Examined, live: Live) -> Check {
+pub(crate) fn check_running(name: String, dir: &Path, examined: &Examined, kept: Kept, live: Live) -> Check {
     let finding = compare(examined, live);
-    report(Some(name), dir, examined, finding)
+    report(Some(name), dir, examined, Some(kept), finding)
 }
 
-fn report(name: Option<String>, dir: &Path, examined: &Examined, live: Finding) -> Check {
+/// The records, or why they cannot be read.
+type Kept = Result<ExaminedRecords, String>;
+
+fn report(name: Option<String>, dir: &Path, examined: &Examined, kept: Option<Kept>, live: Finding) -> Check {
     let mut findings = vec![rows(examined), log(examined), cells(examined)];
     findings.extend(unrepaired(examined));
     findings.push(live);
-    Check::new(name, dir.to_owned(), Some(counted(examined)), findings)
+    findings.extend(kept.as_ref().map(of_records));
+    let records = kept.and_then(Result::ok).map(counted_records);
+    Check::new(name, dir.to_owned(), Some(counted(examined)), records, findings)
+}
+
+fn counted_records(examined: ExaminedRecords) -> CheckedRecords {
+    CheckedRecords {
+        rows: examined.rows as u64,
+        blobs: examined.blobs as u64,
+        blobs_read: examined.read,
+        quarantined_rows: examined.quarantine as u64,
+        damaged: examined.bad.len() as u64,
+    }
+}
+
+/// Records are with other owners too, who bring what is damaged here.
+fn of_records(kept: &Kept) -> Finding {
+    const AGAIN: &str = "chinwag leave && chinwag up -d: damaged rows are set aside, and the records' other owners bring them again";
+    match kept {
+        Err(why) => Finding::bad("records", format!("the records of the DHT cannot be read: {why}"), AGAIN)
+            .hint("if that does not help: stop the daemon, move records.redb aside and start it"),
+        Ok(examined) if !examined.bad.is_empty() => {
+            let message =
+                format!("of the DHT, {} damaged: {}", n(examined.bad.len(), "thing"), some(&examined.bad, 0));
+            Finding::bad("records", message, AGAIN)
+        }
+        Ok(ExaminedRecords { rows, blobs, read, .. }) => {
+            let read = match (blobs, read) {
+                (0, _) => String::new(),
+                (_, true) => ", and each blob has the bytes that its hash says".to_owned(),
+                (_, false) => "; --blobs reads the blobs too".to_owned(),
+            };
+            Finding::good(
+                "records",
+                format!("{} of the DHT, {} among them{read}", n(*rows, "record"), n(*blobs, "blob")),
+            )
+        }
+    }
 }
 
 fn counted(examined: &Examined) -> CheckedStore {
@@ -181,7 +224,8 @@ mod tests {
     }
 
     fn check(examined: &Examined, live: Live) -> (bool, Vec<(String, Verdict)>) {
-        let check = check_running("ada".into(), Path::new("/d"), examined, live);
+        let check =
+            check_running("ada".into(), Path::new("/d"), examined, Ok(ExaminedRecords::default()), live);
         assert!(check.findings.iter().all(|f| !f.verdict.needs_action() || !f.tries.is_empty()));
         (check.healthy, check.findings.into_iter().map(|f| (f.check, f.verdict)).collect())
     }
@@ -192,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_agrees_is_healthy() {
-        let good = ["rows", "log", "cells", "live"].map(|check| of(check, Verdict::Good));
+        let good = ["rows", "log", "cells", "live", "records"].map(|check| of(check, Verdict::Good));
         assert_eq!(check(&well(), live()), (true, good.to_vec()));
     }
 
@@ -215,6 +259,16 @@ mod tests {
     }
 
     #[test]
+    fn damaged_records_are_told() {
+        let of = |kept: Kept| of_records(&kept).verdict;
+        let bad = ExaminedRecords { bad: vec!["a blob".into()], ..ExaminedRecords::default() };
+        assert_eq!((of(Ok(bad)), of(Err("no".into()))), (Verdict::Bad, Verdict::Bad));
+        let blobs = ExaminedRecords { rows: 2, blobs: 1, read: true, ..ExaminedRecords::default() };
+        let finding = of_records(&Ok(blobs));
+        assert!(finding.message.ends_with("each blob has the bytes that its hash says"), "{finding:?}");
+    }
+
+    #[test]
     fn few_are_named() {
         let words: Vec<String> = (0..6).map(|n| n.to_string()).collect();
         assert_eq!(some(&words, 10), "0; 1; 2; 3; and 12 more");
@@ -224,8 +278,8 @@ mod tests {
     #[test]
     fn a_directory_without_a_store_has_nothing_to_check() {
         let dir = tempfile::tempdir().unwrap();
-        let check = check_home(dir.path()).unwrap();
+        let check = check_home(dir.path(), false).unwrap();
         assert!(check.healthy && check.store.is_none(), "{check:?}");
-        assert!(check_home(&dir.path().join("missing")).is_err());
+        assert!(check_home(&dir.path().join("missing"), false).is_err());
     }
 }

@@ -1,22 +1,28 @@
 //! The store: checked, and compacted.
 
-use super::{Answered, Daemon, Reply};
+use super::{Answered, Daemon, Reply, parse_query};
 use crate::doctor::check_running;
 use axum::extract::State;
-use chinwag_api::{Check, Compacted, Failure, Kind};
+use axum::http::Uri;
+use chinwag_api::{Check, CheckQuery, Compacted, Failure, Kind};
 
-pub(super) async fn check(State(daemon): Daemon) -> Answered<Check> {
+pub(super) async fn check(State(daemon): Daemon, uri: Uri) -> Answered<Check> {
+    let query: CheckQuery = parse_query(&uri)?;
     let alone = daemon.checking.clone().try_lock_owned().map_err(|_| {
         Failure::new(Kind::Busy, "another check is under way").hint("again when it has ended")
     })?;
     let unreadable = |why: String| Failure::new(Kind::Storage, "the store cannot be read").because(why);
-    let (snapshot, live) = daemon.running().await?.snapshot().await?.map_err(unreadable)?;
+    let engine = daemon.running().await?;
+    let (snapshot, live) = engine.snapshot().await?.map_err(unreadable)?;
+    let records = engine.records();
     let (name, home) = (daemon.name.to_string(), daemon.home.dir().to_owned());
     let path = daemon.home.store_path();
     let checked = tokio::task::spawn_blocking(move || {
         // To the end, whether or not the client still waits.
         let _alone = alone;
-        snapshot.examine(&path).map(|examined| check_running(name, &home, &examined, live))
+        let examined = snapshot.examine(&path)?;
+        let records = records.examine(query.blobs);
+        Ok::<_, Failure>(check_running(name, &home, &examined, records, live))
     });
     let checked = checked.await;
     Ok(Reply(

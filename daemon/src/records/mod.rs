@@ -17,10 +17,12 @@
 //! Two threads use it. One commits batches, one fsync each; the other reads blobs, so that a slow disk holds up no timer
 //! and no client of the rest. redb lets readers see the last commit while the next is made.
 
+mod examine;
 mod shared;
 mod shelf;
 mod threads;
 
+pub(crate) use examine::{ExaminedRecords, examine};
 pub(crate) use shelf::OverlayShelf;
 pub(crate) use threads::{RecordStorage, RecordsStored};
 

@@ -186,3 +186,41 @@ async fn a_commit_that_finds_no_room_has_not_happened_and_the_next_one_may() {
     drop(opened);
     assert!(std::process::Command::new("umount").arg(&small).status().unwrap().success());
 }
+
+/// With a daemon and without one: a row that is damaged, a blob that has other bytes than its name says, and one that has none.
+#[tokio::test]
+async fn an_examination_finds_damaged_rows_and_blobs_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("records.redb");
+    assert_eq!(examine(&path, true).unwrap(), None);
+    let mut running = Running::start(open(&path).unwrap().store);
+    let blobs = [blob_of(b"hello"), blob_of(b"letter"), blob_of(b"picture")];
+    running.commit(blobs.iter().cloned().chain([cell("a", "1")]).collect()).await;
+    let well = running.storage.reader().examine(true).unwrap();
+    assert_eq!((well.rows, well.blobs, well.read, well.bad.len()), (4, 3, true, 0));
+    running.close();
+    assert_eq!(examine(&path, true).unwrap(), Some(well));
+    {
+        let db = Database::open(&path).unwrap();
+        let txn = db.begin_write().unwrap();
+        {
+            let mut index = txn.open_table(INDEX).unwrap();
+            let id = cell("a", "1").0;
+            let mut row = index.get(id.as_bytes().as_slice()).unwrap().unwrap().value().to_vec();
+            row[5] ^= 1;
+            index.insert(id.as_bytes().as_slice(), row.as_slice()).unwrap();
+            let mut bytes = txn.open_table(BLOBS).unwrap();
+            bytes.insert(blobs[0].0.as_bytes().as_slice(), b"hallo".as_slice()).unwrap();
+            bytes.remove(blobs[1].0.as_bytes().as_slice()).unwrap();
+        }
+        txn.commit().unwrap();
+    }
+    let quick = examine(&path, false).unwrap().unwrap();
+    assert_eq!((quick.rows, quick.read), (4, false));
+    let has = |found: &ExaminedRecords, what: &str| found.bad.iter().any(|bad| bad.contains(what));
+    assert!(has(&quick, "the checksum is wrong") && has(&quick, "its bytes are not there"), "{quick:?}");
+    assert_eq!(quick.bad.len(), 2, "whoever does not read the bytes does not see that they are others");
+    let whole = examine(&path, true).unwrap().unwrap();
+    assert!(has(&whole, "not those that its name says") && whole.bad.len() == 3, "{whole:?}");
+    assert_eq!(examine(&path, true).unwrap(), Some(whole), "nothing was set aside");
+}

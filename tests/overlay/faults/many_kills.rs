@@ -57,7 +57,7 @@ async fn a_store_survives_kill_9_again_and_again_and_every_check_is_clean() {
         if n == lives || n % LIVES_BETWEEN_LOOKS == 0 {
             let violations = all(&writers).violations(&state(&daemon).await);
             assert!(violations.is_empty(), "after kill {n}: {violations:#?}");
-            let check = daemon.client.check().await.unwrap();
+            let check = daemon.client.check(&Default::default()).await.unwrap();
             assert!(check.healthy, "after kill {n}: {check:#?}");
         }
     }

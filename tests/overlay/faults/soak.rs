@@ -67,7 +67,7 @@ fn is_flat(name: &str, samples: &[Size]) -> Result<(), String> {
 }
 
 async fn is_sound(daemon: &Daemon) {
-    let check = daemon.client.check().await.unwrap();
+    let check = daemon.client.check(&Default::default()).await.unwrap();
     assert!(check.healthy, "{}: {check:#?}", daemon.name);
     assert_eq!(daemon.status().await.keys, 0);
 }
