@@ -175,7 +175,8 @@ impl Agents {
         // A short path, because sockets are in it.
         let dir = tempfile::Builder::new().prefix("cw-bench-").tempdir_in("/tmp");
         let dir = dir.context("cannot make a directory in /tmp")?;
-        let mut agents = Agents { system, agents: Vec::new(), killed: BTreeMap::new(), joined: Duration::ZERO, _dir: dir };
+        let mut agents =
+            Agents { system, agents: Vec::new(), killed: BTreeMap::new(), joined: Duration::ZERO, _dir: dir };
         let begun = match system {
             System::Chinwag => agents.start_chinwag(binaries, count).await?,
             System::Serf => agents.start_serf(count).await?,
