@@ -229,7 +229,10 @@ impl Part {
 
     fn check(&self) -> Result<(), Refusal> {
         match self {
-            Part::Sibling { dot, .. } | Part::Element { dot, .. } | Part::Flag { dot }
+            Part::Sibling { dot, .. }
+            | Part::Element { dot, .. }
+            | Part::Flag { dot }
+            | Part::Lease { dot, .. }
                 if dot.counter == 0 =>
             {
                 Err(Refusal::CounterZero)

@@ -1,7 +1,7 @@
 //! Entries that no honest replica writes: refused, or applied in a way that does not depend on order. Never a panic.
 
 use super::world::*;
-use crate::{Dot, Dots, Effect, Entry, Hlc, Refusal, Replica, Run, Staged};
+use crate::{Dot, Dots, Effect, Entry, Extent, Hlc, Lease, Part, Refusal, Replica, Run, Slice, Staged};
 use chinwag_base::Value;
 use chinwag_base::limits::{
     CLOCK_GAPS_MAX, DOOMED_DOTS_MAX, ELEMENT_BYTES_MAX, GENERATIONS_PER_NODE_MAX, REMOVED_DOTS_MAX,
@@ -52,6 +52,15 @@ fn impossible_entries_are_refused() {
     assert_eq!(refusal(entry(5, Effect::Reset { floors })), Refusal::RunImpossible { run: floor });
     let element = Value::new(vec![0; ELEMENT_BYTES_MAX + 1]).unwrap();
     assert!(matches!(refusal(entry(5, Effect::Add { element })), Refusal::ElementTooLong { .. }));
+}
+
+/// Whoever takes it and writes to the key names it as removed, in an entry that nobody takes.
+#[test]
+fn a_lease_of_no_write_is_refused() {
+    let replica = Replica::new(replica_id(2));
+    let lease = Part::Lease { dot: Dot::new(replica_id(1), 0), lease: Lease::Until { unix_ms: 0 } };
+    let slice = Slice { extent: Extent::Keys, cells: vec![(key("k"), vec![lease])] };
+    assert_eq!(replica.admit_slice(&slice), Err(Refusal::CounterZero));
 }
 
 #[test]
