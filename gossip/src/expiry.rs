@@ -2,8 +2,8 @@
 //!
 //! A lease that has run out hides what was lent from every reader at once, each by its own clock
 //! ([`chinwag_crdt::lease`]). To be gone it must be deleted, by one ordinary write of one member: the one that wrote it, or,
-//! if that is not alive, the alive member with the lowest id that may write. Two that do it at the same time, because they see
-//! different members, do no harm: both delete the same dots.
+//! if that is not alive or may not write any more, the alive member with the lowest id that may. Two that do it at the same
+//! time, because they see different members, do no harm: both delete the same dots.
 //!
 //! What was lent for a process's life goes once that life is over for good: the node has begun another one, or it is no
 //! member any more. One that is merely down may come back as it was, and then it is shown again.
@@ -34,14 +34,17 @@ impl Gossip {
         }
         let is_lowest = self.is_lowest_writer();
         let late = self.wall().unix_ms().saturating_sub(IN_ITS_STEAD_AFTER_MS);
+        // A writer that has become a reader since cannot delete it.
+        let is_able =
+            |writer| self.members.get(&writer).is_some_and(|member| member.alive && member.may_write);
         let is_ours = |(_, dot, until): &(&Key, Dot, u64)| {
             let writer = dot.replica.node;
-            writer == self.me.node || is_lowest && !self.is_alive(writer) && *until <= late
+            writer == self.me.node || is_lowest && !is_able(writer) && *until <= late
         };
         let by_time = self.replica.expired().filter(is_ours).map(|(key, dot, _)| (key.clone(), dot));
         let is_ours_for_life = |(_, dot): &(&Key, Dot)| {
             let writer = dot.replica.node;
-            self.is_over(*dot) && (writer == self.me.node || is_lowest && !self.is_alive(writer))
+            self.is_over(*dot) && (writer == self.me.node || is_lowest && !is_able(writer))
         };
         let for_life = self.replica.lent_for_life().filter(is_ours_for_life);
         let for_life = for_life.map(|(key, dot)| (key.clone(), dot));

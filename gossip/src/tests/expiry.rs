@@ -95,3 +95,16 @@ fn what_is_lent_for_life_goes_with_a_restart_and_with_leaving() {
         "by an ordinary write"
     );
 }
+
+#[test]
+fn what_a_reader_wrote_before_it_was_one_is_deleted_in_its_stead() {
+    let mut world = World::new(3, 65);
+    world.write(2, lend(Term::Ms(3_000), set("k", "for a while")));
+    world.write(2, lend(Term::Life, set("here", "as long")));
+    world.run_for(S);
+    world.crash(2);
+    world.make_reader(2, &[]);
+    world.start(2);
+    world.connect_all();
+    world.run_until(20 * S, "it may not, so another does", |w| holders(w) == 0);
+}
