@@ -7,7 +7,9 @@
 //! for a moment and hold the same all along: digests do not ask what time it is.
 //!
 //! A write to a key removes what is hidden there along with what it replaces, so that what a reader was not shown cannot
-//! come back beside what was written in its place.
+//! come back beside what was written in its place; and so it does with what is hidden above and beneath, where only a map
+//! has room for both. The other elements of a set are in nobody's way and stay: whoever wrote them may be there for everybody
+//! else.
 
 use crate::account::{Account, Item};
 use crate::{Cell, Dot, Dots, Effect, Replica};
@@ -164,6 +166,21 @@ impl Terms {
             hidden => Cow::Owned(cell.without(&hidden, key)),
         }
     }
+}
+
+/// Hidden dots that one write takes away, so that it stays an entry that others take.
+const TAKEN_AWAY_MAX: usize = 4_096;
+
+/// As many of these dots as one write may take away besides others.
+pub(crate) fn some(dots: Dots) -> Dots {
+    if dots.len() <= TAKEN_AWAY_MAX { dots } else { dots.iter().take(TAKEN_AWAY_MAX).collect() }
+}
+
+/// The same, this one among them.
+pub(crate) fn some_of(dots: Dots, dot: Dot) -> Dots {
+    let mut some = some(dots);
+    some.insert(dot);
+    some
 }
 
 /// Before every dot that a write has.

@@ -12,10 +12,10 @@
 //! concurrently.
 
 use crate::account::Item;
-use crate::lease::Terms;
+use crate::lease::{Terms, some};
 use crate::op::{Plan, plan_delete};
-use crate::{Cell, Dots, Found, Kind, OpError, Read, Replica};
-use chinwag_base::limits::MAP_FIELDS_MAX;
+use crate::{Cell, Dot, Dots, Effect, Found, Kind, Op, OpError, Read, Replica};
+use chinwag_base::limits::{MAP_FIELDS_MAX, SET_ELEMENTS_MAX};
 use chinwag_base::{Digest, Key};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -244,12 +244,45 @@ impl Replica {
             (None, [kind]) => *kind,
             (None, _) => return Err(OpError::Conflict { key: key.clone(), kinds }),
         };
+        let mut plans = Vec::new();
         if kind != Kind::Map {
-            return Ok(vec![(key.clone(), plan_delete(kind, &place.cell))]);
+            plans.push((key.clone(), plan_delete(kind, &place.cell)));
+        } else {
+            let of_cell = |(key, cell): &(Key, Cell)| {
+                cell.kinds().map(|kind| (key.clone(), plan_delete(kind, cell))).collect::<Vec<_>>()
+            };
+            plans.extend(place.beneath.iter().flat_map(of_cell));
         }
-        let of_cell = |(key, cell): &(Key, Cell)| {
-            cell.kinds().map(|kind| (key.clone(), plan_delete(kind, cell))).collect::<Vec<_>>()
+        for (key, (_, removed)) in &mut plans {
+            removed.extend(some(self.hidden_with_staged(key)).iter());
+        }
+        Ok(plans)
+    }
+
+    /// What is hidden where an operation writes and must not come back beside what it writes.
+    pub(crate) fn hidden_in_the_way(&mut self, op: &Op) -> Dots {
+        let (cell, terms) = self.cell_with_staged(op.key());
+        let hidden = terms.hidden(cell);
+        let (Op::Add { element, .. } | Op::Remove { element, .. }) = op else { return some(hidden) };
+        match cell.set() {
+            // A set has room for its other elements, which somebody else may have been shown all along.
+            Some(set) if !hidden.is_empty() && set.len() < SET_ELEMENTS_MAX => {
+                let others: BTreeSet<Dot> =
+                    set.iter().filter(|(_, other)| *other != element).map(|(dot, _)| dot).collect();
+                some(hidden.iter().filter(|dot| !others.contains(dot)).collect())
+            }
+            _ => some(hidden),
+        }
+    }
+
+    /// The writes that take away what is hidden above a key and beneath it, where it would be of another kind.
+    pub(crate) fn plan_way(&mut self, key: &Key) -> Vec<(Key, Plan)> {
+        let mut keys: BTreeSet<Key> = self.keys_beneath_with_staged(key);
+        keys.extend(key.parents());
+        let plan = |key: Key| {
+            let hidden = some(self.hidden_with_staged(&key));
+            (!hidden.is_empty()).then_some((key, (Effect::Delete, hidden)))
         };
-        Ok(place.beneath.iter().flat_map(of_cell).collect())
+        keys.into_iter().filter_map(plan).collect()
     }
 }

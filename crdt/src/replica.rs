@@ -11,7 +11,7 @@
 use crate::account::Account;
 use crate::doomed::Doomed;
 use crate::index::Index;
-use crate::lease::Terms;
+use crate::lease::{Terms, some_of};
 use crate::log::Log;
 use crate::op::Plan;
 use crate::set::Set;
@@ -147,8 +147,8 @@ impl Replica {
         true
     }
 
-    /// Stages operations as one batch of consecutive dots, in order: one dot for each operation, and one for each cell of a
-    /// map that is deleted. Each sees the ones before it, and all that is staged. An operation that would do nothing, such
+    /// Stages operations as one batch of consecutive dots, in order: one dot for each operation, and one more for each further cell
+    /// that it changes: those of a map that is deleted, and those above or beneath in which something is hidden. Each sees the ones before it, and all that is staged. An operation that would do nothing, such
     /// as removing what is not there, is an error.
     ///
     /// # Errors
@@ -191,10 +191,13 @@ impl Replica {
             (_, Some(wanted)) => {
                 self.check_place(key, wanted)?;
                 let dot = Dot::new(self.me, self.next);
-                let (effect, removed) = bare.plan(&self.shown_with_staged(key), dot)?;
+                let (effect, mut removed) = bare.plan(&self.shown_with_staged(key), dot)?;
                 let effect =
                     term.map_or_else(|| Ok(effect.clone()), |term| self.lend(key, &effect, term, wall))?;
-                vec![(key.clone(), (effect, removed))]
+                removed.extend(self.hidden_in_the_way(bare).iter());
+                let mut plans = vec![(key.clone(), (effect, removed))];
+                plans.extend(self.plan_way(key));
+                plans
             }
             _ => return Err(OpError::NotForATime { key: key.clone() }),
         };
@@ -224,14 +227,11 @@ impl Replica {
     fn stage_plan(
         &mut self,
         key: Key,
-        (effect, mut removed): Plan,
+        (effect, removed): Plan,
         bytes_before: usize,
         wall: WallTime,
     ) -> Result<Dot, OpError> {
         let dot = Dot::new(self.me, self.next);
-        for dot in self.hidden_with_staged(&key).iter() {
-            removed.insert(dot);
-        }
         let mut entry = Entry { dot, hlc: Hlc::ZERO, key, effect, removed };
         let weight = entry.weight();
         if weight > ENTRY_BYTES_MAX {
@@ -257,6 +257,7 @@ impl Replica {
         if !hidden.contains(dot) {
             return Ok(None);
         }
+        let hidden = some_of(hidden, dot);
         if self.staging.entries().len() >= STAGED_ENTRIES_MAX {
             return Err(OpError::Busy);
         }

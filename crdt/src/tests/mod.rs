@@ -3,6 +3,7 @@
 mod audit;
 mod hostile;
 mod laws;
+mod leases;
 mod scenarios;
 mod whole;
 pub(crate) mod world;

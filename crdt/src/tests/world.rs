@@ -103,7 +103,7 @@ impl World {
         }
     }
 
-    /// One durable write, or as many as a map has cells that is deleted. The first is returned. A millisecond passes.
+    /// One durable write, or as many as it changes cells. The first is returned. A millisecond passes.
     pub(crate) fn write(&mut self, at: usize, op: Op) -> Result<Arc<Entry>, OpError> {
         self.now_ms += 1;
         let wall = NOON.plus_ms(self.now_ms + self.ahead_ms[at]);
@@ -121,9 +121,12 @@ impl World {
         for (index, (entry, dot)) in entries.iter().zip(dots).enumerate() {
             let fact = if entry.key == *op.key() {
                 self.fact(op.bare(), entry, &known, &kinds)
-            } else {
-                let (key, kind) = beneath[index].clone();
+            } else if let (Op::Delete { .. }, Some((key, kind))) = (op.bare(), beneath.get(index).cloned()) {
                 self.fact(&Op::Delete { key, kind: Some(kind) }, entry, &known, &[])
+            } else {
+                // What was hidden above or beneath is in the way.
+                let kills = entry.removed.iter().collect();
+                Fact { key: entry.key.clone(), brings: Brings::Nothing, kills }
             };
             self.facts.insert(dot, fact);
         }
