@@ -224,13 +224,20 @@ impl Replica {
         }
         if !self.shown_with_staged(key).is_live() {
             let root = key.root();
-            let fields = self.keys_beneath_with_staged(&root);
-            let live = fields.iter().filter(|key| self.shown_with_staged(key).is_live()).count();
-            if live >= MAP_FIELDS_MAX {
-                return Err(OpError::MapFull { key: root });
+            if self.fields_at_most(&root) >= MAP_FIELDS_MAX {
+                let fields = self.keys_beneath_with_staged(&root);
+                let live = fields.iter().filter(|key| self.shown_with_staged(key).is_live()).count();
+                if live >= MAP_FIELDS_MAX {
+                    return Err(OpError::MapFull { key: root });
+                }
             }
         }
         Ok(())
+    }
+
+    /// No fewer than a key has fields: quickly counted, so that only a map that is nearly full is looked at closely.
+    fn fields_at_most(&self, key: &Key) -> usize {
+        self.beneath(key).count() + self.staging.keys_beneath(key).count()
     }
 
     /// The writes that delete what is under a key: one, or one for each cell of a map.
