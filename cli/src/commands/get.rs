@@ -46,31 +46,32 @@ impl GetArgs {
         if context.out.is_json() {
             context.out.json(&cell)?;
         } else {
-            print(
-                context,
-                "get",
-                &place(&self.key, &self.field.field),
-                &cell.content,
-                self.siblings,
-                self.raw,
-            )?;
+            print(context, "get", &self.key, &self.field.field, &cell.content, self.siblings, self.raw)?;
             if let Some(unix_ms) = cell.expires_unix_ms {
-                context.out.say(&format!("it goes by itself at {}", super::watch::time_of_day(unix_ms)))?;
+                let what = match cell.content {
+                    Content::Register { .. } | Content::Flag { .. } => "it",
+                    _ => "a part of it",
+                };
+                context
+                    .out
+                    .say(&format!("{what} goes by itself at {}", super::watch::time_of_day(unix_ms)))?;
             }
         }
         Ok(if matches!(cell.content, Content::Conflict { .. }) { Exit::No } else { Exit::Yes })
     }
 }
 
-/// Prints what a key holds, for the command `verb`.
+/// Prints what a key holds, or a field of it, for the command `verb`.
 pub(crate) fn print(
     context: &mut Context,
     verb: &str,
     key: &str,
+    field: &[String],
     content: &Content,
     with_siblings: bool,
     raw: bool,
 ) -> Result<(), End> {
+    let (named, typed) = (place(key, field), typed(key, field));
     match content {
         Content::Register { siblings, .. } if with_siblings && !siblings.is_empty() => {
             let rows = text::table(
@@ -90,13 +91,16 @@ pub(crate) fn print(
         Content::Register { value, .. } if raw => context.out.raw(value.as_bytes())?,
         Content::Register { value, .. } => match value.as_text() {
             Some(text) => context.out.line(&text::lines(text))?,
-            None => return Err(not_text(verb, key, value.as_bytes().len()).into()),
+            None => return Err(not_text(verb, &typed, value.as_bytes().len()).into()),
         },
         _ if raw => {
             let kind = content.kind();
-            return Err(Failure::new(Kind::WrongKind, format!("{key} is a {kind}, which has no raw bytes"))
-                .hint(format!("chinwag {verb} {key}"))
-                .into());
+            return Err(Failure::new(
+                Kind::WrongKind,
+                format!("{named} is a {kind}, which has no raw bytes"),
+            )
+            .hint(format!("chinwag {verb} {typed}"))
+            .into());
         }
         Content::Counter { count } => context.out.line(&count.to_string())?,
         Content::Set { elements } => {
@@ -122,10 +126,10 @@ pub(crate) fn print(
             }
             let kind = contents.first().map_or("TYPE".into(), |c| c.kind().to_string());
             let what = match verb {
-                "get" => format!("delete all but one: chinwag del {key} --kind {kind}"),
-                _ => format!("delete it, and put what it should be: chinwag dht del {key}"),
+                "get" => format!("delete all but one: chinwag del {typed} --kind {kind}"),
+                _ => format!("delete it, and put what it should be: chinwag dht del {typed}"),
             };
-            context.out.say(&format!("{} was written as several types at once; {what}", printable(key)))?;
+            context.out.say(&format!("{named} was written as several types at once; {what}"))?;
         }
     }
     Ok(())
@@ -142,10 +146,16 @@ fn rows_of(fields: &BTreeMap<String, Content>, above: &str, rows: &mut Vec<Vec<S
     }
 }
 
-fn not_text(verb: &str, key: &str, bytes: usize) -> Failure {
+/// A key, or a field of it, as it stands in a command.
+fn typed(key: &str, field: &[String]) -> String {
+    let fields: String = field.iter().map(|name| format!(" --field {}", printable(name))).collect();
+    format!("{}{fields}", printable(key))
+}
+
+fn not_text(verb: &str, typed: &str, bytes: usize) -> Failure {
     Failure::new(Kind::BadRequest, format!("the value is not text ({})", text::count(bytes as u64, "byte")))
-        .hint(format!("chinwag {verb} {key} --raw > FILE"))
-        .hint(format!("chinwag {verb} {key} --json"))
+        .hint(format!("chinwag {verb} {typed} --raw > FILE"))
+        .hint(format!("chinwag {verb} {typed} --json"))
 }
 
 fn row(sibling: &Sibling) -> Vec<String> {

@@ -43,7 +43,7 @@ impl GetArgs {
         if context.out.is_json() {
             context.out.json(&cell)?;
         } else {
-            print(context, "dht get", &self.key, &cell.content, self.siblings, self.raw)?;
+            print(context, "dht get", &self.key, &[], &cell.content, self.siblings, self.raw)?;
             for line in trace::lines(&cell.trace) {
                 context.out.say(&line)?;
             }
