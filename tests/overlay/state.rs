@@ -257,6 +257,73 @@ async fn what_is_exported_and_imported_elsewhere_reads_the_same() {
 }
 
 #[tokio::test]
+async fn a_line_about_a_field_leaves_what_is_beside_it() {
+    let ground = Ground::new();
+    let alpha = ground.start("alpha").await;
+    let of = |name: &str, op| Operation { field: vec![name.into()], ..Operation::from(op) };
+    for op in [of("a", set("m", "1")), of("b", incr("m", 2)), of("raw", set("m", "x"))] {
+        alpha.client.write(&WriteRequest { ops: vec![op], ..Default::default() }).await.unwrap();
+    }
+    alpha.write(vec![set("r", "a register")]).await.unwrap();
+    let map = |fields: &str| format!(r#"{{"key":"m","field":["n"],"kind":"map","fields":{{{fields}}}}}"#);
+    file(&ground, "map", &map(r#""x":{"kind":"flag","on":true},"off":{"kind":"flag","on":false}"#));
+    file(&ground, "other", &map(r#""y":{"kind":"counter","count":3}"#));
+    file(&ground, "value", r#"{"key":"m","field":["a"],"kind":"register","value":"2"}"#);
+    file(&ground, "within", r#"{"key":"r","field":["a"],"kind":"register","value":"2"}"#);
+    // Maps of which two are more than one write can delete.
+    for n in 0..3 {
+        let fields: Vec<String> =
+            (0..600).map(|f| format!(r#""f{f}":{{"kind":"counter","count":{f}}}"#)).collect();
+        let line = format!(r#"{{"key":"large{n}","kind":"map","fields":{{{}}}}}"#, fields.join(","));
+        file(&ground, &format!("large{n}"), &line);
+    }
+    let small = |n| format!("{{\"key\":\"large{n}\",\"kind\":\"flag\",\"on\":true}}\n");
+    file(&ground, "small", &(0..3).map(small).collect::<String>());
+    plays(
+        &ground,
+        r#"
+        $ chinwag import map
+        1 key imported · on 1 of 1 member after [..]
+        $ chinwag import value
+        ! error: line 1: m[a] exists already
+        !   it is "1"
+        !   try: chinwag import --existing skip    or: chinwag import --existing overwrite
+        ? 6
+        $ chinwag import value --existing overwrite
+        1 key imported (1 overwritten) · on 1 of 1 member after [..]
+        $ chinwag import map --existing skip
+        0 keys imported · 1 skipped
+        $ chinwag import other --existing overwrite
+        1 key imported (1 overwritten) · on 1 of 1 member after [..]
+        $ chinwag get m
+        FIELD  TYPE      VALUE
+        a      register  "2"
+        b      counter   2
+        n / y  counter   3
+        raw    register  "x"
+        $ chinwag import within --existing overwrite
+        ! error: line 1: `r` is a register, not a map
+        ? 4
+        $ chinwag get m --field b --raw
+        ! error: m[b] is a counter, which has no raw bytes
+        !   try: chinwag get m --field b
+        ? 4
+        $ chinwag import large0
+        1 key imported · on 1 of 1 member after [..]
+        $ chinwag import large1
+        1 key imported · on 1 of 1 member after [..]
+        $ chinwag import large2
+        1 key imported · on 1 of 1 member after [..]
+        $ chinwag import small --existing overwrite
+        3 keys imported (3 overwritten) · on 1 of 1 member after [..]
+        $ chinwag get large2
+        on
+        "#,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_line_that_cannot_be_imported_is_told_and_its_batch_is_not_written() {
     let ground = Ground::new();
     let _alpha = ground.start("alpha").await;

@@ -16,6 +16,8 @@ use std::path::PathBuf;
 const BATCH_OPS: usize = 256;
 /// Bytes of keys and values in one write: as JSON six times as many still fit a request.
 const BATCH_BYTES: usize = 1024 * 1024;
+/// Deletions of what is there in one write: with the operations of the batch they fit what a daemon takes.
+const DELETIONS_MAX: usize = 2 * BATCH_OPS;
 /// How often a batch is written again whose keys others write meanwhile.
 const TRIES_MAX: usize = 8;
 
@@ -111,6 +113,8 @@ struct Import {
 struct Part {
     line: u64,
     op: Operation,
+    /// The field that the line is about, if it is not the key: what is beside it stays.
+    at: Vec<String>,
     /// Whether it is the first of its line: then the key must be as it was found.
     is_first: bool,
     found: Found,
@@ -122,6 +126,30 @@ struct Part {
 enum Found {
     Nothing,
     Something { kinds: Vec<CellKind>, condition: Option<Condition> },
+}
+
+impl Part {
+    /// What its line is about, for people.
+    fn place(&self) -> String {
+        place(self.op.op.key(), &self.at)
+    }
+}
+
+/// The types of what a key holds.
+fn kinds_of(content: &Content) -> Vec<CellKind> {
+    match content {
+        Content::Conflict { contents } => contents.iter().map(Content::kind).collect(),
+        content => vec![content.kind()],
+    }
+}
+
+/// How many writes it takes to delete what a key holds.
+fn deletions_of(content: &Content) -> usize {
+    match content {
+        Content::Map { fields } => fields.values().map(deletions_of).sum(),
+        Content::Conflict { contents } => contents.iter().map(deletions_of).sum(),
+        _ => 1,
+    }
 }
 
 impl Import {
@@ -150,7 +178,8 @@ impl Import {
             if is_there || ops > BATCH_OPS || bytes > BATCH_BYTES {
                 self.flush().await?;
             }
-            self.batch.push(Part { line, op, is_first, found: Found::Nothing, has_replaced: false });
+            let at = cell.field.clone();
+            self.batch.push(Part { line, op, at, is_first, found: Found::Nothing, has_replaced: false });
         }
         Ok(())
     }
@@ -179,6 +208,11 @@ impl Import {
                 return Err(self.refused(part, failure));
             }
             self.look(part).await?;
+            // Nothing is where the line writes, and what is above it is no map.
+            let part_at = self.batch.get(part).filter(|_| failure.kind == Kind::WrongKind);
+            if part_at.is_some_and(|part| !part.at.is_empty() && matches!(part.found, Found::Nothing)) {
+                return Err(self.refused(part, failure));
+            }
         }
         Err(Failure::new(Kind::Busy, "others write the same keys all the time")
             .because(format!("line {} and those near it", self.batch.first().map_or(0, |part| part.line))))
@@ -197,7 +231,8 @@ impl Import {
                         let mut condition = condition.clone();
                         for kind in kinds {
                             let op = WriteOp::Del { key: part.op.op.key().to_owned(), kind: Some(*kind) };
-                            ops.push(Operation { condition: condition.take(), ..op.into() });
+                            let (field, condition) = (part.at.clone(), condition.take());
+                            ops.push(Operation { field, condition, ..op.into() });
                         }
                         ops.push(part.op.clone());
                     }
@@ -215,46 +250,73 @@ impl Import {
     async fn look_at_maps(&mut self) -> Result<(), Failure> {
         for number in 0..self.batch.len() {
             let part = &self.batch[number];
-            if !part.is_first || part.op.field.is_empty() {
+            if !part.is_first || part.op.field.len() == part.at.len() {
                 continue;
             }
-            let key = part.op.op.key().to_owned();
-            match self.client.cell(&key, &CellQuery::default()).await {
-                Ok(cell) if self.existing == Existing::Overwrite => {
-                    if cell.content.kind() == CellKind::Map {
-                        let op = WriteOp::Del { key, kind: None };
-                        let condition = cell.version.map(Condition::Version);
-                        let op = Operation { condition, ..op.into() };
-                        let failed = |failure| self.refused(number, failure);
-                        self.client.write(&self.wait.request(vec![op])).await.map_err(failed)?;
-                        self.batch[number].has_replaced = true;
-                    }
-                }
-                Ok(_) if self.existing == Existing::Fail => {
-                    let exists = Failure::new(Kind::ConditionFailed, format!("{} exists", printable(&key)));
+            let Some(cell) = self.cell(number).await? else { continue };
+            match self.existing {
+                Existing::Fail => {
+                    let exists = Failure::new(Kind::ConditionFailed, format!("{} exists", part.place()));
                     return Err(self.refused(number, exists));
                 }
-                Ok(_) => return self.look(number).await,
-                Err(failure) if failure.kind == Kind::NoSuchKey => {}
-                Err(failure) => return Err(failure),
+                Existing::Skip => return self.look(number).await,
+                Existing::Overwrite if cell.content.kind() == CellKind::Map => {
+                    self.delete_map(number, &cell).await.map_err(|failure| self.refused(number, failure))?;
+                }
+                // Another type is found, and deleted, when the batch is refused.
+                Existing::Overwrite => {}
             }
         }
         Ok(())
     }
 
+    /// What is where a part's line is to be.
+    async fn cell(&self, number: usize) -> Result<Option<Cell>, Failure> {
+        let part = &self.batch[number];
+        match self.client.field(part.op.op.key(), &part.at, &CellQuery::default()).await {
+            Ok(cell) => Ok(Some(cell)),
+            Err(failure) if failure.kind == Kind::NoSuchKey => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn delete_map(&mut self, number: usize, cell: &Cell) -> Result<(), Failure> {
+        let part = &self.batch[number];
+        let op = WriteOp::Del { key: part.op.op.key().to_owned(), kind: Some(CellKind::Map) };
+        let condition = cell.version.map(Condition::Version);
+        let op = Operation { field: part.at.clone(), condition, ..op.into() };
+        self.client.write(&self.wait.request(vec![op])).await?;
+        self.batch[number].has_replaced = true;
+        Ok(())
+    }
+
     /// Looks what the keys hold, from this part of the batch on.
     async fn look(&mut self, from: usize) -> Result<(), Failure> {
-        for part in self.batch[from..].iter_mut().filter(|part| part.is_first) {
-            part.found = match self.client.cell(part.op.op.key(), &CellQuery::default()).await {
-                Ok(Cell { content, version, .. }) => Found::Something {
-                    kinds: match &content {
-                        Content::Conflict { contents } => contents.iter().map(Content::kind).collect(),
-                        content => vec![content.kind()],
-                    },
-                    condition: version.map(Condition::Version),
-                },
-                Err(failure) if failure.kind == Kind::NoSuchKey => Found::Nothing,
-                Err(failure) => return Err(failure),
+        let mut deletions = 0;
+        for number in from..self.batch.len() {
+            if !self.batch[number].is_first {
+                continue;
+            }
+            let mut cell = self.cell(number).await?;
+            if let Some(found) = &cell
+                && self.existing == Existing::Overwrite
+            {
+                deletions += deletions_of(&found.content);
+                // More do not fit the batch.
+                if deletions > DELETIONS_MAX && kinds_of(&found.content).contains(&CellKind::Map) {
+                    match self.delete_map(number, found).await {
+                        Ok(()) => cell = self.cell(number).await?,
+                        // Somebody was quicker: the batch is refused again, and this looked at again.
+                        Err(failure) if matches!(failure.kind, Kind::ConditionFailed | Kind::NoSuchKey) => {}
+                        Err(failure) => return Err(self.refused(number, failure)),
+                    }
+                }
+            }
+            self.batch[number].found = match cell {
+                Some(Cell { content, version, .. }) => {
+                    Found::Something { kinds: kinds_of(&content), condition: version.map(Condition::Version) }
+                }
+                None => Found::Nothing,
             };
         }
         if self.existing == Existing::Skip {
@@ -282,9 +344,10 @@ impl Import {
 
     /// The failure of a part, and with it of its batch.
     fn refused(&self, part: usize, mut failure: Failure) -> Failure {
-        let Some(Part { line, op, .. }) = self.batch.get(part) else { return failure };
+        let Some(of_line) = self.batch.get(part) else { return failure };
+        let line = &of_line.line;
         if failure.kind == Kind::ConditionFailed {
-            failure.message = format!("{} exists already", printable(op.op.key()));
+            failure.message = format!("{} exists already", of_line.place());
             failure.because.truncate(1);
             failure.tries = ["chinwag import --existing skip", "chinwag import --existing overwrite"]
                 .map(Into::into)
@@ -344,7 +407,7 @@ fn time_left(cell: &Cell, now_unix_ms: u64) -> Option<Option<u64>> {
     }
 }
 
-/// The operations that make a key, or a field, hold what a line says. None for an empty set.
+/// The operations that make a key, or a field, hold what a line says. None for an empty set, or a flag that is off.
 fn ops_of(key: &str, field: &[String], content: Content, ops: &mut Vec<Operation>) -> Result<(), Failure> {
     let key = key.to_owned();
     let own = match content {
@@ -353,7 +416,8 @@ fn ops_of(key: &str, field: &[String], content: Content, ops: &mut Vec<Operation
         Content::Set { elements } => {
             chunks(elements).map(|elements| WriteOp::Add { key: key.clone(), elements }).collect()
         }
-        Content::Flag { .. } => vec![WriteOp::Enable { key }],
+        // One that is off is no key.
+        Content::Flag { on } => on.then_some(WriteOp::Enable { key }).into_iter().collect(),
         Content::Map { fields } => {
             for (name, content) in fields {
                 ops_of(&key, &[field, &[name]].concat(), content, ops)?;
