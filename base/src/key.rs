@@ -65,7 +65,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// Cloning is cheap.
 ///
 /// A map has no cell of its own: each of its fields is a cell, whose key is the map's key and the names of the fields
-/// down to it. So fields merge, travel and are repaired one by one. The parts stand with [`FIELD`] between them, which no
+/// down to it. So fields merge, travel and are repaired one by one. The parts stand with U+001F between them, which no
 /// name can contain and which sorts before whatever one can: all that is beneath a key follows it directly, and two keys
 /// have the same order as their parts. What a person types is parsed as a key without fields.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
