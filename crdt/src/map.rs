@@ -15,7 +15,7 @@ use crate::account::Item;
 use crate::lease::{Terms, some};
 use crate::op::{Plan, plan_delete};
 use crate::{Cell, Dot, Dots, Effect, Found, Kind, Op, OpError, Read, Replica};
-use chinwag_base::limits::{MAP_FIELDS_MAX, SET_ELEMENTS_MAX};
+use chinwag_base::limits::{BATCH_OPS_MAX, MAP_FIELDS_MAX, SET_ELEMENTS_MAX};
 use chinwag_base::{Digest, Key};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -259,6 +259,9 @@ impl Replica {
                 cell.kinds().map(|kind| (key.clone(), plan_delete(kind, cell))).collect::<Vec<_>>()
             };
             plans.extend(place.beneath.iter().flat_map(of_cell));
+            if plans.len() > BATCH_OPS_MAX {
+                return Err(OpError::TooManyFields { key: key.clone(), len: plans.len() });
+            }
         }
         for (key, (_, removed)) in &mut plans {
             removed.extend(some(self.hidden_with_staged(key)).iter());

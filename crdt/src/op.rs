@@ -308,6 +308,16 @@ pub enum OpError {
         /// The map.
         key: Key,
     },
+    /// A map that grew beyond its limit, because it was written concurrently, and so beyond what one write deletes.
+    #[error(
+        "`{key}` has {len} fields, and one write deletes at most {BATCH_OPS_MAX}: delete some of them first"
+    )]
+    TooManyFields {
+        /// The map.
+        key: Key,
+        /// How many it has.
+        len: usize,
+    },
     /// What counts or takes away cannot be lent for a time.
     #[error("`{key}` cannot be written so for a time: only a value, an element or a flag can")]
     NotForATime {

@@ -10,7 +10,7 @@
 
 use crate::Gossip;
 use chinwag_base::limits::COMMIT_ENTRIES_MAX;
-use chinwag_base::{Key, Moment};
+use chinwag_base::{Key, Moment, ReplicaId};
 use chinwag_crdt::Dot;
 use std::time::Duration;
 
@@ -42,9 +42,16 @@ impl Gossip {
             writer == self.me.node || is_lowest && !is_able(writer) && *until <= late
         };
         let by_time = self.replica.expired().filter(is_ours).map(|(key, dot, _)| (key.clone(), dot));
-        let is_ours_for_life = |(_, dot): &(&Key, Dot)| {
-            let writer = dot.replica.node;
-            self.is_over(*dot) && (writer == self.me.node || is_lowest && !is_able(writer))
+        // They come writer by writer, and there may be many of one: each is judged once.
+        let mut judged: Option<(ReplicaId, bool)> = None;
+        let is_ours_for_life = |(_, dot): &(&Key, Dot)| match judged {
+            Some((life, is_ours)) if life == dot.replica => is_ours,
+            _ => {
+                let writer = dot.replica.node;
+                let is_ours = self.is_over(*dot) && (writer == self.me.node || is_lowest && !is_able(writer));
+                judged = Some((dot.replica, is_ours));
+                is_ours
+            }
         };
         let for_life = self.replica.lent_for_life().filter(is_ours_for_life);
         let for_life = for_life.map(|(key, dot)| (key.clone(), dot));

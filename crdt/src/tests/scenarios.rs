@@ -274,6 +274,26 @@ fn a_map_has_a_bounded_number_of_fields_and_what_is_staged_counts() {
     assert_eq!((replica.kinds(&key("m")), replica.len()), (vec![Kind::Register], 2));
 }
 
+#[test]
+fn a_map_that_grew_too_large_is_deleted_in_parts() {
+    let mut world = World::new(2);
+    for (at, name) in ["a", "b"].into_iter().enumerate() {
+        let ops: Vec<_> = (0..700).map(|n| set(&format!("m.{name}{n}"), "x")).collect();
+        world.replicas[at].stage_local(&ops, NOON).unwrap();
+        world.entries.extend(world.replicas[at].staged().to_vec());
+        world.replicas[at].commit();
+    }
+    world.converge();
+    let replica = &mut world.replicas[0];
+    let all = replica.stage_local(&[delete("m", None)], NOON);
+    assert_eq!(all, Err(OpError::TooManyFields { key: key("m"), len: 1_400 }));
+    let some: Vec<_> = (0..400).map(|n| delete(&format!("m.b{n}"), None)).collect();
+    replica.stage_local(&some, NOON).unwrap();
+    assert_eq!(replica.stage_local(&[delete("m", None)], NOON).unwrap().len(), 1_000);
+    replica.commit();
+    assert!(replica.is_empty());
+}
+
 /// What is shown under `k` of a replica, if it is a register.
 fn at(world: &World, at: usize) -> Option<String> {
     shown(world, at, "k")
