@@ -229,8 +229,8 @@ pub const CHUNKS_PER_PEER_MAX: usize = 2;
 pub const PULL_ENTRIES_MAX: usize = 4_096;
 /// Whole cells in one slice of the state; as many as an exchange's chunk has entries.
 pub const SLICE_CELLS_MAX: usize = CHUNK_ENTRIES_MAX;
-/// Symbols of the sketch of all cells: some 1,450 that differ are found with them. With more it is cheaper to tell all.
-pub const CELL_SYMBOLS_MAX: usize = 2_048;
+/// Symbols of the sketch of all cells: some 2,400 that differ are found with them. They travel in one frame.
+pub const CELL_SYMBOLS_MAX: usize = 8_192;
 /// Cells whose last id is remembered after they have changed: as many as change while somebody asks for those that differ.
 pub const RENAMED_CELLS_MAX: usize = 4_096;
 /// Cells that one question names.

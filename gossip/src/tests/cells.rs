@@ -67,10 +67,39 @@ fn little_that_differs_costs_little() {
     settle(&mut world);
     let bytes = world.traffic.bytes[&Lane::Bulk] - before.1;
     assert_eq!(sessions(&world) - before.0, 1, "the other one's log was enough");
-    // 30 values with their keys and dots are 3.3 kB; ten more keys are told to be empty, and 40 that differ take 32 + 2 * 41
+    // 30 values with their keys and dots are 3.3 kB; ten more keys are told to be empty, and 40 that differ take 64 + 3 * 41
     // symbols at most.
     assert!(bytes < 9_000, "{bytes}");
     assert_eq!(world.gossip(0).replica().len(), 2_991);
+}
+
+/// A cell that has changed has one id here and another one there.
+#[test]
+fn many_cells_that_changed_are_found_too() {
+    let mut world = forgetful(2, 3, usize::MAX);
+    let batch = |value: &str, from: usize, to: usize| -> Vec<_> {
+        (from..to).map(|i| set(&format!("key/{i:05}"), value)).collect()
+    };
+    for i in 0..60 {
+        world.write(0, batch(&"v".repeat(50), i * 100, i * 100 + 100));
+        world.run_for(5 * MS);
+    }
+    settle(&mut world);
+    for differ in [100, 500, 1_500] {
+        world.cut(0, 1);
+        for i in (0..differ).step_by(50) {
+            world.write(0, batch(&format!("{differ:050}"), i, i + 50));
+            world.run_for(5 * MS);
+        }
+        world.run_for(1_000 * MS);
+        let before = (sessions(&world), world.traffic.bytes[&Lane::Bulk]);
+        world.connect_all();
+        settle(&mut world);
+        let bytes = world.traffic.bytes[&Lane::Bulk] - before.1;
+        assert_eq!(sessions(&world) - before.0, 1);
+        // Key, dot and value are some 130 bytes, three symbols 75, and its name is told before. All 6,000 cells are 800 kB.
+        assert!(bytes < 300 * differ + 2_000, "{bytes} for {differ}");
+    }
 }
 
 /// The peer that a session began with dies, and another one goes on with it.
