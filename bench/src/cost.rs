@@ -16,6 +16,12 @@ pub fn cpu() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
+/// The processor time that this thread has used, in user and kernel mode.
+pub fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
 /// The processor time that another process has used. The kernel tells it in ticks, usually of 10 ms.
 ///
 /// # Errors

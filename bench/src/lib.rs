@@ -10,6 +10,7 @@
 //! - [`kad`], [`ours`], [`hung`]: the two systems of `dht`, and members of either that hang.
 //! - [`processes`]: real daemons as processes, for `idle` and `cli`; [`agents`]: the same beside serf's agents.
 //! - [`membership`]: overlays of three systems in virtual time, on one network.
+//! - [`state`]: what is known, beside four other systems.
 //! - [`machine`], [`report`]: what is printed.
 
 pub mod agents;
@@ -26,4 +27,5 @@ pub mod ping;
 pub mod processes;
 pub mod report;
 pub mod scratch;
+pub mod state;
 pub mod wire;

@@ -17,6 +17,7 @@ const RETRIES_MAX: u32 = 12;
 #[derive(Debug)]
 pub struct Network {
     rng: ChaCha8Rng,
+    latency_us: Range<u64>,
     loss: f64,
     /// Members before it are on one side of the cut, the others on the other.
     border: Option<usize>,
@@ -25,7 +26,12 @@ pub struct Network {
 impl Network {
     /// One that loses this part of all packets.
     pub fn new(seed: u64, loss: f64) -> Self {
-        Network { rng: ChaCha8Rng::seed_from_u64(seed), loss, border: None }
+        Network::between(LATENCY_US, seed, loss)
+    }
+
+    /// The same with other one-way latencies, in microseconds.
+    pub fn between(latency_us: Range<u64>, seed: u64, loss: f64) -> Self {
+        Network { rng: ChaCha8Rng::seed_from_u64(seed), latency_us, loss, border: None }
     }
 
     /// The generator, for whatever else a run leaves to chance.
@@ -45,7 +51,7 @@ impl Network {
 
     /// How long a packet takes that is not lost.
     pub fn latency(&mut self) -> Duration {
-        Duration::from_micros(self.rng.random_range(LATENCY_US))
+        Duration::from_micros(self.rng.random_range(self.latency_us.clone()))
     }
 
     /// Whether this packet is lost.

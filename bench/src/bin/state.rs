@@ -1,0 +1,173 @@
+//! What is known: chinwag's replicated state beside systems that do the same work.
+//!
+//! ```console
+//! $ cargo run --release --bin state -- delta
+//! ```
+
+use anyhow::{Context as _, Result};
+use chinwag_bench::machine::Machine;
+use chinwag_bench::report;
+use chinwag_bench::state::figures::Sheet;
+use chinwag_bench::state::{delta, idle, join, merge};
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Map, Value, json};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Measure how fast, how cheaply and how surely members come to hold the same
+#[derive(Debug, Parser)]
+#[command(name = "state")]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Two replicas differ in some keys: how long does it take to find out, and what is sent?
+    Delta {
+        #[command(flatten)]
+        keys: Keys,
+        /// How many keys differ; several, one after the other
+        #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [160, 1_600, 160_000])]
+        differ: Vec<usize>,
+        /// How often each, fewer where many differ
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = number(1, 10_000))]
+        runs: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// How fast is what others wrote taken in, on one core?
+    Merge {
+        /// Registers, and elements of sets
+        #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = number(100, 10_000_000))]
+        elements: usize,
+        /// Sets that elements are added to
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = number(1, 100_000))]
+        sets: usize,
+        /// Bytes of a value or an element
+        #[arg(long, value_name = "BYTES", default_value_t = 32, value_parser = number(16, 4_096))]
+        value_bytes: usize,
+        /// Elements in which the two sets differ that are merged
+        #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = number(2, 100_000))]
+        differ: usize,
+        /// How often
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = number(1, 1_000))]
+        runs: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// A newcomer takes all that there is: what work is that, and how long does it take on a link of 1 to 50 ms?
+    Join {
+        #[command(flatten)]
+        keys: Keys,
+        /// How often
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = number(1, 1_000))]
+        runs: usize,
+        /// The longest that a commit of the newcomer's takes, in microseconds; the shortest is a quarter of it
+        #[arg(long, value_name = "US", default_value_t = 4_000, value_parser = number(0, 1_000_000))]
+        fsync_us: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Two replicas hold the same: what do they say to each other?
+    Idle {
+        /// Nodes that have written; several, one after the other
+        #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 16, 1_000, 10_000])]
+        writers: Vec<usize>,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What there is.
+#[derive(Debug, Clone, Args)]
+struct Keys {
+    /// Nodes that have written
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = number(1, 10_000))]
+    writers: usize,
+    /// Keys of each
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = number(1, 10_000_000))]
+    keys: usize,
+    /// Bytes of a value
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = number(1, 65_536))]
+    value_bytes: usize,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Leave the other systems out
+    #[arg(long)]
+    alone: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A number within bounds.
+fn number(least: u64, most: u64) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number: u64 = text.replace('_', "").parse().map_err(|_| format!("{text} is no number"))?;
+        if (least..=most).contains(&number) {
+            Ok(number as usize)
+        } else {
+            Err(format!("{number} is not between {least} and {most}"))
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    report::end(run())
+}
+
+fn run() -> Result<ExitCode> {
+    let command = Command::parse();
+    let machine = Machine::here();
+    let begun = Instant::now();
+    let (name, sheet, json) = measure(command.what)?;
+    let took = (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+    let mut result = Map::new();
+    result.insert("bench".to_owned(), json!("state"));
+    result.insert("experiment".to_owned(), json!(name));
+    result.extend(sheet.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    result.insert("systems".to_owned(), sheet.systems());
+    result.insert("goals".to_owned(), json!(sheet.goals));
+    result.insert("took_s".to_owned(), json!(took));
+    result.insert("machine".to_owned(), json!(machine));
+    report::print(json, &Value::Object(result), &text(name, &sheet, &machine))
+        .context("standard output is closed")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(what: What) -> Result<(&'static str, Sheet, bool)> {
+    Ok(match what {
+        What::Delta { keys, differ, runs, common } => {
+            let Keys { writers, keys, value_bytes } = keys;
+            let all = writers * keys;
+            let differ = differ.into_iter().map(|differ| differ.min(all)).collect();
+            let options =
+                delta::Options { writers, keys, value_bytes, differ, runs, chitchat: !common.alone };
+            ("delta", delta::run(&options)?, common.json)
+        }
+        What::Merge { elements, sets, value_bytes, differ, runs, common } => {
+            let options = merge::Options { elements, sets, value_bytes, differ, runs, crdts: !common.alone };
+            ("merge", merge::run(&options)?, common.json)
+        }
+        What::Join { keys, runs, fsync_us, common } => {
+            let Keys { writers, keys, value_bytes } = keys;
+            let fsync_us = fsync_us as u64 / 4..fsync_us as u64;
+            let options =
+                join::Options { writers, keys, value_bytes, runs, fsync_us, chitchat: !common.alone };
+            ("join", join::run(&options)?, common.json)
+        }
+        What::Idle { writers, common } => {
+            let options = idle::Options { writers, chitchat: !common.alone };
+            ("idle", idle::run(&options)?, common.json)
+        }
+    })
+}
+
+fn text(name: &str, sheet: &Sheet, machine: &Machine) -> String {
+    let details: Vec<String> = sheet.details.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    format!("{name}: {}\n\n{}\n{}\n", details.join(", "), sheet.table(), machine.line())
+}

@@ -1,0 +1,25 @@
+//! What is known: chinwag's replicated state beside systems that do the same work.
+//!
+//! chinwag's replicas are driven by their inputs and outputs alone, in virtual time ([`world`]); chitchat through its own
+//! server and transport ([`chitchat`]). All of them write the same keys and values ([`material`]). Times of computing are
+//! processor time of one thread.
+//!
+//! Each experiment is a module with options and a function that fills a [`figures::Sheet`].
+
+pub mod chitchat;
+pub mod delta;
+pub mod figures;
+pub mod idle;
+pub mod join;
+pub mod material;
+pub mod merge;
+pub mod world;
+
+use std::time::Duration;
+
+/// How long replicas are left alone until they have met.
+const MEET: Duration = Duration::from_secs(4);
+
+fn us(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
