@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use chinwag_bench::machine::Machine;
 use chinwag_bench::report;
 use chinwag_bench::state::figures::Sheet;
-use chinwag_bench::state::{delta, idle, join, merge};
+use chinwag_bench::state::{delta, idle, join, merge, reconcile, spread};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
@@ -69,6 +69,42 @@ enum What {
         fsync_us: usize,
         #[command(flatten)]
         common: Common,
+    },
+    /// One write: when do all members have it, and how often is it sent?
+    Spread {
+        /// How many members; more than 128 are not all connected to each other
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = number(2, 5_000))]
+        nodes: usize,
+        /// How many writes, each of another member
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = number(1, 10_000))]
+        writes: usize,
+        /// The part of frames that is lost
+        #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+        loss: f64,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// What it takes to become equal again: two replicas of which one has heard more, and two halves that both wrote
+    Reconcile {
+        /// Cells that two replicas hold
+        #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = number(1_000, 10_000_000))]
+        cells: usize,
+        /// In how many they differ; several, one after the other
+        #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 100, 1_000])]
+        differ: Vec<usize>,
+        /// Bytes of a value
+        #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = number(1, 65_536))]
+        value_bytes: usize,
+        /// Members of the overlay that is split, half and half
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = number(2, 1_000))]
+        nodes: usize,
+        /// Writes on each side
+        #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = number(100, 1_000_000))]
+        writes: usize,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Two replicas hold the same: what do they say to each other?
     Idle {
@@ -159,6 +195,13 @@ fn measure(what: What) -> Result<(&'static str, Sheet, bool)> {
             let options =
                 join::Options { writers, keys, value_bytes, runs, fsync_us, chitchat: !common.alone };
             ("join", join::run(&options)?, common.json)
+        }
+        What::Spread { nodes, writes, loss, json } => {
+            ("spread", spread::run(&spread::Options { nodes, writes, loss })?, json)
+        }
+        What::Reconcile { cells, differ, value_bytes, nodes, writes, json } => {
+            let options = reconcile::Options { cells, differ, value_bytes, nodes, writes };
+            ("reconcile", reconcile::run(&options)?, json)
         }
         What::Idle { writers, common } => {
             let options = idle::Options { writers, chitchat: !common.alone };

@@ -279,7 +279,8 @@ impl Pair {
 
     /// Lets so much of it pass.
     pub fn run(&mut self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        // The sleep itself needs the runtime's clock.
+        self.runtime.block_on(async move { tokio::time::sleep(time).await });
     }
 
     /// What was counted, from here on anew.

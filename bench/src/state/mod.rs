@@ -13,6 +13,8 @@ pub mod idle;
 pub mod join;
 pub mod material;
 pub mod merge;
+pub mod reconcile;
+pub mod spread;
 pub mod world;
 
 use std::time::Duration;

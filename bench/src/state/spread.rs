@@ -1,0 +1,143 @@
+//! One write: when do all members have it, and how often is it sent?
+//!
+//! Up to [`MESH_MAX`] members everybody is connected to everybody, as in a daemon's overlay; beyond, each to some others
+//! drawn at random, about as many as membership keeps. Disks take no time, so that it is the network that is measured.
+
+use super::figures::{Bound, Column, Of, Sheet};
+use super::material;
+use super::world::{Rules, World};
+use crate::membership::options::Delivery;
+use anyhow::{Context as _, Result};
+use chinwag_crdt::Op;
+use chinwag_gossip::{Config, Recovered};
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Members beyond which connections are bounded.
+const MESH_MAX: usize = 128;
+/// Connections that each member of a larger overlay opens.
+const LINKS: usize = 12;
+/// A write that takes longer is counted as not delivered.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Between two writes: everything is told and compared again.
+const CALM: Duration = Duration::from_secs(3);
+/// Bytes of the value.
+const VALUE_BYTES: usize = 64;
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many members.
+    pub nodes: usize,
+    /// How many writes, each of another member, one after the other.
+    pub writes: usize,
+    /// The part of frames of the gossip lane that is lost.
+    pub loss: f64,
+}
+
+/// Does it.
+///
+/// # Errors
+/// If the members do not become equal before anything is lost.
+pub fn run(options: &Options) -> Result<Sheet> {
+    let mut sheet = Sheet {
+        details: vec![
+            ("nodes", json!(options.nodes)),
+            ("writes", json!(options.writes)),
+            ("loss", json!(options.loss)),
+            ("latency_ms", json!([10, 50])),
+        ],
+        ..Sheet::default()
+    };
+    sheet.columns.push(("chinwag", chinwag(options)?));
+    sheet.goal("delivered_ratio", Of::Median, Bound::AtLeast, 1.0);
+    if options.loss == 0.0 {
+        sheet.goal("all_have_it_ms", Of::Median, Bound::AtMost, 250.0);
+        sheet.goal("duplicates_per_message", Of::Median, Bound::AtMost, 0.05);
+    }
+    Ok(sheet)
+}
+
+fn connect(world: &mut World, nodes: usize) {
+    if nodes <= MESH_MAX {
+        return world.connect_all();
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut links = BTreeSet::new();
+    for a in 0..nodes {
+        let mut others: Vec<usize> = (0..nodes).filter(|b| *b != a).collect();
+        let (chosen, _) = others.partial_shuffle(&mut rng, LINKS);
+        // A ring keeps it in one piece.
+        links.extend(chosen.iter().copied().chain([(a + 1) % nodes]).map(|b| (a.min(b), a.max(b))));
+    }
+    for (a, b) in links {
+        world.connect(a, b);
+    }
+}
+
+fn chinwag(options: &Options) -> Result<Column> {
+    let delivery = if options.loss > 0.0 { Delivery::Datagrams } else { Delivery::Streams };
+    let rules = Rules { latency_us: 10_000..50_000, loss: options.loss, delivery, ..Rules::default() };
+    let mut world = World::new(Config::default(), rules, 1);
+    for number in 0..options.nodes {
+        world.add(material::replica(number, 1), Recovered::default());
+    }
+    world.tell_members(&[]);
+    connect(&mut world, options.nodes);
+    world.watches = true;
+    world.run(CALM);
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let (mut all, mut half, mut duplicates, mut bytes, mut delivered) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
+    for number in 0..options.writes {
+        let writer = rng.random_range(0..options.nodes);
+        let value = material::as_value(&material::value(number, 1, VALUE_BYTES))?;
+        world.take_tally();
+        let begun = world.now;
+        world.applied.clear();
+        world.write(writer, vec![Op::Set { key: material::key(1, number)?, value }]);
+        let has_all = |world: &World| world.applied.values().any(|at| at.len() == options.nodes);
+        if world.run_until(LIMIT, has_all).is_none() {
+            continue;
+        }
+        delivered += 1;
+        let arrivals =
+            world.applied.values().find(|at| at.len() == options.nodes).context("it has arrived")?;
+        let mut times: Vec<f64> =
+            arrivals.iter().map(|(_, at)| at.since(begun).as_secs_f64() * 1e3).collect();
+        times.sort_by(f64::total_cmp);
+        all.push(times[options.nodes - 1]);
+        half.push(times[options.nodes / 2]);
+        world.run(CALM);
+        let tally = world.take_tally();
+        let needed = (options.nodes - 1) as f64;
+        duplicates.push((tally.entries as f64 - needed) / needed);
+        bytes.push(tally.bytes() as f64 / options.nodes as f64);
+    }
+    let mut column = Column::default();
+    column.one("delivered_ratio", delivered as f64 / options.writes as f64);
+    column.spread("half_have_it_ms", half);
+    column.spread("all_have_it_ms", all);
+    column.spread("duplicates_per_message", duplicates);
+    column.spread("bytes_per_node_until_calm", bytes);
+    Ok(column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_reaches_everybody_also_where_not_everybody_is_connected() {
+        for (nodes, loss) in [(8, 0.0), (200, 0.0), (8, 0.1)] {
+            let sheet = run(&Options { nodes, writes: 2, loss }).unwrap();
+            let systems = sheet.systems();
+            assert_eq!(systems["chinwag"]["delivered_ratio"], 1, "{systems:#}");
+            assert!(systems["chinwag"]["all_have_it_ms"]["median"].as_f64().unwrap() >= 10.0, "{systems:#}");
+        }
+    }
+}
