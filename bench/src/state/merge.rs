@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn both_systems_merge() {
         let options = Options { elements: 400, sets: 4, value_bytes: 32, differ: 20, runs: 2, crdts: true };
-        let sheet = run(&options).context("merge").unwrap();
+        let sheet = run(&options).unwrap();
         let systems = sheet.systems();
         for (system, figure) in [
             ("chinwag", "merge_sets_ms"),
