@@ -202,7 +202,7 @@ async fn a_map_is_written_field_by_field_unless_one_is_there() {
     let (told, asked) = import("overwrite").await;
     assert!(told.out.starts_with("1 key imported (1 overwritten)"), "{told:?}");
     let version = r#"{"version":"9c1fa07e000000000000000000000000"}"#;
-    assert_eq!(asked[0], format!(r#"{{"ops":[{{"op":"del","key":"user","if":{version}}}]}}"#));
+    assert_eq!(asked[0], format!(r#"{{"ops":[{{"op":"del","key":"user","kind":"map","if":{version}}}]}}"#));
     assert_eq!(asked[1..], [format!(r#"{{"ops":[{fields}]}}"#)]);
 }
 
