@@ -93,11 +93,15 @@ impl Replica {
             }
             Row::Promised(promise) => drop(self.promise(promise)),
             Row::Joined(slice) => drop(self.join(&slice)),
+            // The cells that were told by name are those that differed from ours with all rows in it. What a lost row had done
+            // was not among them, so the end of the session claims too much.
+            Row::Covered if self.has_lost_rows => self.break_promise(),
             Row::Covered => drop(self.cover()),
             Row::Broken => self.break_promise(),
             Row::Forsaken => self.forsake(),
             Row::Lost => {
-                // Whole cells that came around it may be incomplete, so nothing is claimed of them.
+                // Whole cells that came around it may be incomplete, so nothing is claimed of them, and of later ones neither.
+                self.has_lost_rows = true;
                 self.break_promise();
                 return false;
             }

@@ -64,6 +64,8 @@ pub struct Replica {
     pub(crate) floors: BTreeSet<Key>,
     /// The position of the checkpoint that was recovered.
     pub(crate) recovered: u64,
+    /// Whether a row after it was damaged.
+    pub(crate) has_lost_rows: bool,
     namespaces: BTreeMap<String, Digest>,
     digest: Digest,
     pub(crate) bytes: usize,
@@ -110,6 +112,7 @@ impl Replica {
             dirty: BTreeSet::new(),
             floors: BTreeSet::new(),
             recovered: 0,
+            has_lost_rows: false,
             namespaces: BTreeMap::new(),
             digest: Digest::EMPTY,
             bytes: 0,

@@ -343,6 +343,42 @@ fn slices_of_any_size_tell_everything_once() {
 }
 
 /// A damaged cell is taken whole from a peer, and nobody is told what is left of it.
+/// What a lost row had done was there when a later session compared cells, so it was not told again.
+#[test]
+fn a_session_after_a_lost_row_covers_nothing() {
+    let mut world = World::new(2);
+    let first = world.write(0, add("s", "first")).unwrap();
+    let second = world.write(0, add("s", "second")).unwrap();
+    world.deliver(&first, 1);
+    world.deliver(&second, 1);
+    world.write(0, set("other", "x")).unwrap();
+    let promise = world.replicas[0].promised();
+    let (slice, _) = world.replicas[0].slice_of([&key("other")], 10_000);
+    let rows = |damaged: bool| {
+        let second = if damaged { Row::Lost } else { Row::Write(second.clone()) };
+        [
+            Row::Write(first.clone()),
+            second,
+            Row::Promised(promise.clone()),
+            Row::Joined(slice.clone()),
+            Row::Covered,
+        ]
+    };
+    for damaged in [false, true] {
+        let mut again = Replica::new(replica_id(2));
+        for (position, row) in (1..).zip(rows(damaged)) {
+            again.replay(position, row);
+        }
+        assert_eq!(again.clock().covers(second.dot), !damaged);
+        assert_eq!(again.contains(&key("s"), &value("second")), !damaged);
+        assert!(again.get(&key("other")).is_some() && again.session().is_none());
+        // What is not covered is taken again.
+        world.replicas[1] = again;
+        world.send(0, 1, |_| true);
+        assert_eq!(shown(&world.replicas[1]), shown(&world.replicas[0]));
+    }
+}
+
 #[test]
 fn a_damaged_cell_is_repaired_and_not_told() {
     let (mut a, mut b) = (Replica::new(replica_id(1)), Replica::new(replica_id(2)));
