@@ -14,7 +14,7 @@ use crate::membership::Membership;
 use crate::message::{Message, Update};
 use crate::rumour::Known;
 use crate::version::{State, Version};
-use chinwag_base::limits::{FORGOTTEN_MAX, UPDATES_PER_FRAME_MAX};
+use chinwag_base::limits::{FORGOTTEN_MAX, INCARNATION_STEP_MAX, UPDATES_PER_FRAME_MAX};
 use chinwag_base::{
     Generation, Grant, Incarnation, Keypair, Lane, Moment, NodeId, OverlayId, Role, Signature,
 };
@@ -193,19 +193,31 @@ impl Membership {
         self.view.away().record(id).is_some()
     }
 
-    /// Forgets the member whom an order is about, if it is gone at the very incarnation that the order names. What is
-    /// ordered of a later one waits until its record is here: a later life than there ever was cannot be ordered away.
+    /// Forgets the member whom an order is about, as we know it, unless we know a later incarnation or another process life. So
+    /// a later life than there ever was cannot be ordered away.
     fn follow_order(&mut self, now: Moment, id: NodeId) {
         let Some(order) = self.orders.get(&id).cloned() else { return };
         let known = self.view.known(&id);
-        if known.version().map(life) != Some(life(order.version())) {
-            return;
-        }
+        // We may know an earlier incarnation than the order names, if its goodbye is with nobody any more.
+        let is_meant = |known: &Version| {
+            let ahead = order.incarnation.get().checked_sub(known.incarnation.get());
+            known.generation == order.generation && ahead.is_some_and(|ahead| ahead <= INCARNATION_STEP_MAX)
+        };
+        let Some(version) = known.version().filter(is_meant) else { return };
         if matches!(known, Known::Here(_)) && !self.is_gone(&id) {
-            // If it is there it refutes, and all hear of that.
-            return self.send(id, Lane::Gossip, Message::News(vec![Update::Forget(order)]));
+            if self.is_connected(&id) {
+                // If it is there it refutes, and all hear of that.
+                return self.send(id, Lane::Gossip, Message::News(vec![Update::Forget(order)]));
+            }
+            // Whoever could confirm that it is gone may have forgotten it already. An order says so too: an admin held it for
+            // gone at this very incarnation. If it is there all the same, it refutes.
+            self.accuse(now, id, State::Down, order.by, 0.0);
+            if !self.is_gone(&id) {
+                return;
+            }
         }
-        let name = self.view.forget(&id, order.version(), now);
+        let version = Version { state: State::Down, ..version };
+        let name = self.view.forget(&id, version, now);
         self.cases.forget(&id);
         self.close_investigation(id);
         self.dialer.drop_plan(&id);
@@ -227,7 +239,8 @@ impl Membership {
         let view = &self.view;
         let has_come_back = |order: &Order| matches!(view.known(&order.id), Known::Here(known) if life(known) > life(order.version()));
         self.orders.0.retain(|_, (order, since)| now.since(*since) < retention && !has_come_back(order));
-        let late: Vec<NodeId> = self.orders.0.keys().copied().filter(|id| self.is_gone(id)).collect();
+        let can_be = |id: &NodeId| self.is_gone(id) || self.view.get(id).is_some() && !self.is_connected(id);
+        let late: Vec<NodeId> = self.orders.0.keys().copied().filter(can_be).collect();
         for id in late {
             self.follow_order(now, id);
         }
