@@ -4,10 +4,12 @@
 //! a machine is gone orders it to be forgotten: a signed [`Order`] that names the incarnation, spread like other news and
 //! told at each meeting, so that nobody who was away brings the member back from memory.
 //!
-//! An order is followed by whoever holds the member for down or gone at that incarnation, and by nobody else: no order drives
-//! out a member that is there, nor one of a life that nobody has seen. It beats every belief in that incarnation and loses to any later one ([`crate::rumour`]): the member is away
-//! as if it had been down for long, but for its address, which is struck. If it lives after all it hears of the order over
-//! its own connection, refutes it like any accusation, and is a member as before.
+//! An order is followed by whoever holds the member for down or gone at that incarnation, or is not connected to it and holds it
+//! for alive at that one or an earlier one of the same process life: those who could confirm that it is gone may have
+//! forgotten it. Whoever is connected to it only passes the order on to it. So no order drives out a member that is there,
+//! nor one of a life that nobody has seen. It beats every belief in that incarnation and loses to any later one
+//! ([`crate::rumour`]): the member is away as if it had been down for long, but for its address, which is struck. If it lives
+//! after all it hears of the order, refutes it like any accusation, and is a member as before.
 
 use crate::Event;
 use crate::membership::Membership;
