@@ -4,6 +4,7 @@ mod audit;
 mod hostile;
 mod laws;
 mod leases;
+mod pinned;
 mod scenarios;
 mod whole;
 pub(crate) mod world;
