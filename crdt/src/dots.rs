@@ -3,8 +3,9 @@
 use crate::Dot;
 use chinwag_base::ReplicaId;
 use chinwag_base::limits::{ENTRY_BYTES_MAX, REMOVED_DOTS_MAX};
+use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Bytes of an encoded replica id, at most: 32 of the key and a 9-byte generation.
 pub(crate) const REPLICA_ID_BYTES: usize = 41;
@@ -15,54 +16,126 @@ pub(crate) const NUMBER_BYTES: usize = 9;
 ///
 /// Encoded, counters are differences from the one before, so that a run of neighbours costs a byte each, and there
 /// is exactly one encoding of a set.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Dots(BTreeMap<ReplicaId, BTreeSet<u64>>);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Dots(Kept);
+
+/// How the dots are kept. Nearly every write replaces one value, so a single dot takes no memory elsewhere.
+#[derive(Clone, PartialEq, Eq)]
+enum Kept {
+    One(Dot),
+    /// None, or more than one, so that equal sets are equal values: replicas, ascending, and of each its counters.
+    Groups(Vec<(ReplicaId, Vec<u64>)>),
+}
 
 impl Dots {
     /// No dots.
     pub const fn new() -> Self {
-        Dots(BTreeMap::new())
+        Dots(Kept::Groups(Vec::new()))
     }
 
-    /// Puts a dot in. Says whether it is new.
+    /// Puts a dot in. Says whether it is new. Quickest in ascending order.
     pub fn insert(&mut self, dot: Dot) -> bool {
-        self.0.entry(dot.replica).or_default().insert(dot.counter)
+        let groups = match &mut self.0 {
+            Kept::One(one) if *one == dot => return false,
+            Kept::One(one) => {
+                self.0 = Kept::Groups(vec![(one.replica, vec![one.counter])]);
+                return self.insert(dot);
+            }
+            Kept::Groups(groups) if groups.is_empty() => {
+                self.0 = Kept::One(dot);
+                return true;
+            }
+            Kept::Groups(groups) => groups,
+        };
+        let at = match groups.last() {
+            Some((last, _)) if *last == dot.replica => Ok(groups.len() - 1),
+            Some((last, _)) if *last < dot.replica => Err(groups.len()),
+            _ => groups.binary_search_by_key(&dot.replica, |(replica, _)| *replica),
+        };
+        let counters = match at {
+            Ok(at) => &mut groups[at].1,
+            Err(at) => {
+                groups.insert(at, (dot.replica, vec![dot.counter]));
+                return true;
+            }
+        };
+        if counters.last().is_some_and(|last| *last < dot.counter) {
+            counters.push(dot.counter);
+            return true;
+        }
+        let at = counters.binary_search(&dot.counter);
+        if let Err(at) = at {
+            counters.insert(at, dot.counter);
+        }
+        at.is_err()
+    }
+
+    /// The replicas, ascending, each with its counters.
+    fn groups(&self) -> impl Iterator<Item = (ReplicaId, &[u64])> {
+        let (one, groups) = match &self.0 {
+            Kept::One(dot) => (Some((dot.replica, std::slice::from_ref(&dot.counter))), &[][..]),
+            Kept::Groups(groups) => (None, groups.as_slice()),
+        };
+        one.into_iter().chain(groups.iter().map(|(replica, counters)| (*replica, counters.as_slice())))
+    }
+
+    fn of(&self, replica: ReplicaId) -> &[u64] {
+        match &self.0 {
+            Kept::One(dot) if dot.replica == replica => std::slice::from_ref(&dot.counter),
+            Kept::One(_) => &[],
+            Kept::Groups(groups) => {
+                let at = groups.binary_search_by_key(&replica, |(replica, _)| *replica);
+                at.map_or(&[], |at| groups[at].1.as_slice())
+            }
+        }
     }
 
     /// Whether the dot is here.
     pub fn contains(&self, dot: Dot) -> bool {
-        self.0.get(&dot.replica).is_some_and(|counters| counters.contains(&dot.counter))
+        self.of(dot.replica).binary_search(&dot.counter).is_ok()
     }
 
     /// The dots, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.0.iter().flat_map(|(&replica, counters)| counters.iter().map(move |&c| Dot::new(replica, c)))
+        self.groups().flat_map(|(replica, counters)| counters.iter().map(move |&c| Dot::new(replica, c)))
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.0.values().map(BTreeSet::len).sum()
+        self.groups().map(|(_, counters)| counters.len()).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        matches!(&self.0, Kept::Groups(groups) if groups.is_empty())
     }
 
     /// The highest counter of one replica.
     pub fn last(&self, replica: ReplicaId) -> Option<u64> {
-        self.0.get(&replica)?.last().copied()
+        self.of(replica).last().copied()
     }
 
     /// The most dots that one replica has here.
     pub(crate) fn largest_group(&self) -> usize {
-        self.0.values().map(BTreeSet::len).max().unwrap_or(0)
+        self.groups().map(|(_, counters)| counters.len()).max().unwrap_or(0)
     }
 
     /// No more bytes than this when encoded.
     pub(crate) fn weight(&self) -> usize {
-        let groups = self.0.values().map(|c| REPLICA_ID_BYTES + NUMBER_BYTES * (1 + c.len()));
+        let groups = self.groups().map(|(_, c)| REPLICA_ID_BYTES + NUMBER_BYTES * (1 + c.len()));
         NUMBER_BYTES + groups.sum::<usize>()
+    }
+}
+
+impl Default for Dots {
+    fn default() -> Self {
+        Dots::new()
+    }
+}
+
+impl fmt::Debug for Dots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
     }
 }
 
@@ -82,43 +155,54 @@ impl Extend<Dot> for Dots {
     }
 }
 
+/// Counters, each as the difference from the one before.
+struct Steps<'a>(&'a [u64]);
+
+impl Serialize for Steps<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let before = std::iter::once(&0).chain(self.0);
+        serializer.collect_seq(self.0.iter().zip(before).map(|(counter, before)| counter - before))
+    }
+}
+
 impl Serialize for Dots {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let steps = |counters: &BTreeSet<u64>| -> Vec<u64> {
-            let before = std::iter::once(&0).chain(counters);
-            counters.iter().zip(before).map(|(counter, before)| counter - before).collect()
-        };
-        serializer.collect_seq(self.0.iter().map(|(replica, counters)| (replica, steps(counters))))
+        let mut groups = serializer.serialize_seq(Some(self.groups().count()))?;
+        self.groups()
+            .try_for_each(|(replica, counters)| groups.serialize_element(&(replica, Steps(counters))))?;
+        groups.end()
     }
 }
 
 impl<'de> Deserialize<'de> for Dots {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let groups = Vec::<(ReplicaId, Vec<u64>)>::deserialize(deserializer)?;
-        let mut dots = BTreeMap::new();
+        let mut groups = Vec::<(ReplicaId, Vec<u64>)>::deserialize(deserializer)?;
         // A group costs at least an id, so more groups than this cannot have come in one entry.
         if groups.len() > ENTRY_BYTES_MAX / (REPLICA_ID_BYTES - NUMBER_BYTES) {
             return Err(de::Error::custom("too many replicas in a set of dots"));
         }
-        for (replica, steps) in groups {
-            if dots.last_key_value().is_some_and(|(last, _)| *last >= replica) {
-                return Err(de::Error::custom("the replicas in a set of dots are not ascending"));
-            }
+        if !groups.is_sorted_by(|(one, _), (next, _)| one < next) {
+            return Err(de::Error::custom("the replicas in a set of dots are not ascending"));
+        }
+        for (_, steps) in &mut groups {
             if steps.is_empty() || steps.len() > REMOVED_DOTS_MAX {
                 return Err(de::Error::custom("a replica in a set of dots has none or too many"));
             }
-            let mut counters = BTreeSet::new();
             let mut counter = 0_u64;
             for step in steps {
-                counter = match counter.checked_add(step) {
-                    Some(next) if step > 0 => next,
+                counter = match counter.checked_add(*step) {
+                    Some(next) if *step > 0 => next,
                     _ => return Err(de::Error::custom("the counters in a set of dots are not ascending")),
                 };
-                counters.insert(counter);
+                *step = counter;
             }
-            dots.insert(replica, counters);
         }
-        Ok(Dots(dots))
+        match groups.as_slice() {
+            [(replica, counters)] if counters.len() == 1 => {
+                Ok(Dots(Kept::One(Dot::new(*replica, counters[0]))))
+            }
+            _ => Ok(Dots(Kept::Groups(groups))),
+        }
     }
 }
 
@@ -128,6 +212,7 @@ mod tests {
     use crate::tests::world::replica_id;
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     const CONFIG: bincode::config::Configuration = bincode::config::standard();
 
@@ -162,7 +247,17 @@ mod tests {
     proptest! {
         #[test]
         fn encoding_keeps_every_dot(dots in vec((1_u8..5, prop_oneof![0_u64..50, any::<u64>()]), 0..60)) {
-            let dots: Dots = dots.into_iter().filter(|d| d.1 > 0).map(|(r, c)| Dot::new(replica_id(r), c)).collect();
+            let dots: Vec<Dot> =
+                dots.into_iter().filter(|d| d.1 > 0).map(|(r, c)| Dot::new(replica_id(r), c)).collect();
+            let sorted: BTreeSet<Dot> = dots.iter().copied().collect();
+            let mut again = Dots::new();
+            let new = dots.iter().filter(|dot| again.insert(**dot)).count();
+            let dots: Dots = dots.into_iter().collect();
+            prop_assert_eq!((dots.iter().collect::<BTreeSet<_>>(), new), (sorted.clone(), sorted.len()));
+            prop_assert!(dots.iter().eq(sorted.iter().copied()), "ascending");
+            prop_assert_eq!(&again, &sorted.iter().copied().collect::<Dots>(), "in whichever order they came");
+            let last = sorted.iter().rev().find(|dot| dot.replica == replica_id(2)).map(|dot| dot.counter);
+            prop_assert_eq!((dots.last(replica_id(2)), dots.is_empty()), (last, sorted.is_empty()));
             let bytes = encode(&dots);
             prop_assert!(bytes.len() <= dots.weight());
             prop_assert_eq!(dots.iter().count(), dots.len());
