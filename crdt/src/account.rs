@@ -7,12 +7,19 @@ use crate::{Dot, Lease, Run};
 use chinwag_base::{Digest, Key, ReplicaId};
 
 /// The bytes that a term hashes. Every variable part is preceded by its length, so no two items read the same.
-#[derive(Default)]
 pub(crate) struct Item(Vec<u8>);
 
+/// Room for an item with a key and a value of usual length: most are written without growing.
+const ITEM_BYTES: usize = 320;
+
 impl Item {
-    pub(crate) fn of_key(key: &Key) -> Self {
-        Item::default().bytes(key.as_str().as_bytes())
+    /// Nothing yet. `domain` keeps unlike items apart.
+    pub(crate) fn new(domain: &'static str) -> Self {
+        Item(Digest::begin(domain, ITEM_BYTES))
+    }
+
+    pub(crate) fn of_key(domain: &'static str, key: &Key) -> Self {
+        Item::new(domain).bytes(key.as_str().as_bytes())
     }
 
     pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
@@ -39,14 +46,16 @@ impl Item {
         self.number(run.start).number(run.last).number(run.plus).number(run.minus)
     }
 
-    pub(crate) fn digest(self, domain: &'static str) -> Digest {
-        Digest::of(domain, &self.0)
+    pub(crate) fn digest(self) -> Digest {
+        Digest::of_begun(&self.0)
     }
 }
 
 /// By how much one change moves the digest and the bytes of its key's cell.
 pub(crate) struct Account<'a> {
     pub(crate) key: &'a Key,
+    /// The cell's digest before; none if nobody asks for the digest.
+    before: Option<Digest>,
     /// To be added to the digests of the cell, of the namespace and of everything. Sums wrap, so it may stand for a
     /// decrease.
     pub(crate) digest: Digest,
@@ -61,9 +70,16 @@ pub(crate) struct Account<'a> {
 }
 
 impl<'a> Account<'a> {
-    pub(crate) fn new(key: &'a Key) -> Self {
+    /// Of a cell that has this digest.
+    pub(crate) fn new(key: &'a Key, before: Digest) -> Self {
+        Account { before: Some(before), ..Account::of_copy(key) }
+    }
+
+    /// Of a copy that nobody asks for its digest: terms are not computed.
+    pub(crate) fn of_copy(key: &'a Key) -> Self {
         Account {
             key,
+            before: None,
             digest: Digest::EMPTY,
             notes: Digest::EMPTY,
             bytes_more: 0,
@@ -72,8 +88,10 @@ impl<'a> Account<'a> {
         }
     }
 
-    pub(crate) fn add(&mut self, term: Digest, bytes: usize) {
-        self.digest += term;
+    pub(crate) fn add(&mut self, term: impl FnOnce(&Key) -> Digest, bytes: usize) {
+        if self.before.is_some() {
+            self.digest += term(self.key);
+        }
         self.bytes_more += bytes;
     }
 
@@ -82,8 +100,18 @@ impl<'a> Account<'a> {
         self.bytes_more += bytes;
     }
 
-    pub(crate) fn subtract(&mut self, term: Digest, bytes: usize) {
-        self.digest -= term;
+    pub(crate) fn subtract(&mut self, term: impl FnOnce(&Key) -> Digest, bytes: usize) {
+        if self.before.is_some() {
+            self.digest -= term(self.key);
+        }
+        self.bytes_less += bytes;
+    }
+
+    /// The last term of a cell goes: that is what its digest is, and need not be computed again.
+    pub(crate) fn subtract_all(&mut self, bytes: usize) {
+        if let Some(before) = self.before {
+            self.digest = Digest::EMPTY - before;
+        }
         self.bytes_less += bytes;
     }
 }

@@ -26,15 +26,15 @@ impl Replica {
     /// Whether the clock has room for a dot that is not covered: it neither begins a generation too many nor leaves a
     /// gap too many. There is no point in asking for one that it has no room for.
     pub fn has_room_for(&self, dot: Dot) -> bool {
-        self.room_for(dot).is_ok()
+        let (last, gaps) = self.clock.reach(dot.replica);
+        self.room_for(dot, last == 0, gaps).is_ok()
     }
 
-    fn room_for(&self, dot: Dot) -> Result<(), Refusal> {
-        let is_first = self.clock.last(dot.replica) == 0;
+    fn room_for(&self, dot: Dot, is_first: bool, gaps: usize) -> Result<(), Refusal> {
         if is_first && self.lives.get(&dot.replica.node).is_some_and(|n| *n >= GENERATIONS_PER_NODE_MAX) {
             return Err(Refusal::TooManyGenerations);
         }
-        if self.clock.gaps_of(dot.replica) >= CLOCK_GAPS_MAX && !self.touches(dot) {
+        if gaps >= CLOCK_GAPS_MAX && !self.touches(dot) {
             return Err(Refusal::TooManyGaps);
         }
         Ok(())
@@ -56,11 +56,12 @@ impl Replica {
         }
         // What is staged has not left this process, so nobody can have seen it either.
         let seen = entry.has_seen_of(self.me);
-        if seen > self.clock.last(self.me) {
+        if seen > 0 && seen > self.clock.last(self.me) {
             return Err(Refusal::FromOurFuture { counter: seen });
         }
-        self.room_for(entry.dot)?;
-        self.room_beside_staged(entry.dot)?;
+        let (last, gaps) = self.clock.reach(entry.dot.replica);
+        self.room_for(entry.dot, last == 0, gaps)?;
+        self.room_beside_staged(entry.dot, last == 0, gaps)?;
         self.room_for_doomed(entry)?;
         let weight = entry.weight();
         if self.staging.entries().len() >= STAGED_ENTRIES_MAX
@@ -75,18 +76,17 @@ impl Replica {
     }
 
     /// The same bounds, with what is staged counted. It is counted only where it could matter.
-    fn room_beside_staged(&self, dot: Dot) -> Result<(), Refusal> {
+    fn room_beside_staged(&self, dot: Dot, is_first: bool, gaps: usize) -> Result<(), Refusal> {
         let staged = self.staging.entries().len();
         let is_new = |replica: ReplicaId| self.clock.last(replica) == 0;
-        let lives = self.lives.get(&dot.replica.node).copied().unwrap_or(0);
-        if lives + staged >= GENERATIONS_PER_NODE_MAX && is_new(dot.replica) {
+        let lives = || self.lives.get(&dot.replica.node).copied().unwrap_or(0);
+        if is_first && lives() + staged >= GENERATIONS_PER_NODE_MAX {
             let begun = self.staging.dots_of(dot.replica.node).map(|dot| dot.replica).filter(|r| is_new(*r));
             let begun: BTreeSet<ReplicaId> = begun.collect();
-            if !begun.contains(&dot.replica) && lives + begun.len() >= GENERATIONS_PER_NODE_MAX {
+            if !begun.contains(&dot.replica) && lives() + begun.len() >= GENERATIONS_PER_NODE_MAX {
                 return Err(Refusal::TooManyGenerations);
             }
         }
-        let gaps = self.clock.gaps_of(dot.replica);
         if gaps + staged >= CLOCK_GAPS_MAX && !self.touches(dot) {
             let beside = self.staging.dots_of(dot.replica.node).filter(|d| d.replica == dot.replica).count();
             if gaps + beside >= CLOCK_GAPS_MAX {

@@ -127,6 +127,7 @@ impl Replica {
             *namespaces.entry(key.namespace()).or_insert(Digest::EMPTY) += sum;
             index.exchange(key, Digest::EMPTY, sum);
         }
+        index.settle();
         if all != self.digest() {
             audit.fault(Fault::State);
         }

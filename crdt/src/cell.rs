@@ -54,11 +54,12 @@ impl Cell {
 
     /// Whether nothing at all is left, so that the cell can go.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.register.is_live()
-            && self.set.is_none()
-            && self.counter.is_none()
-            && !self.flag.is_live()
-            && self.leases.is_none()
+        !self.register.is_live() && self.is_register_alone()
+    }
+
+    /// Whether there is nothing but a register.
+    fn is_register_alone(&self) -> bool {
+        self.set.is_none() && self.counter.is_none() && !self.flag.is_live() && self.leases.is_none()
     }
 
     pub(crate) fn set(&self) -> Option<&Set> {
@@ -89,7 +90,7 @@ impl Cell {
     /// The same cell, which is that of `key`, without some dots.
     pub(crate) fn without(&self, dots: &Dots, key: &Key) -> Cell {
         let mut cell = self.clone();
-        cell.remove(dots, &mut Account::new(key));
+        cell.remove(dots, &mut Account::of_copy(key));
         cell
     }
 
@@ -160,7 +161,8 @@ impl Cell {
     fn remove(&mut self, dots: &Dots, account: &mut Account<'_>) -> Gone {
         let mut gone = Gone::default();
         for dot in dots.iter() {
-            gone.values.extend(self.register.remove(dot, account));
+            let is_alone = self.is_register_alone();
+            gone.values.extend(self.register.remove(dot, is_alone, account));
             if let Some(set) = &mut self.set {
                 gone.elements.extend(set.remove(dot, account));
             }
@@ -288,7 +290,10 @@ impl Cell {
     /// Takes a part away.
     pub(crate) fn take(&mut self, part: &Part, account: &mut Account<'_>) {
         match part {
-            Part::Sibling { dot, .. } => drop(self.register.remove(*dot, account)),
+            Part::Sibling { dot, .. } => {
+                let is_alone = self.is_register_alone();
+                drop(self.register.remove(*dot, is_alone, account));
+            }
             Part::Element { dot, .. } => {
                 if let Some(set) = &mut self.set {
                     set.remove(*dot, account);

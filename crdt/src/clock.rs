@@ -63,11 +63,29 @@ impl Clock {
 
     /// Covers a dot. Says whether it is new; counter 0 names no write and never is.
     pub fn insert(&mut self, dot: Dot) -> bool {
-        if dot.counter == 0 || self.covers(dot) {
-            return false;
+        self.cover(dot).is_some()
+    }
+
+    /// Covers a dot. Says whether it is the first of its replica; none if it is covered already or names no write.
+    pub(crate) fn cover(&mut self, dot: Dot) -> Option<bool> {
+        let at = find(&self.tracks, dot.replica);
+        if dot.counter == 0 || at.is_ok_and(|at| self.tracks[at].1.covers(dot.counter)) {
+            return None;
         }
-        track_mut(Arc::make_mut(&mut self.tracks), dot.replica).insert(dot.counter, dot.counter);
-        true
+        let tracks = Arc::make_mut(&mut self.tracks);
+        let at = at.unwrap_or_else(|at| {
+            tracks.insert(at, (dot.replica, Track::default()));
+            at
+        });
+        let track = &mut tracks[at].1;
+        let is_first = track.last() == 0;
+        track.insert(dot.counter, dot.counter);
+        Some(is_first)
+    }
+
+    /// The highest counter of a replica that is covered, 0 if none is, and how many gaps there are below it.
+    pub(crate) fn reach(&self, replica: ReplicaId) -> (u64, usize) {
+        self.track(replica).map_or((0, 0), |track| (track.last(), track.islands.len()))
     }
 
     /// Covers all that `other` covers.
@@ -235,11 +253,11 @@ impl Track {
 
     /// What it contributes to [`Clock::digest`].
     fn term(&self, replica: ReplicaId) -> Digest {
-        let mut item = Item::default().replica(replica).number(self.base);
+        let mut item = Item::new("chinwag clock").replica(replica).number(self.base);
         for (&start, &end) in &self.islands {
             item = item.number(start).number(end);
         }
-        item.digest("chinwag clock")
+        item.digest()
     }
 
     fn covers(&self, counter: u64) -> bool {

@@ -124,17 +124,17 @@ impl Cell {
                     continue;
                 }
             };
-            version = dots.fold(version, |sum, dot| sum + Item::default().dot(dot).digest("chinwag version"));
+            version = dots.fold(version, |sum, dot| sum + Item::new("chinwag version").dot(dot).digest());
         }
         self.is_live().then_some(version)
     }
 }
 
 fn counter_version(counter: &crate::counter::Counter) -> Digest {
-    let total = Item::default().bytes(&counter.total().to_le_bytes());
+    let total = Item::new("chinwag version of a counter").bytes(&counter.total().to_le_bytes());
     let runs =
         counter.floors().into_iter().fold(total, |item, (replica, run)| item.replica(replica).run(run));
-    runs.digest("chinwag version of a counter")
+    runs.digest()
 }
 
 #[cfg(test)]

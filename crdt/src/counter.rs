@@ -92,7 +92,7 @@ impl Counter {
     /// Takes a share away: nothing of it counts, and nothing that is still to come could bring it back.
     pub(crate) fn forget(&mut self, replica: ReplicaId, account: &mut Account<'_>) {
         if let Some(share) = self.shares.remove(&replica) {
-            account.subtract(share.term(account.key, replica), SHARE_BYTES);
+            account.subtract(|key| share.term(key, replica), SHARE_BYTES);
         }
     }
 
@@ -103,9 +103,9 @@ impl Counter {
             return;
         }
         if let Some(before) = before {
-            account.subtract(before.term(account.key, replica), SHARE_BYTES);
+            account.subtract(|key| before.term(key, replica), SHARE_BYTES);
         }
-        account.add(after.term(account.key, replica), SHARE_BYTES);
+        account.add(|key| after.term(key, replica), SHARE_BYTES);
         self.shares.insert(replica, after);
     }
 
@@ -141,13 +141,13 @@ impl Share {
         if self.run.is_none() {
             return Digest::EMPTY;
         }
-        let mut item = Item::of_key(key).replica(replica);
+        let mut item = Item::of_key("chinwag counter", key).replica(replica);
         for part in [self.run, self.floor] {
             item = match part {
                 Some(run) => item.number(1).run(run),
                 None => item.number(0),
             };
         }
-        item.digest("chinwag counter")
+        item.digest()
     }
 }

@@ -61,5 +61,5 @@ impl Doomed {
 }
 
 fn term(key: &Key, dot: Dot) -> Digest {
-    Item::of_key(key).dot(dot).digest("chinwag doomed")
+    Item::of_key("chinwag doomed", key).dot(dot).digest()
 }

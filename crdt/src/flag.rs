@@ -27,7 +27,7 @@ impl Flag {
 
     pub(crate) fn insert(&mut self, dot: Dot, account: &mut Account<'_>) {
         if let Err(at) = self.0.binary_search(&dot) {
-            account.add(term(account.key, dot), size_of::<Dot>());
+            account.add(|key| term(key, dot), size_of::<Dot>());
             if self.0.is_empty() {
                 self.0.reserve_exact(1);
             }
@@ -39,7 +39,7 @@ impl Flag {
     pub(crate) fn remove(&mut self, dot: Dot, account: &mut Account<'_>) -> bool {
         let Ok(at) = self.0.binary_search(&dot) else { return false };
         self.0.remove(at);
-        account.subtract(term(account.key, dot), size_of::<Dot>());
+        account.subtract(|key| term(key, dot), size_of::<Dot>());
         true
     }
 
@@ -50,5 +50,5 @@ impl Flag {
 }
 
 fn term(key: &Key, dot: Dot) -> Digest {
-    Item::of_key(key).dot(dot).digest("chinwag flag")
+    Item::of_key("chinwag flag", key).dot(dot).digest()
 }

@@ -24,6 +24,8 @@ pub(crate) struct Index {
     renamed: BTreeMap<CellId, Key>,
     /// The same, oldest first.
     order: VecDeque<CellId>,
+    /// The last change, of which the sketch does not know yet: a large set often changes many times in one commit.
+    pending: Option<(Key, Digest, Digest)>,
 }
 
 impl Default for Index {
@@ -32,6 +34,7 @@ impl Default for Index {
             sketch: Sketch::new(SKETCH_KEY, CELL_SYMBOLS_MAX),
             renamed: BTreeMap::new(),
             order: VecDeque::new(),
+            pending: None,
         }
     }
 }
@@ -44,14 +47,32 @@ pub(crate) fn id_of(sum: Digest) -> Option<CellId> {
 }
 
 impl Index {
-    /// The cell under a key has another digest than before.
+    /// The cell under a key has another digest than before. The sketch is right once [`Index::settle`] was called.
     pub(crate) fn exchange(&mut self, key: &Key, before: Digest, after: Digest) {
+        match &mut self.pending {
+            Some((same, _, last)) if same == key => *last = after,
+            _ if before == after => {}
+            _ => {
+                self.settle();
+                self.pending = Some((key.clone(), before, after));
+            }
+        }
+    }
+
+    /// Takes up the last change.
+    pub(crate) fn settle(&mut self) {
+        let Some((key, before, after)) = self.pending.take() else { return };
         if before == after {
             return;
         }
+        match (id_of(before), id_of(after)) {
+            (Some(old), Some(new)) => self.sketch.replace(old, new),
+            (Some(old), None) => self.sketch.remove(old),
+            (None, Some(new)) => self.sketch.insert(new),
+            (None, None) => {}
+        }
         if let Some(id) = id_of(before) {
-            self.sketch.remove(id);
-            self.renamed.insert(id, key.clone());
+            self.renamed.insert(id, key);
             self.order.push_back(id);
             if self.order.len() > RENAMED_CELLS_MAX
                 && let Some(oldest) = self.order.pop_front()
@@ -59,12 +80,10 @@ impl Index {
                 self.renamed.remove(&oldest);
             }
         }
-        if let Some(id) = id_of(after) {
-            self.sketch.insert(id);
-        }
     }
 
     pub(crate) fn sketch(&self) -> &Sketch {
+        debug_assert!(self.pending.is_none(), "the last change has been taken up");
         &self.sketch
     }
 

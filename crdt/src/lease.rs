@@ -84,8 +84,8 @@ impl Lease {
             Lease::Until { unix_ms } => Some(unix_ms),
             Lease::Life => None,
         };
-        let item = Item::of_key(key).dot(dot).number(u64::from(until.is_some()));
-        item.number(until.unwrap_or(0)).digest("chinwag lease")
+        let item = Item::of_key("chinwag lease", key).dot(dot).number(u64::from(until.is_some()));
+        item.number(until.unwrap_or(0)).digest()
     }
 }
 
@@ -109,13 +109,13 @@ impl Leases {
             return;
         }
         self.0.insert(dot, lease);
-        account.add(lease.term(account.key, dot), LEASE_BYTES);
+        account.add(|key| lease.term(key, dot), LEASE_BYTES);
         account.leases.push((dot, lease, true));
     }
 
     pub(crate) fn remove(&mut self, dot: Dot, account: &mut Account<'_>) {
         if let Some(lease) = self.0.remove(&dot) {
-            account.subtract(lease.term(account.key, dot), LEASE_BYTES);
+            account.subtract(|key| lease.term(key, dot), LEASE_BYTES);
             account.leases.push((dot, lease, false));
         }
     }

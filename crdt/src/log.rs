@@ -4,14 +4,17 @@
 //! asks for one that is gone is told whole cells instead.
 
 use crate::{Dot, Entry};
+use chinwag_base::ReplicaId;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    entries: BTreeMap<Dot, Arc<Entry>>,
-    order: VecDeque<(u64, Dot)>,
+    /// By writer: ids are compared once for each, and not at every step to one of its thousands.
+    entries: BTreeMap<ReplicaId, BTreeMap<u64, Arc<Entry>>>,
+    /// The same in the order in which they were applied, each with its position.
+    order: VecDeque<(u64, Arc<Entry>)>,
     /// The position of the newest row, of any kind.
     last: u64,
     /// Entries up to this position have been dropped.
@@ -47,8 +50,8 @@ impl Log {
     pub(crate) fn keep(&mut self, position: u64, entry: Arc<Entry>) {
         if self.order.back().is_none_or(|(last, _)| *last < position) {
             self.bytes += entry.weight() + OVERHEAD_BYTES;
-            self.order.push_back((position, entry.dot));
-            self.entries.insert(entry.dot, entry);
+            self.order.push_back((position, entry.clone()));
+            self.entries.entry(entry.dot.replica).or_default().insert(entry.dot.counter, entry);
         }
     }
 
@@ -65,21 +68,24 @@ impl Log {
     /// Drops the oldest entries until the others take at most so many bytes.
     pub(crate) fn cut_to(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max
-            && let Some(&(oldest, _)) = self.order.front()
+            && let Some((oldest, _)) = self.order.front()
         {
-            self.cut(oldest);
+            self.cut(*oldest);
         }
     }
 
     /// Drops the entries up to a position.
     pub(crate) fn cut(&mut self, position: u64) {
         self.floor = self.floor.max(position);
-        while let Some(&(at, dot)) = self.order.front()
-            && at <= position
+        while self.order.front().is_some_and(|(at, _)| *at <= position)
+            && let Some((_, entry)) = self.order.pop_front()
         {
-            self.order.pop_front();
-            if let Some(entry) = self.entries.remove(&dot) {
+            let Some(of_writer) = self.entries.get_mut(&entry.dot.replica) else { continue };
+            if of_writer.remove(&entry.dot.counter).is_some() {
                 self.bytes -= entry.weight() + OVERHEAD_BYTES;
+            }
+            if of_writer.is_empty() {
+                self.entries.remove(&entry.dot.replica);
             }
         }
     }
@@ -87,7 +93,7 @@ impl Log {
     /// The entries that are kept, oldest first, from the first after a position on.
     pub(crate) fn after(&self, position: u64) -> impl Iterator<Item = (u64, Dot)> + '_ {
         let from = self.order.partition_point(|(at, _)| *at <= position);
-        self.order.range(from..).copied()
+        self.order.range(from..).map(|(at, entry)| (*at, entry.dot))
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -99,10 +105,16 @@ impl Log {
     }
 
     pub(crate) fn get(&self, dot: Dot) -> Option<&Arc<Entry>> {
-        self.entries.get(&dot)
+        self.entries.get(&dot.replica)?.get(&dot.counter)
     }
 
-    pub(crate) fn range(&self, dots: RangeInclusive<Dot>) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries.range(dots).map(|(_, entry)| entry)
+    /// Of one replica, ascending.
+    pub(crate) fn range(
+        &self,
+        replica: ReplicaId,
+        counters: RangeInclusive<u64>,
+    ) -> impl Iterator<Item = &Arc<Entry>> {
+        let of_writer = self.entries.get(&replica).filter(|_| !counters.is_empty());
+        of_writer.into_iter().flat_map(move |entries| entries.range(counters.clone())).map(|(_, entry)| entry)
     }
 }

@@ -131,7 +131,7 @@ fn version<'a>(
     let fields = beneath.filter_map(|(field, cell)| Some((field, cell.version()?)));
     let fields = fields.map(|(field, version)| {
         let name = &field.as_str()[key.as_str().len()..];
-        Item::default().bytes(name.as_bytes()).bytes(&version.to_bytes()).digest("chinwag version of a field")
+        Item::new("chinwag version of a field").bytes(name.as_bytes()).bytes(&version.to_bytes()).digest()
     });
     own.into_iter().chain(fields).reduce(|sum, version| sum + version)
 }
@@ -194,11 +194,12 @@ impl Replica {
         static EMPTY: Cell = Cell::EMPTY;
         let Replica { cells, staging, doomed, terms, .. } = self;
         let committed = cells.get(key).unwrap_or(&EMPTY);
-        let staged = staging.view(key, committed, |dot| doomed.contains(dot, key));
+        let staged = staging.view(key, committed, |dot, key| doomed.contains(dot, key));
         (staged.unwrap_or(committed), terms)
     }
 
-    fn keys_beneath_with_staged(&self, key: &Key) -> BTreeSet<Key> {
+    fn keys_beneath_with_staged(&mut self, key: &Key) -> BTreeSet<Key> {
+        self.staging.sort(|dot, key| self.doomed.contains(dot, key));
         let committed = self.beneath(key).map(|(key, _)| key.clone());
         committed.chain(self.staging.keys_beneath(key).cloned()).collect()
     }
@@ -236,7 +237,8 @@ impl Replica {
     }
 
     /// No fewer than a key has fields: quickly counted, so that only a map that is nearly full is looked at closely.
-    fn fields_at_most(&self, key: &Key) -> usize {
+    fn fields_at_most(&mut self, key: &Key) -> usize {
+        self.staging.sort(|dot, key| self.doomed.contains(dot, key));
         self.beneath(key).count() + self.staging.keys_beneath(key).count()
     }
 

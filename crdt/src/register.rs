@@ -39,7 +39,7 @@ impl Register {
 
     pub(crate) fn insert(&mut self, sibling: Sibling, account: &mut Account<'_>) {
         if let Err(at) = self.find(sibling.dot) {
-            account.add(term(account.key, &sibling), bytes_of(&sibling));
+            account.add(|key| term(key, &sibling), bytes_of(&sibling));
             if self.0.is_empty() {
                 self.0.reserve_exact(1);
             }
@@ -47,10 +47,14 @@ impl Register {
         }
     }
 
-    /// Takes a dot away. Returns the value that it had.
-    pub(crate) fn remove(&mut self, dot: Dot, account: &mut Account<'_>) -> Option<Value> {
+    /// Takes a dot away. Returns the value that it had. `is_alone` says that there is nothing else in the cell than this
+    /// register.
+    pub(crate) fn remove(&mut self, dot: Dot, is_alone: bool, account: &mut Account<'_>) -> Option<Value> {
         let gone = self.0.remove(self.find(dot).ok()?);
-        account.subtract(term(account.key, &gone), bytes_of(&gone));
+        match is_alone && self.0.is_empty() {
+            true => account.subtract_all(bytes_of(&gone)),
+            false => account.subtract(|key| term(key, &gone), bytes_of(&gone)),
+        }
         Some(gone.value)
     }
 
@@ -81,9 +85,9 @@ fn rank(sibling: &Sibling) -> (Hlc, Dot) {
 }
 
 fn term(key: &Key, sibling: &Sibling) -> Digest {
-    Item::of_key(key)
+    Item::of_key("chinwag register", key)
         .dot(sibling.dot)
         .number(sibling.hlc.bits())
         .bytes(sibling.value.as_bytes())
-        .digest("chinwag register")
+        .digest()
 }

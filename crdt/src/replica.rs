@@ -147,6 +147,7 @@ impl Replica {
         // Many at once: one computation at the end is cheaper than one for each.
         self.clock_digest = OnceLock::new();
         self.apply(entry);
+        self.index.settle();
         true
     }
 
@@ -250,7 +251,7 @@ impl Replica {
         }
         entry.hlc = self.hlc.tick(wall);
         self.next += 1;
-        self.push_staged(entry);
+        self.staging.push(Arc::new(entry));
         Ok(dot)
     }
 
@@ -281,13 +282,8 @@ impl Replica {
             return Staged::Refused(refusal);
         }
         self.hlc.observe(entry.hlc, wall);
-        self.push_staged(entry);
+        self.staging.push(Arc::new(entry));
         Staged::New
-    }
-
-    fn push_staged(&mut self, entry: Entry) {
-        let (key, doomed) = (entry.key.clone(), &self.doomed);
-        self.staging.push(Arc::new(entry), |dot| doomed.contains(dot, &key));
     }
 
     /// What waits to become durable, in order.
@@ -309,7 +305,9 @@ impl Replica {
     /// further writes can be staged while earlier ones are on their way to the disk.
     pub fn commit_first(&mut self, count: usize) -> Vec<Change> {
         let entries = self.staging.take_first(count);
-        let touched: BTreeSet<ReplicaId> = entries.iter().map(|entry| entry.dot.replica).collect();
+        let mut touched: Vec<ReplicaId> = entries.iter().map(|entry| entry.dot.replica).collect();
+        touched.sort_unstable();
+        touched.dedup();
         let terms = |clock: &Clock| touched.iter().fold(Digest::EMPTY, |sum, &r| sum + clock.term(r));
         let before = self.clock_digest.get().map(|&digest| digest - terms(&self.clock));
         let me = self.me;
@@ -320,6 +318,7 @@ impl Replica {
             let local = dot.replica == me;
             changes.push(Change { key, dot: Some(dot), hlc: Some(hlc), what, local });
         }
+        self.index.settle();
         if let Some(rest) = before {
             self.clock_digest = OnceLock::from(rest + terms(&self.clock));
         }
@@ -333,12 +332,9 @@ impl Replica {
         self.next = self.clock.last(self.me).saturating_add(1);
     }
 
-    /// Puts an entry into the cells and the log and covers its dot, once.
+    /// Puts an entry into the cells and the log and covers its dot, once. The index is to be settled.
     fn apply(&mut self, entry: Arc<Entry>) -> What {
-        let is_first = self.clock.last(entry.dot.replica) == 0;
-        if !self.clock.insert(entry.dot) {
-            return What::NoEffect;
-        }
+        let Some(is_first) = self.clock.cover(entry.dot) else { return What::NoEffect };
         if is_first {
             *self.lives.entry(entry.dot.replica.node).or_default() += 1;
         }
@@ -347,7 +343,7 @@ impl Replica {
         }
         let is_doomed = self.redeem(&entry);
         let missing: Vec<Dot> = entry.removed.iter().filter(|dot| !self.has_seen(&entry.key, *dot)).collect();
-        let what = self.alter(&entry.key, |cell, doomed, account| {
+        let what = self.alter_one_of_many(&entry.key, |cell, doomed, account| {
             missing.into_iter().for_each(|dot| doomed.insert(dot, account));
             cell.apply(&entry, is_doomed, account)
         });
@@ -366,11 +362,24 @@ impl Replica {
         key: &Key,
         change: impl FnOnce(&mut Cell, &mut Doomed, &mut Account<'_>) -> T,
     ) -> T {
-        let mut account = Account::new(key);
+        let result = self.alter_one_of_many(key, change);
+        self.index.settle();
+        result
+    }
+
+    /// The same as one of many changes, after which the index is to be settled.
+    fn alter_one_of_many<T>(
+        &mut self,
+        key: &Key,
+        change: impl FnOnce(&mut Cell, &mut Doomed, &mut Account<'_>) -> T,
+    ) -> T {
+        let mut is_new = false;
         let cell = self.cells.entry(key.clone()).or_insert_with(|| {
-            account.bytes_more += OVERHEAD_BYTES;
+            is_new = true;
             Cell::EMPTY
         });
+        let mut account = Account::new(key, cell.sum);
+        account.bytes_more += if is_new { OVERHEAD_BYTES } else { 0 };
         let was_live = cell.is_live();
         let result = change(cell, &mut self.doomed, &mut account);
         let is_live = cell.is_live();
@@ -481,10 +490,7 @@ impl Replica {
         replica: ReplicaId,
         counters: RangeInclusive<u64>,
     ) -> impl Iterator<Item = &Arc<Entry>> {
-        let range = (!counters.is_empty()).then(|| {
-            self.log.range(Dot::new(replica, *counters.start())..=Dot::new(replica, *counters.end()))
-        });
-        range.into_iter().flatten()
+        self.log.range(replica, counters)
     }
 
     /// The position of the newest row of the log; 0 before the first.

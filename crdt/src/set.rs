@@ -52,7 +52,7 @@ impl Set {
 
     pub(crate) fn insert(&mut self, dot: Dot, element: Value, account: &mut Account<'_>) {
         if self.dots.insert(dot, element.clone()).is_none() {
-            account.add(term(account.key, dot, &element), bytes_of(&element));
+            account.add(|key| term(key, dot, &element), bytes_of(&element));
             self.elements.entry(element).or_insert_with(|| Vec::with_capacity(1)).push(dot);
         }
     }
@@ -60,7 +60,7 @@ impl Set {
     /// Takes a dot away. Returns the element that it had added, which may have others.
     pub(crate) fn remove(&mut self, dot: Dot, account: &mut Account<'_>) -> Option<Value> {
         let element = self.dots.remove(&dot)?;
-        account.subtract(term(account.key, dot, &element), bytes_of(&element));
+        account.subtract(|key| term(key, dot, &element), bytes_of(&element));
         if let Some(dots) = self.elements.get_mut(&element) {
             dots.retain(|&other| other != dot);
             if dots.is_empty() {
@@ -81,5 +81,5 @@ impl Set {
 }
 
 fn term(key: &Key, dot: Dot, element: &Value) -> Digest {
-    Item::of_key(key).dot(dot).bytes(element.as_bytes()).digest("chinwag set")
+    Item::of_key("chinwag set", key).dot(dot).bytes(element.as_bytes()).digest()
 }

@@ -128,6 +128,29 @@ impl Sketch {
         self.add(-Symbol { sum: item, check, count: 1 }, check);
     }
 
+    /// Puts an item in in place of another.
+    pub fn replace(&mut self, old: u64, new: u64) {
+        let [out, into] = [old, new].map(|item| {
+            let check = self.keyed.hash(item);
+            Symbol { sum: item, check, count: 1 }
+        });
+        // Side by side: each step of one waits for the one before, and not for those of the other.
+        let mut outs = indices(out.check, self.symbols.len());
+        let mut intos = indices(into.check, self.symbols.len());
+        loop {
+            let (gone, new) = (outs.next(), intos.next());
+            if let Some(index) = gone {
+                self.symbols[index] -= out;
+            }
+            if let Some(index) = new {
+                self.symbols[index] += into;
+            }
+            if gone.is_none() && new.is_none() {
+                return;
+            }
+        }
+    }
+
     fn add(&mut self, term: Symbol, hash: u64) {
         for index in indices(hash, self.symbols.len()) {
             self.symbols[index] += term;
@@ -224,6 +247,15 @@ mod tests {
             let mut afresh = Sketch::new(KEY, len);
             present.iter().for_each(|&item| afresh.insert(item));
             prop_assert_eq!(&sketch, &afresh);
+            // One item in place of another.
+            let (old, new) = (present.pop_first(), 50);
+            if let Some(old) = old {
+                sketch.replace(old, new);
+                present.insert(new);
+                afresh = Sketch::new(KEY, len);
+                present.iter().for_each(|&item| afresh.insert(item));
+                prop_assert_eq!(&sketch, &afresh);
+            }
             // A shorter sketch is the beginning of a longer one.
             let mut shorter = Sketch::new(KEY, len / 2);
             present.iter().for_each(|&item| shorter.insert(item));

@@ -91,16 +91,26 @@ const FRACTION_BITS: u32 = 31;
 /// are has (i + 1)(i + 2) / (x + 1)(x + 2): the product telescopes. The next index is the least x at which this is no
 /// more than a random fraction.
 ///
-/// In integers only, because two machines that round differently would never agree. The paper's closed form needs a
-/// power, whose last bit no standard settles; and it is an approximation, which this is not.
+/// Decided in integers, because two machines that round differently would never agree. The paper's closed form needs a
+/// power, whose last bit no standard settles; and it is an approximation, which this is not. A square root in floating
+/// point says only where to look.
 fn following(index: u64, random: u64) -> u64 {
     // An odd number of 2^-31: the middle of one of 2^30 equal parts of (0, 1), and never 0.
     let fraction = random >> (u64::BITS - FRACTION_BITS) | 1;
     let passed = (index + 1) * (index + 2);
-    // (x + 1)(x + 2) is to be at least this. `passed` is below 2^33, so that it fits.
-    let product = (passed << FRACTION_BITS).div_ceil(fraction);
-    let root = product.isqrt();
-    if root * (root + 1) >= product { root - 1 } else { root }
+    // `passed` is below 2^33, and the products near x are little above this, so that all of them fit.
+    let enough = passed << FRACTION_BITS;
+    let is_enough = |x: u64| (x + 1) * (x + 2) * fraction >= enough;
+    // (x + 1)(x + 2) is (x + 3/2)^2 - 1/4. The second root does not wait for `index`, so it costs nothing.
+    let root = (passed as f64).sqrt() * ((1_u64 << FRACTION_BITS) as f64 / fraction as f64).sqrt();
+    let mut x = (root - 0.5).max(0.0) as i64 as u64;
+    while !is_enough(x) {
+        x += 1;
+    }
+    while x > index + 1 && is_enough(x - 1) {
+        x -= 1;
+    }
+    x.max(index + 1)
 }
 
 #[cfg(test)]

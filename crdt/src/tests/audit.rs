@@ -48,7 +48,10 @@ fn a_sum_that_is_not_that_of_what_it_sums_is_found() {
     assert_eq!(found, [Fault::Cell { key: key("k") }]);
     let found = faults(|replica| replica.settle(&key("k"), one, 0, 0));
     assert_eq!(found, [Fault::State]);
-    let found = faults(|replica| replica.index.exchange(&key("k"), one, Digest::EMPTY));
+    let found = faults(|replica| {
+        replica.index.exchange(&key("k"), one, Digest::EMPTY);
+        replica.index.settle();
+    });
     assert_eq!(found, [Fault::Sketch]);
 }
 
