@@ -3,6 +3,7 @@
 //! The digest of the state is the sum of one term per live dot, run, floor and doomed dot. A change adds and
 //! subtracts terms, so its cost does not depend on how large the state is.
 
+use crate::mark::{Mark, Writer, Writers};
 use crate::{Dot, Lease, Run};
 use chinwag_base::{Digest, Key, ReplicaId};
 
@@ -56,6 +57,8 @@ pub(crate) struct Account<'a> {
     pub(crate) key: &'a Key,
     /// The cell's digest before; none if nobody asks for the digest.
     before: Option<Digest>,
+    /// The writers that marks point to; none if what is made will not be kept.
+    writers: Option<&'a mut Writers>,
     /// To be added to the digests of the cell, of the namespace and of everything. Sums wrap, so it may stand for a
     /// decrease.
     pub(crate) digest: Digest,
@@ -71,8 +74,8 @@ pub(crate) struct Account<'a> {
 
 impl<'a> Account<'a> {
     /// Of a cell that has this digest.
-    pub(crate) fn new(key: &'a Key, before: Digest) -> Self {
-        Account { before: Some(before), ..Account::of_copy(key) }
+    pub(crate) fn new(key: &'a Key, before: Digest, writers: &'a mut Writers) -> Self {
+        Account { before: Some(before), writers: Some(writers), ..Account::of_copy(key) }
     }
 
     /// Of a copy that nobody asks for its digest: terms are not computed.
@@ -80,12 +83,25 @@ impl<'a> Account<'a> {
         Account {
             key,
             before: None,
+            writers: None,
             digest: Digest::EMPTY,
             notes: Digest::EMPTY,
             bytes_more: 0,
             bytes_less: 0,
             leases: Vec::new(),
         }
+    }
+
+    /// The writer with this id, to be kept in the cell.
+    pub(crate) fn writer(&mut self, id: ReplicaId) -> Writer {
+        match &mut self.writers {
+            Some(writers) => writers.writer(id),
+            None => id.into(),
+        }
+    }
+
+    pub(crate) fn mark(&mut self, dot: Dot) -> Mark {
+        Mark::new(self.writer(dot.replica), dot.counter)
     }
 
     pub(crate) fn add(&mut self, term: impl FnOnce(&Key) -> Digest, bytes: usize) {

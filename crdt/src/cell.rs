@@ -7,7 +7,7 @@ use crate::lease::Leases;
 use crate::read::{Read, Sibling};
 use crate::register::Register;
 use crate::set::Set;
-use crate::{Dot, Dots, Effect, Entry, Kind, Lease, Part, What};
+use crate::{Dot, Dots, Effect, Entry, Kind, Lease, Part, PartId, What};
 use chinwag_base::{Digest, Key, Value};
 
 /// What is under one key. It has the kinds of its live dots; without any, it may still hold the floors of a counter
@@ -15,26 +15,33 @@ use chinwag_base::{Digest, Key, Value};
 #[derive(Debug, Clone, Default)]
 pub struct Cell {
     pub(crate) register: Register,
-    // Boxed, because most cells are registers and pay for nothing else.
-    set: Option<Box<Set>>,
-    counter: Option<Box<Counter>>,
-    flag: Flag,
-    // Boxed alike: few are lent.
-    leases: Option<Box<Leases>>,
+    // Boxed, because most cells are registers and pay for nothing else. None if all of it is empty.
+    rest: Option<Box<Rest>>,
     /// The digest of what is live, as the replica last added it up.
     pub(crate) sum: Digest,
+    /// Whether it has changed since the last checkpoint.
+    pub(crate) is_dirty: bool,
+}
+
+/// What is in a cell besides a register.
+#[derive(Debug, Clone, Default)]
+struct Rest {
+    set: Set,
+    counter: Counter,
+    flag: Flag,
+    leases: Leases,
+}
+
+impl Rest {
+    fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.counter.is_empty() && !self.flag.is_live() && self.leases.is_empty()
+    }
 }
 
 impl Cell {
     /// The cell that a key without one has.
-    pub(crate) const EMPTY: Cell = Cell {
-        register: Register::new(),
-        set: None,
-        counter: None,
-        flag: Flag::new(),
-        leases: None,
-        sum: Digest::EMPTY,
-    };
+    pub(crate) const EMPTY: Cell =
+        Cell { register: Register::Empty, rest: None, sum: Digest::EMPTY, is_dirty: false };
 
     /// What a read shows; none if nothing is live.
     pub fn read(&self) -> Option<Read> {
@@ -54,37 +61,48 @@ impl Cell {
 
     /// Whether nothing at all is left, so that the cell can go.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.register.is_live() && self.is_register_alone()
-    }
-
-    /// Whether there is nothing but a register.
-    fn is_register_alone(&self) -> bool {
-        self.set.is_none() && self.counter.is_none() && !self.flag.is_live() && self.leases.is_none()
+        !self.register.is_live() && self.rest.is_none()
     }
 
     pub(crate) fn set(&self) -> Option<&Set> {
-        self.set.as_deref()
+        self.rest.as_ref().map(|rest| &rest.set).filter(|set| !set.is_empty())
     }
 
     pub(crate) fn counter(&self) -> Option<&Counter> {
-        self.counter.as_deref()
+        self.rest.as_ref().map(|rest| &rest.counter).filter(|counter| !counter.is_empty())
+    }
+
+    /// Whether some share of a counter is a floor alone.
+    pub(crate) fn has_lone_floors(&self) -> bool {
+        self.counter().is_some_and(Counter::has_lone_floors)
     }
 
     /// Whether it is a flag that is on.
     pub(crate) fn is_on(&self) -> bool {
-        self.flag.is_live()
+        self.rest.as_ref().is_some_and(|rest| rest.flag.is_live())
     }
 
     pub(crate) fn flag_dots(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.flag.dots()
+        self.rest.iter().flat_map(|rest| rest.flag.dots())
     }
 
     pub(crate) fn has_leases(&self) -> bool {
-        self.leases.is_some()
+        self.rest.as_ref().is_some_and(|rest| !rest.leases.is_empty())
     }
 
     pub(crate) fn leases(&self) -> impl Iterator<Item = (Dot, Lease)> + '_ {
-        self.leases.iter().flat_map(|leases| leases.iter())
+        self.rest.iter().flat_map(|rest| rest.leases.iter())
+    }
+
+    fn rest_mut(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    /// Gives up what is empty.
+    fn tidy(&mut self) {
+        if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
+            self.rest = None;
+        }
     }
 
     /// The same cell, which is that of `key`, without some dots.
@@ -98,8 +116,8 @@ impl Cell {
     pub(crate) fn dots(&self, kind: Kind) -> Dots {
         match kind {
             Kind::Register => self.register.dots().collect(),
-            Kind::Set => self.set.iter().flat_map(|set| set.dots()).collect(),
-            Kind::Flag => self.flag.dots().collect(),
+            Kind::Set => self.set().into_iter().flat_map(|set| set.dots()).collect(),
+            Kind::Flag => self.flag_dots().collect(),
             // A counter has runs and floors instead, a map is made of other cells.
             Kind::Counter | Kind::Map => Dots::new(),
         }
@@ -111,7 +129,7 @@ impl Cell {
         let gone = self.remove(&entry.removed, account);
         if let Effect::Lend { lent, lease } = &entry.effect {
             if !doomed {
-                self.leases.get_or_insert_default().insert(entry.dot, *lease, account);
+                self.rest_mut().leases.insert(entry.dot, *lease, account);
             }
             return self.bring(&lent.effect(), gone, entry, doomed, account);
         }
@@ -134,18 +152,19 @@ impl Cell {
                     value: value.clone(),
                     was: gone.values,
                     concurrent: self.register.has_siblings(),
-                    shown: self.register.winner().is_some_and(|winner| winner.dot == entry.dot),
+                    shown: self.register.winner().is_some_and(|winner| winner.dot() == entry.dot),
                 }
             }
             Effect::Add { element } if !doomed => {
-                let set = self.set.get_or_insert_default();
+                let set = &mut self.rest_mut().set;
                 let is_new = !set.contains(element) && !gone.elements.contains(element);
                 set.insert(entry.dot, element.clone(), account);
                 if is_new { What::Added { element: element.clone() } } else { What::NoEffect }
             }
             Effect::Enable if !doomed => {
-                let was_on = gone.flag || self.flag.is_live();
-                self.flag.insert(entry.dot, account);
+                let flag = &mut self.rest_mut().flag;
+                let was_on = gone.flag || flag.is_live();
+                flag.insert(entry.dot, account);
                 if was_on { What::NoEffect } else { What::Enabled }
             }
             Effect::Count { .. } | Effect::Reset { .. } => self.count(entry, account),
@@ -161,31 +180,19 @@ impl Cell {
     fn remove(&mut self, dots: &Dots, account: &mut Account<'_>) -> Gone {
         let mut gone = Gone::default();
         for dot in dots.iter() {
-            let is_alone = self.is_register_alone();
-            gone.values.extend(self.register.remove(dot, is_alone, account));
-            if let Some(set) = &mut self.set {
-                gone.elements.extend(set.remove(dot, account));
+            gone.values.extend(self.register.remove(dot, self.rest.is_none(), account));
+            if let Some(rest) = &mut self.rest {
+                gone.elements.extend(rest.set.remove(dot, account));
+                gone.flag |= rest.flag.remove(dot, account);
+                rest.leases.remove(dot, account);
             }
-            gone.flag |= self.flag.remove(dot, account);
-            self.unlease(dot, account);
         }
-        if self.set.as_ref().is_some_and(|set| set.is_empty()) {
-            self.set = None;
-        }
+        self.tidy();
         gone
     }
 
-    fn unlease(&mut self, dot: Dot, account: &mut Account<'_>) {
-        if let Some(leases) = &mut self.leases {
-            leases.remove(dot, account);
-            if leases.is_empty() {
-                self.leases = None;
-            }
-        }
-    }
-
     fn count(&mut self, entry: &Entry, account: &mut Account<'_>) -> What {
-        let counter = self.counter.get_or_insert_default();
+        let counter = &mut self.rest_mut().counter;
         let (was_live, before) = (counter.is_live(), counter.total());
         let is_reset = match &entry.effect {
             Effect::Count { run } => {
@@ -199,9 +206,7 @@ impl Cell {
             _ => false,
         };
         let (is_live, total) = (counter.is_live(), counter.total());
-        if counter.is_empty() {
-            self.counter = None;
-        }
+        self.tidy();
         if (was_live, before) == (is_live, total) {
             What::NoEffect
         } else if is_reset {
@@ -220,10 +225,10 @@ impl Cell {
                 survives: self.register.is_live(),
             };
         }
-        if gone.flag && !self.flag.is_live() {
+        if gone.flag && !self.is_on() {
             return What::Deleted { kind: Kind::Flag, was: Vec::new(), survives: false };
         }
-        let still_here = |element: &Value| self.set.as_ref().is_some_and(|set| set.contains(element));
+        let still_here = |element: &Value| self.set().is_some_and(|set| set.contains(element));
         let mut was = gone.elements;
         was.retain(|element| !still_here(element));
         was.sort();
@@ -233,7 +238,7 @@ impl Cell {
             Some(element) if one_element && was.is_empty() => What::Removed { element },
             Some(last) => {
                 was.push(last);
-                What::Deleted { kind: Kind::Set, was, survives: self.set.is_some() }
+                What::Deleted { kind: Kind::Set, was, survives: self.set().is_some() }
             }
         }
     }
@@ -241,9 +246,9 @@ impl Cell {
     fn is_live_as(&self, kind: Kind) -> bool {
         match kind {
             Kind::Register => self.register.is_live(),
-            Kind::Counter => self.counter.as_ref().is_some_and(|counter| counter.is_live()),
-            Kind::Set => self.set.is_some(),
-            Kind::Flag => self.flag.is_live(),
+            Kind::Counter => self.counter().is_some_and(Counter::is_live),
+            Kind::Set => self.set().is_some(),
+            Kind::Flag => self.is_on(),
             Kind::Map => false,
         }
     }
@@ -251,79 +256,75 @@ impl Cell {
     fn read_kind(&self, kind: Kind) -> Option<Read> {
         match kind {
             Kind::Register => self.register.read(),
-            Kind::Counter => self.counter.as_ref().and_then(|counter| counter.read()),
-            Kind::Set => self.set.as_ref().and_then(|set| set.read()),
-            Kind::Flag => self.flag.is_live().then_some(Read::Flag),
+            Kind::Counter => self.counter().and_then(Counter::read),
+            Kind::Set => self.set().and_then(Set::read),
+            Kind::Flag => self.is_on().then_some(Read::Flag),
             Kind::Map => None,
         }
     }
 
     /// Its parts, ascending.
     pub(crate) fn parts(&self) -> impl Iterator<Item = Part> + '_ {
-        let siblings = self.register.siblings().iter().map(Part::from);
-        let elements = self.set.iter().flat_map(|set| set.iter());
-        let shares = self.counter.iter().flat_map(|counter| counter.shares());
+        self.parts_after(None)
+    }
+
+    /// Its parts after one, ascending. A set is not looked through from its beginning.
+    pub(crate) fn parts_after(&self, after: Option<PartId>) -> impl Iterator<Item = Part> + '_ {
+        let is_after = move |part: &Part| after.is_none_or(|after| part.id() > after);
+        let (has_set, from) = match after {
+            None | Some(PartId::Sibling(_)) => (true, None),
+            Some(PartId::Element(dot)) => (true, Some(dot)),
+            Some(_) => (false, None),
+        };
+        let siblings = self.register.stored().iter().map(|stored| Part::from(stored.sibling()));
+        let elements = self.set().filter(|_| has_set).into_iter().flat_map(move |set| set.iter_after(from));
+        let shares = self.counter().into_iter().flat_map(|counter| counter.shares());
+        let others = shares
+            .map(|(replica, Share { run, floor })| Part::Share { replica, run, floor })
+            .chain(self.flag_dots().map(|dot| Part::Flag { dot }))
+            .chain(self.leases().map(|(dot, lease)| Part::Lease { dot, lease }));
         siblings
+            .filter(is_after)
             .chain(elements.map(|(dot, element)| Part::Element { dot, element: element.clone() }))
-            .chain(shares.map(|(replica, Share { run, floor })| Part::Share { replica, run, floor }))
-            .chain(self.flag.dots().map(|dot| Part::Flag { dot }))
-            .chain(self.leases().map(|(dot, lease)| Part::Lease { dot, lease }))
+            .chain(others.filter(is_after))
     }
 
     /// Puts a part in that is known to belong here.
     pub(crate) fn insert(&mut self, part: &Part, account: &mut Account<'_>) {
         match part.clone() {
             Part::Sibling { dot, hlc, value } => self.register.insert(Sibling { value, hlc, dot }, account),
-            Part::Element { dot, element } => {
-                self.set.get_or_insert_default().insert(dot, element, account);
-            }
+            Part::Element { dot, element } => self.rest_mut().set.insert(dot, element, account),
             Part::Share { replica, run, floor } => {
-                self.counter.get_or_insert_default().join(replica, Share { run, floor }, account);
+                self.rest_mut().counter.join(replica, Share { run, floor }, account);
             }
-            Part::Flag { dot } => self.flag.insert(dot, account),
-            Part::Lease { dot, lease } => {
-                self.leases.get_or_insert_default().insert(dot, lease, account);
-            }
+            Part::Flag { dot } => self.rest_mut().flag.insert(dot, account),
+            Part::Lease { dot, lease } => self.rest_mut().leases.insert(dot, lease, account),
         }
+        self.tidy();
     }
 
     /// Takes a part away.
     pub(crate) fn take(&mut self, part: &Part, account: &mut Account<'_>) {
-        match part {
-            Part::Sibling { dot, .. } => {
-                let is_alone = self.is_register_alone();
-                drop(self.register.remove(*dot, is_alone, account));
-            }
-            Part::Element { dot, .. } => {
-                if let Some(set) = &mut self.set {
-                    set.remove(*dot, account);
-                    if set.is_empty() {
-                        self.set = None;
-                    }
-                }
-            }
-            Part::Share { replica, .. } => {
-                if let Some(counter) = &mut self.counter {
-                    counter.forget(*replica, account);
-                    if counter.is_empty() {
-                        self.counter = None;
-                    }
-                }
-            }
-            Part::Flag { dot } => {
-                self.flag.remove(*dot, account);
-            }
-            Part::Lease { dot, .. } => self.unlease(*dot, account),
+        match (part, &mut self.rest) {
+            (Part::Sibling { dot, .. }, rest) => drop(self.register.remove(*dot, rest.is_none(), account)),
+            (_, None) => {}
+            (Part::Element { dot, .. }, Some(rest)) => drop(rest.set.remove(*dot, account)),
+            (Part::Share { replica, .. }, Some(rest)) => rest.counter.forget(*replica, account),
+            (Part::Flag { dot }, Some(rest)) => drop(rest.flag.remove(*dot, account)),
+            (Part::Lease { dot, .. }, Some(rest)) => rest.leases.remove(*dot, account),
         }
+        self.tidy();
     }
 
     /// The digest, from scratch.
     pub(crate) fn digest(&self, key: &Key) -> Digest {
         let mut sum = self.register.digest(key);
-        sum += self.set.as_ref().map(|set| set.digest(key)).unwrap_or_default();
-        sum += self.flag.digest(key);
-        sum += self.leases().fold(Digest::EMPTY, |sum, (dot, lease)| sum + lease.term(key, dot));
-        sum += self.counter.as_ref().map(|counter| counter.digest(key)).unwrap_or_default();
+        if let Some(rest) = &self.rest {
+            sum += rest.set.digest(key);
+            sum += rest.counter.digest(key);
+            sum += rest.flag.digest(key);
+            sum += rest.leases.iter().fold(Digest::EMPTY, |sum, (dot, lease)| sum + lease.term(key, dot));
+        }
         sum
     }
 }

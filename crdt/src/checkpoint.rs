@@ -16,8 +16,7 @@ impl Replica {
 
     /// The state as of the last commit, as far as it has changed since the last checkpoint.
     pub fn checkpoint(&mut self) -> Checkpoint {
-        let dirty = std::mem::take(&mut self.dirty);
-        let cells = dirty.into_iter().map(|key| {
+        let cells = self.clean().into_iter().map(|key| {
             let parts = self.parts_of(&key).collect();
             (key, parts)
         });
@@ -35,7 +34,7 @@ impl Replica {
 
     /// A checkpoint is known not to be on the disk: what was in it belongs into the next one.
     pub fn checkpoint_failed(&mut self, keys: impl IntoIterator<Item = Key>) {
-        self.dirty.extend(keys);
+        keys.into_iter().for_each(|key| self.make_dirty(&key));
     }
 
     /// Takes up a checkpoint with all cells at start-up, before any row of the log. Parts that cannot be are ignored.
@@ -63,7 +62,7 @@ impl Replica {
         for (dot, key) in checkpoint.doomed {
             self.alter(&key, |_, doomed, account| doomed.insert(dot, account));
         }
-        self.dirty.clear();
+        self.clean();
     }
 
     /// Takes up a row of the log at start-up, after the checkpoint; rows in the order of their positions. Says whether

@@ -11,6 +11,7 @@
 //! (start, last), and merging is taking the maximum: commutative, associative, idempotent.
 
 use crate::account::{Account, Item};
+use crate::mark::Writer;
 use crate::read::Read;
 use crate::{Dot, Run};
 use chinwag_base::{Digest, Key, ReplicaId};
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counter {
-    shares: BTreeMap<ReplicaId, Share>,
+    shares: BTreeMap<Writer, Share>,
 }
 
 /// One replica's part in a counter. Never wholly empty, and normal: a run is kept only above its floor, and a floor
@@ -29,7 +30,7 @@ pub(crate) struct Share {
     pub(crate) floor: Option<Run>,
 }
 
-const SHARE_BYTES: usize = size_of::<ReplicaId>() + size_of::<Share>();
+const SHARE_BYTES: usize = size_of::<Writer>() + size_of::<Share>();
 
 impl Counter {
     /// Whether there is nothing at all, not even a floor.
@@ -64,7 +65,7 @@ impl Counter {
 
     /// The floors that a reset made now records: each live run as it is.
     pub(crate) fn floors(&self) -> BTreeMap<ReplicaId, Run> {
-        self.shares.iter().filter_map(|(&replica, share)| share.run.map(|run| (replica, run))).collect()
+        self.shares.iter().filter_map(|(writer, share)| share.run.map(|run| (writer.id(), run))).collect()
     }
 
     pub(crate) fn join_run(&mut self, replica: ReplicaId, run: Run, account: &mut Account<'_>) {
@@ -77,7 +78,7 @@ impl Counter {
 
     /// All shares, by replica.
     pub(crate) fn shares(&self) -> impl Iterator<Item = (ReplicaId, Share)> + '_ {
-        self.shares.iter().map(|(&replica, &share)| (replica, share))
+        self.shares.iter().map(|(writer, &share)| (writer.id(), share))
     }
 
     /// Whether some share is a floor alone.
@@ -106,12 +107,12 @@ impl Counter {
             account.subtract(|key| before.term(key, replica), SHARE_BYTES);
         }
         account.add(|key| after.term(key, replica), SHARE_BYTES);
-        self.shares.insert(replica, after);
+        self.shares.insert(account.writer(replica), after);
     }
 
     /// The digest, from scratch.
     pub(crate) fn digest(&self, key: &Key) -> Digest {
-        self.shares.iter().fold(Digest::EMPTY, |sum, (&replica, share)| sum + share.term(key, replica))
+        self.shares.iter().fold(Digest::EMPTY, |sum, (writer, share)| sum + share.term(key, writer.id()))
     }
 }
 

@@ -218,7 +218,7 @@ impl Replica {
     fn repair(&mut self, key: &Key, extent: &Extent) {
         if self.damaged.contains(key) && extent.has_end_of(key) {
             self.damaged.remove(key);
-            self.dirty.insert(key.clone());
+            self.make_dirty(key);
             self.forget_notes();
         }
     }
@@ -256,7 +256,7 @@ impl Replica {
     pub fn forsake(&mut self) {
         self.log.pass();
         let damaged = std::mem::take(&mut self.damaged);
-        self.dirty.extend(damaged);
+        damaged.iter().for_each(|key| self.make_dirty(key));
         self.forget_notes();
     }
 

@@ -117,8 +117,8 @@ impl Replica {
 
     /// Whether anything is live under a key without fields, or beneath it, other than under `but`.
     pub(crate) fn is_live_but(&self, root: &Key, but: &Key) -> bool {
-        let own = self.cells.get_key_value(root).into_iter();
-        own.chain(self.beneath(root)).any(|(key, cell)| key != but && cell.is_live())
+        let own = (root != but).then(|| self.cells.get_key_value(root)).flatten();
+        own.into_iter().chain(self.beneath(root)).any(|(key, cell)| key != but && cell.is_live())
     }
 }
 

@@ -4,90 +4,135 @@
 //! one dot unless writes were concurrent.
 
 use crate::account::{Account, Item};
+use crate::mark::Mark;
 use crate::read::{Read, Sibling};
 use crate::{Dot, Hlc};
 use chinwag_base::{Digest, Key, Value};
+use std::cmp::Reverse;
 
-/// Sorted by dot. Nearly always of length one, for which a vector is the smallest thing that grows.
+/// Nearly always of one value, which then needs no memory of its own.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Register(Vec<Sibling>);
+pub(crate) enum Register {
+    #[default]
+    Empty,
+    One(Stored),
+    /// Two or more, sorted by dot.
+    Many(Vec<Stored>),
+}
 
-fn bytes_of(sibling: &Sibling) -> usize {
-    size_of::<Sibling>() + sibling.value.as_bytes().len()
+/// A value with its dot and clock time.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) value: Value,
+    hlc: Hlc,
+    mark: Mark,
+}
+
+impl Stored {
+    pub(crate) fn dot(&self) -> Dot {
+        self.mark.dot()
+    }
+
+    pub(crate) fn sibling(&self) -> Sibling {
+        Sibling { value: self.value.clone(), hlc: self.hlc, dot: self.dot() }
+    }
+
+    /// What orders concurrent values. A dot is unique, so this is a total order.
+    fn rank(&self) -> (Hlc, &Mark) {
+        (self.hlc, &self.mark)
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Stored>() + self.value.as_bytes().len()
+    }
+
+    fn term(&self, key: &Key) -> Digest {
+        Item::of_key("chinwag register", key)
+            .dot(self.dot())
+            .number(self.hlc.bits())
+            .bytes(self.value.as_bytes())
+            .digest()
+    }
 }
 
 impl Register {
-    pub(crate) const fn new() -> Self {
-        Register(Vec::new())
-    }
-
     pub(crate) fn is_live(&self) -> bool {
-        !self.0.is_empty()
+        !self.stored().is_empty()
     }
 
     pub(crate) fn has_siblings(&self) -> bool {
-        self.0.len() > 1
+        self.stored().len() > 1
     }
 
-    pub(crate) fn siblings(&self) -> &[Sibling] {
-        &self.0
+    /// All values, by dot.
+    pub(crate) fn stored(&self) -> &[Stored] {
+        match self {
+            Register::Empty => &[],
+            Register::One(one) => std::slice::from_ref(one),
+            Register::Many(many) => many,
+        }
     }
 
     pub(crate) fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.0.iter().map(|sibling| sibling.dot)
+        self.stored().iter().map(Stored::dot)
     }
 
-    pub(crate) fn insert(&mut self, sibling: Sibling, account: &mut Account<'_>) {
-        if let Err(at) = self.find(sibling.dot) {
-            account.add(|key| term(key, &sibling), bytes_of(&sibling));
-            if self.0.is_empty() {
-                self.0.reserve_exact(1);
+    pub(crate) fn insert(&mut self, Sibling { value, hlc, dot }: Sibling, account: &mut Account<'_>) {
+        let Err(at) = self.find(dot) else { return };
+        let stored = Stored { value, hlc, mark: account.mark(dot) };
+        account.add(|key| stored.term(key), stored.bytes());
+        *self = match std::mem::take(self) {
+            Register::Empty => Register::One(stored),
+            Register::One(one) if at == 0 => Register::Many(vec![stored, one]),
+            Register::One(one) => Register::Many(vec![one, stored]),
+            Register::Many(mut many) => {
+                many.insert(at, stored);
+                Register::Many(many)
             }
-            self.0.insert(at, sibling);
-        }
+        };
     }
 
     /// Takes a dot away. Returns the value that it had. `is_alone` says that there is nothing else in the cell than this
     /// register.
     pub(crate) fn remove(&mut self, dot: Dot, is_alone: bool, account: &mut Account<'_>) -> Option<Value> {
-        let gone = self.0.remove(self.find(dot).ok()?);
-        match is_alone && self.0.is_empty() {
-            true => account.subtract_all(bytes_of(&gone)),
-            false => account.subtract(|key| term(key, &gone), bytes_of(&gone)),
+        let at = self.find(dot).ok()?;
+        let gone = match std::mem::take(self) {
+            Register::Empty => return None,
+            Register::One(one) => one,
+            Register::Many(mut many) => {
+                let gone = many.remove(at);
+                *self = match many.len() {
+                    1 => many.pop().map_or(Register::Empty, Register::One),
+                    _ => Register::Many(many),
+                };
+                gone
+            }
+        };
+        match is_alone && !self.is_live() {
+            true => account.subtract_all(gone.bytes()),
+            false => account.subtract(|key| gone.term(key), gone.bytes()),
         }
         Some(gone.value)
     }
 
-    /// The sibling that a plain read shows.
-    pub(crate) fn winner(&self) -> Option<&Sibling> {
-        self.0.iter().max_by_key(|sibling| rank(sibling))
+    /// The one that a plain read shows.
+    pub(crate) fn winner(&self) -> Option<&Stored> {
+        self.stored().iter().max_by_key(|stored| stored.rank())
     }
 
     pub(crate) fn read(&self) -> Option<Read> {
-        let mut siblings = self.0.clone();
-        siblings.sort_by_key(|sibling| std::cmp::Reverse(rank(sibling)));
+        let mut stored: Vec<&Stored> = self.stored().iter().collect();
+        stored.sort_by_key(|stored| Reverse(stored.rank()));
+        let siblings: Vec<Sibling> = stored.into_iter().map(Stored::sibling).collect();
         Some(Read::Register { value: siblings.first()?.value.clone(), siblings })
     }
 
     /// The digest, from scratch.
     pub(crate) fn digest(&self, key: &Key) -> Digest {
-        self.0.iter().fold(Digest::EMPTY, |sum, sibling| sum + term(key, sibling))
+        self.stored().iter().fold(Digest::EMPTY, |sum, stored| sum + stored.term(key))
     }
 
     fn find(&self, dot: Dot) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&dot, |sibling| sibling.dot)
+        self.stored().binary_search_by(|stored| stored.mark.cmp_dot(&dot))
     }
-}
-
-/// What orders concurrent values. A dot is unique, so this is a total order.
-fn rank(sibling: &Sibling) -> (Hlc, Dot) {
-    (sibling.hlc, sibling.dot)
-}
-
-fn term(key: &Key, sibling: &Sibling) -> Digest {
-    Item::of_key("chinwag register", key)
-        .dot(sibling.dot)
-        .number(sibling.hlc.bits())
-        .bytes(sibling.value.as_bytes())
-        .digest()
 }

@@ -9,10 +9,12 @@
 //! aborted; that is a crash, and the next process start is a new replica.
 
 use crate::account::Account;
+use crate::dirty::Dirty;
 use crate::doomed::Doomed;
 use crate::index::Index;
 use crate::lease::{Terms, some_of};
 use crate::log::Log;
+use crate::mark::Writers;
 use crate::op::Plan;
 use crate::set::Set;
 use crate::staging::Staging;
@@ -24,6 +26,7 @@ use chinwag_base::limits::{
     BATCH_OPS_MAX, ENTRY_BYTES_MAX, STAGED_BYTES_MAX, STAGED_ENTRIES_MAX, STATE_BYTES_MAX,
 };
 use chinwag_base::{Digest, Key, NodeId, ReplicaId, Value, WallTime};
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
@@ -59,7 +62,9 @@ pub struct Replica {
     /// Keys whose cells the disk had lost.
     pub(crate) damaged: BTreeSet<Key>,
     /// Keys whose cells have changed since the last checkpoint.
-    pub(crate) dirty: BTreeSet<Key>,
+    pub(crate) dirty: Dirty,
+    /// Who wrote what is in the cells.
+    writers: Writers,
     /// Keys of counters with floors that stand alone.
     pub(crate) floors: BTreeSet<Key>,
     /// The position of the checkpoint that was recovered.
@@ -109,7 +114,8 @@ impl Replica {
             index: Index::default(),
             unsettled: false,
             damaged: BTreeSet::new(),
-            dirty: BTreeSet::new(),
+            dirty: Dirty::default(),
+            writers: Writers::default(),
             floors: BTreeSet::new(),
             recovered: 0,
             has_lost_rows: false,
@@ -373,35 +379,48 @@ impl Replica {
         key: &Key,
         change: impl FnOnce(&mut Cell, &mut Doomed, &mut Account<'_>) -> T,
     ) -> T {
-        let mut is_new = false;
-        let cell = self.cells.entry(key.clone()).or_insert_with(|| {
-            is_new = true;
-            Cell::EMPTY
-        });
-        let mut account = Account::new(key, cell.sum);
-        account.bytes_more += if is_new { OVERHEAD_BYTES } else { 0 };
-        let was_live = cell.is_live();
+        let mut slot = self.cells.entry(key.clone());
+        let mut fresh = Cell::EMPTY;
+        let cell = match &mut slot {
+            MapEntry::Vacant(_) => {
+                fresh.is_dirty = self.dirty.come(key);
+                &mut fresh
+            }
+            MapEntry::Occupied(found) => found.get_mut(),
+        };
+        let mut account = Account::new(key, cell.sum, &mut self.writers);
+        let (was_live, had_floors) = (cell.is_live(), cell.has_lone_floors());
         let result = change(cell, &mut self.doomed, &mut account);
-        let is_live = cell.is_live();
+        let Account { digest, notes, mut bytes_more, mut bytes_less, leases, .. } = account;
+        let (is_live, has_floors) = (cell.is_live(), cell.has_lone_floors());
         let before = cell.sum;
-        cell.sum += account.digest;
+        cell.sum += digest;
         let after = cell.sum;
-        let has_floors = cell.counter().is_some_and(|counter| counter.has_lone_floors());
-        if cell.is_empty() {
-            self.cells.remove(key);
-            account.bytes_less += OVERHEAD_BYTES;
+        let is_empty = cell.is_empty();
+        self.dirty.touch(key, std::mem::replace(&mut cell.is_dirty, true));
+        match (slot, is_empty) {
+            (MapEntry::Vacant(_), true) => drop(self.dirty.go(key)),
+            (MapEntry::Vacant(vacant), false) => {
+                vacant.insert(fresh);
+                bytes_more += OVERHEAD_BYTES;
+            }
+            (MapEntry::Occupied(found), true) => {
+                found.remove();
+                self.dirty.go(key);
+                bytes_less += OVERHEAD_BYTES;
+            }
+            (MapEntry::Occupied(_), false) => {}
         }
-        if has_floors {
-            self.floors.insert(key.clone());
-        } else {
+        if had_floors && !has_floors {
             self.floors.remove(key);
+        } else if has_floors && !had_floors {
+            self.floors.insert(key.clone());
         }
-        let Account { digest, notes, bytes_more, bytes_less, leases, .. } = account;
         self.terms.exchange(key, &leases);
         if was_live != is_live && !self.is_live_but(&key.root(), key) {
             self.live = self.live + usize::from(is_live) - usize::from(was_live);
         }
-        self.settle(key, digest + notes, bytes_more, bytes_less);
+        self.add_up(key, digest + notes, bytes_more, bytes_less);
         self.index.exchange(key, before, after);
         result
     }
@@ -416,11 +435,17 @@ impl Replica {
         doomed
     }
 
+    /// Notes that belong to a key have come or gone.
     pub(crate) fn settle(&mut self, key: &Key, digest: Digest, bytes_more: usize, bytes_less: usize) {
-        if !self.dirty.contains(key) {
-            self.dirty.insert(key.clone());
-        }
+        self.make_dirty(key);
+        self.add_up(key, digest, bytes_more, bytes_less);
+    }
+
+    fn add_up(&mut self, key: &Key, digest: Digest, bytes_more: usize, bytes_less: usize) {
         self.bytes = self.bytes + bytes_more - bytes_less;
+        if digest == Digest::EMPTY {
+            return;
+        }
         self.digest += digest;
         let namespace = key.namespace();
         match self.namespaces.get_mut(namespace) {
@@ -430,10 +455,9 @@ impl Replica {
                     self.namespaces.remove(namespace);
                 }
             }
-            None if digest != Digest::EMPTY => {
+            None => {
                 self.namespaces.insert(namespace.to_owned(), digest);
             }
-            None => {}
         }
     }
 

@@ -41,7 +41,7 @@ impl View {
                 _ => None,
             })
             .collect();
-        let winner = after.register.winner().map(|winner| winner.dot);
+        let winner = after.register.winner().map(|winner| winner.dot());
         let mut has_new = false;
         for part in new {
             if let Part::Sibling { dot, hlc, value } = part {

@@ -357,8 +357,8 @@ pub(crate) const CELL_HEAD_BYTES: usize = 2 * crate::dots::NUMBER_BYTES;
 /// A place, encoded, at most.
 const PLACE_BYTES_MAX: usize = chinwag_base::limits::KEY_BYTES_MAX + 64;
 
-impl From<&Sibling> for Part {
-    fn from(sibling: &Sibling) -> Self {
-        Part::Sibling { dot: sibling.dot, hlc: sibling.hlc, value: sibling.value.clone() }
+impl From<Sibling> for Part {
+    fn from(Sibling { dot, hlc, value }: Sibling) -> Self {
+        Part::Sibling { dot, hlc, value }
     }
 }
