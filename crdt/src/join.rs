@@ -160,8 +160,7 @@ impl Replica {
         let we_cover = |dot: Dot| !is_damaged && self.clock.covers(dot);
         let empty = Cell::EMPTY;
         let cell = self.cells.get(key).unwrap_or(&empty);
-        let ids: BTreeSet<PartId> = parts.iter().map(Part::id).collect();
-
+        let ids = ids_of(parts);
         let runs: BTreeSet<ReplicaId> = parts.iter().filter_map(Part::has_run).collect();
 
         // What is live here and was removed there: absent although they cover it.
@@ -170,12 +169,14 @@ impl Replica {
             Part::Share { replica, run: Some(run), .. } => {
                 !runs.contains(replica) && theirs.covers(Dot::new(*replica, run.last))
             }
-            part => part.dot().is_some_and(|dot| !ids.contains(&part.id()) && theirs.covers(dot)),
+            part => {
+                part.dot().is_some_and(|dot| ids.binary_search(&part.id()).is_err() && theirs.covers(dot))
+            }
         };
-        let ours: Vec<Part> = cell.parts().filter(|part| extent.has(key, part.id())).collect();
+        let ours: Vec<Part> = extent.parts_of(key, cell).collect();
         let gone: Vec<Part> = ours.iter().filter(|part| has_gone(part)).cloned().collect();
         // What is live there and was not removed here.
-        let is_here: BTreeSet<PartId> = ours.iter().map(Part::id).collect();
+        let is_here = ids_of(&ours);
         let is_new = |part: &&Part| match part {
             // Without a run of our own, what we have counted was reset here, even if its floor has gone since. A floor may
             // have gone only if we have counted all of what it resets.
@@ -187,7 +188,9 @@ impl Replica {
                 }
             }
             part => part.dot().is_some_and(|dot| {
-                !is_here.contains(&part.id()) && !we_cover(dot) && !self.doomed.contains(dot, key)
+                is_here.binary_search(&part.id()).is_err()
+                    && !we_cover(dot)
+                    && !self.doomed.contains(dot, key)
             }),
         };
         let new: Vec<&Part> = parts.iter().filter(is_new).collect();
@@ -206,7 +209,7 @@ impl Replica {
             return;
         }
         let empty = Cell::EMPTY;
-        let before = View::of(self.cells.get(key).unwrap_or(&empty));
+        let before = View::of(self.cells.get(key).unwrap_or(&empty), gone, new);
         self.alter(key, |cell, _, account| {
             gone.iter().for_each(|part| cell.take(part, account));
             new.iter().for_each(|part| cell.insert(part, account));
@@ -270,6 +273,15 @@ impl Replica {
             }
         }
     }
+}
+
+/// What parts are known by, sorted: as they are told.
+fn ids_of(parts: &[Part]) -> Vec<PartId> {
+    let mut ids: Vec<PartId> = parts.iter().map(Part::id).collect();
+    if !ids.is_sorted() {
+        ids.sort_unstable();
+    }
+    ids
 }
 
 /// Floors that have done their work.

@@ -68,7 +68,6 @@ impl Replica {
     /// Everything after a place, as much as fits `bytes_max`, but at least one part.
     pub fn slice_after(&self, after: Option<&Place>, bytes_max: usize) -> Slice {
         let extent = |until| Extent::Range { after: after.cloned(), until };
-        let whole = extent(None);
         let mut cells: Vec<(Key, Vec<Part>)> = Vec::new();
         let (mut room, mut is_all) = (bytes_max, true);
         for (key, cell) in self.cells.range::<Key, _>(keys_after(after)) {
@@ -79,7 +78,8 @@ impl Replica {
             }
             room = room.saturating_sub(head);
             let mut parts = Vec::new();
-            for part in cell.parts().filter(|part| whole.has(key, part.id())) {
+            let begin = after.filter(|after| after.key == *key).and_then(|after| after.part);
+            for part in cell.parts_after(begin) {
                 let weight = part.weight();
                 if weight > room && !(cells.is_empty() && parts.is_empty()) {
                     // What did not fit begins the next slice.

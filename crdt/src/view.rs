@@ -6,7 +6,7 @@ use crate::{Change, Dot, Hlc, Kind, What};
 use chinwag_base::{Key, Value};
 use std::collections::BTreeSet;
 
-/// What a reader saw before a join.
+/// What a reader saw before a join: of a set, which may be large, only those elements that it is about.
 pub(crate) struct View {
     had_counter: bool,
     was_on: bool,
@@ -15,9 +15,12 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn of(cell: &Cell) -> Self {
+    pub(crate) fn of(cell: &Cell, gone: &[Part], new: &[&Part]) -> Self {
         let total = cell.counter().map_or(0, |counter| counter.total());
-        let elements = cell.set().into_iter().flat_map(|set| set.iter()).map(|(_, element)| element.clone());
+        let elements = gone.iter().chain(new.iter().copied()).filter_map(|part| match part {
+            Part::Element { element, .. } if cell.set()?.contains(element) => Some(element.clone()),
+            _ => None,
+        });
         let had_counter = cell.counter().is_some_and(|counter| counter.is_live());
         View { had_counter, was_on: cell.is_on(), elements: elements.collect(), total }
     }

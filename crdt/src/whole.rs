@@ -10,7 +10,7 @@
 //! has the cells of a range of the state, and says which range: only there does absence count.
 
 use crate::read::Sibling;
-use crate::{Clock, Dot, Entry, Hlc, Lease, Refusal, Run};
+use crate::{Cell, Clock, Dot, Entry, Hlc, Lease, Refusal, Run};
 use chinwag_base::limits::{ELEMENT_BYTES_MAX, SLICE_CELLS_MAX};
 use chinwag_base::{Digest, Key, ReplicaId, Value};
 use serde::{Deserialize, Serialize};
@@ -295,6 +295,18 @@ impl Extent {
                     && until.as_ref().is_none_or(|place| place.is_after(key, id))
             }
         }
+    }
+
+    /// The parts of a key's cell that lie in it.
+    pub(crate) fn parts_of<'a>(&'a self, key: &'a Key, cell: &'a Cell) -> impl Iterator<Item = Part> + 'a {
+        let after = match self {
+            Extent::Range { after: Some(place), .. } if place.key == *key => place.part,
+            _ => None,
+        };
+        // Those between the two ends: before the first none are looked at, behind the last one is.
+        cell.parts_after(after)
+            .skip_while(|part| !self.has(key, part.id()))
+            .take_while(|part| self.has(key, part.id()))
     }
 
     /// Whether the end of a key's cell lies in it.
