@@ -9,7 +9,7 @@
 use crate::sketch::Sketch;
 use chinwag_base::limits::{CELL_SYMBOLS_MAX, RENAMED_CELLS_MAX};
 use chinwag_base::{Digest, Key};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// What a cell is known by while it stays as it is.
 pub type CellId = u64;
@@ -21,21 +21,15 @@ const SKETCH_KEY: [u8; 16] = *b"chinwag cell ids";
 pub(crate) struct Index {
     sketch: Sketch,
     /// Which key had an id lately that it has no more: whoever was told of it asks for the cell as it is now.
-    renamed: BTreeMap<CellId, Key>,
-    /// The same, oldest first.
-    order: VecDeque<CellId>,
+    /// Oldest first.
+    renamed: VecDeque<(CellId, Key)>,
     /// The last change, of which the sketch does not know yet: a large set often changes many times in one commit.
     pending: Option<(Key, Digest, Digest)>,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Index {
-            sketch: Sketch::new(SKETCH_KEY, CELL_SYMBOLS_MAX),
-            renamed: BTreeMap::new(),
-            order: VecDeque::new(),
-            pending: None,
-        }
+        Index { sketch: Sketch::new(SKETCH_KEY, CELL_SYMBOLS_MAX), renamed: VecDeque::new(), pending: None }
     }
 }
 
@@ -72,13 +66,10 @@ impl Index {
             (None, None) => {}
         }
         if let Some(id) = id_of(before) {
-            self.renamed.insert(id, key);
-            self.order.push_back(id);
-            if self.order.len() > RENAMED_CELLS_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.renamed.remove(&oldest);
+            if self.renamed.len() >= RENAMED_CELLS_MAX {
+                self.renamed.pop_front();
             }
+            self.renamed.push_back((id, key));
         }
     }
 
@@ -87,8 +78,8 @@ impl Index {
         &self.sketch
     }
 
-    /// The key that had this id lately.
-    pub(crate) fn renamed(&self, id: CellId) -> Option<&Key> {
-        self.renamed.get(&id)
+    /// The ids that keys had lately, and have no more; the oldest first.
+    pub(crate) fn renamed(&self) -> impl Iterator<Item = (CellId, &Key)> {
+        self.renamed.iter().map(|(id, key)| (*id, key))
     }
 }

@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// By writer: ids are compared once for each, and not at every step to one of its thousands.
-    entries: BTreeMap<ReplicaId, BTreeMap<u64, Arc<Entry>>>,
+    entries: BTreeMap<ReplicaId, Shelf>,
     /// The same in the order in which they were applied, each with its position.
     order: VecDeque<(u64, Arc<Entry>)>,
     /// The position of the newest row, of any kind.
@@ -51,7 +50,7 @@ impl Log {
         if self.order.back().is_none_or(|(last, _)| *last < position) {
             self.bytes += entry.weight() + OVERHEAD_BYTES;
             self.order.push_back((position, entry.clone()));
-            self.entries.entry(entry.dot.replica).or_default().insert(entry.dot.counter, entry);
+            self.entries.entry(entry.dot.replica).or_default().insert(entry);
         }
     }
 
@@ -80,12 +79,12 @@ impl Log {
         while self.order.front().is_some_and(|(at, _)| *at <= position)
             && let Some((_, entry)) = self.order.pop_front()
         {
-            let Some(of_writer) = self.entries.get_mut(&entry.dot.replica) else { continue };
-            if of_writer.remove(&entry.dot.counter).is_some() {
-                self.bytes -= entry.weight() + OVERHEAD_BYTES;
-            }
-            if of_writer.is_empty() {
-                self.entries.remove(&entry.dot.replica);
+            self.bytes -= entry.weight() + OVERHEAD_BYTES;
+            if let Some(shelf) = self.entries.get_mut(&entry.dot.replica) {
+                shelf.remove_oldest(entry.dot.counter);
+                if shelf.is_empty() {
+                    self.entries.remove(&entry.dot.replica);
+                }
             }
         }
     }
@@ -105,7 +104,7 @@ impl Log {
     }
 
     pub(crate) fn get(&self, dot: Dot) -> Option<&Arc<Entry>> {
-        self.entries.get(&dot.replica)?.get(&dot.counter)
+        self.entries.get(&dot.replica)?.get(dot.counter)
     }
 
     /// Of one replica, ascending.
@@ -114,7 +113,107 @@ impl Log {
         replica: ReplicaId,
         counters: RangeInclusive<u64>,
     ) -> impl Iterator<Item = &Arc<Entry>> {
-        let of_writer = self.entries.get(&replica).filter(|_| !counters.is_empty());
-        of_writer.into_iter().flat_map(move |entries| entries.range(counters.clone())).map(|(_, entry)| entry)
+        self.entries.get(&replica).into_iter().flat_map(move |shelf| shelf.range(counters.clone()))
+    }
+}
+
+/// The entries of one writer. They nearly always come in order, and they go in the order in which they came.
+#[derive(Debug, Default)]
+struct Shelf {
+    /// Those that came after all before them: ascending.
+    in_order: VecDeque<Arc<Entry>>,
+    /// Those that came late.
+    late: BTreeMap<u64, Arc<Entry>>,
+}
+
+impl Shelf {
+    fn is_empty(&self) -> bool {
+        self.in_order.is_empty() && self.late.is_empty()
+    }
+
+    fn insert(&mut self, entry: Arc<Entry>) {
+        if self.in_order.back().is_none_or(|last| last.dot.counter < entry.dot.counter) {
+            self.in_order.push_back(entry);
+        } else {
+            self.late.insert(entry.dot.counter, entry);
+        }
+    }
+
+    /// Takes out the entry with this counter, which came before all others that are here.
+    fn remove_oldest(&mut self, counter: u64) {
+        if self.in_order.front().is_some_and(|first| first.dot.counter == counter) {
+            self.in_order.pop_front();
+        } else {
+            self.late.remove(&counter);
+        }
+    }
+
+    fn get(&self, counter: u64) -> Option<&Arc<Entry>> {
+        let at = self.in_order.binary_search_by_key(&counter, |entry| entry.dot.counter);
+        at.ok().map(|at| &self.in_order[at]).or_else(|| self.late.get(&counter))
+    }
+
+    /// Those with these counters, ascending.
+    fn range(&self, counters: RangeInclusive<u64>) -> impl Iterator<Item = &Arc<Entry>> {
+        let (start, end) = counters.into_inner();
+        let from = self.in_order.partition_point(|entry| entry.dot.counter < start);
+        let mut in_order = self.in_order.range(from..).take_while(move |e| e.dot.counter <= end).peekable();
+        let late = (start <= end).then(|| self.late.range(start..=end).map(|(_, entry)| entry));
+        let mut late = late.into_iter().flatten().peekable();
+        std::iter::from_fn(move || match (in_order.peek(), late.peek()) {
+            (Some(one), Some(other)) if other.dot.counter < one.dot.counter => late.next(),
+            (None, _) => late.next(),
+            _ => in_order.next(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::world::{key, replica_id};
+    use crate::{Dots, Effect, Hlc};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn entry(replica: u8, counter: u64) -> Arc<Entry> {
+        let dot = Dot::new(replica_id(replica), counter);
+        Arc::new(Entry { dot, hlc: Hlc::ZERO, key: key("k"), effect: Effect::Enable, removed: Dots::new() })
+    }
+
+    proptest! {
+        /// Whatever the order in which entries came, they are found by dot, by range, and in that order.
+        #[test]
+        fn entries_are_found_in_whichever_order_they_came(
+            dots in vec((1_u8..4, 1_u64..30), 0..60),
+            cuts in vec(0_u64..60, 1..4),
+            range in (0_u64..32, 0_u64..32),
+        ) {
+            let mut log = Log::default();
+            let mut came: Vec<Dot> = Vec::new();
+            for (replica, counter) in dots {
+                let entry = entry(replica, counter);
+                if !came.contains(&entry.dot) {
+                    came.push(entry.dot);
+                    log.push(entry);
+                }
+            }
+            let all = came.clone();
+            for cut in cuts {
+                log.cut(cut);
+                let kept = &all[(log.floor() as usize).min(all.len())..];
+                prop_assert!(log.after(0).map(|(_, dot)| dot).eq(kept.iter().copied()));
+                prop_assert!(all.iter().all(|dot| log.get(*dot).is_some() == kept.contains(dot)));
+                for replica in (1..4).map(replica_id) {
+                    let mut expected: Vec<Dot> = kept.iter().copied().filter(|dot| {
+                        dot.replica == replica && (range.0..=range.1).contains(&dot.counter)
+                    }).collect();
+                    expected.sort();
+                    let found = log.range(replica, range.0..=range.1).map(|entry| entry.dot);
+                    prop_assert!(found.eq(expected));
+                }
+                prop_assert_eq!(log.bytes() == 0, kept.is_empty());
+            }
+        }
     }
 }

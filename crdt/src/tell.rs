@@ -135,10 +135,10 @@ impl Replica {
     /// cells.
     pub fn keys_of(&self, ids: &BTreeSet<CellId>) -> (BTreeSet<Key>, bool) {
         let id = |cell: &Cell| id_of(cell.sum).filter(|id| ids.contains(id));
-        let found: BTreeMap<CellId, &Key> =
-            self.cells.iter().filter_map(|(key, cell)| Some((id(cell)?, key))).collect();
-        let find = |id: &CellId| found.get(id).copied().or_else(|| self.index.renamed(*id));
-        let keys: Vec<Option<&Key>> = ids.iter().map(find).collect();
+        let mut found: BTreeMap<CellId, &Key> =
+            self.index.renamed().filter(|(id, _)| ids.contains(id)).collect();
+        found.extend(self.cells.iter().filter_map(|(key, cell)| Some((id(cell)?, key))));
+        let keys: Vec<Option<&Key>> = ids.iter().map(|id| found.get(id).copied()).collect();
         let is_each = keys.iter().all(Option::is_some);
         (keys.into_iter().flatten().cloned().collect(), is_each)
     }

@@ -84,6 +84,19 @@ pub(super) fn indices(hash: u64, len: usize) -> impl Iterator<Item = usize> {
 /// Bits in which a random fraction is cut.
 const FRACTION_BITS: u32 = 31;
 
+/// The square roots of (i + 1)(i + 2) for the first i, nearly. For a later one i + 3/2 is near enough.
+const ROOTS: [f64; 64] = {
+    const SCALE_BITS: u32 = 20;
+    let mut roots = [0.0; 64];
+    let mut i = 0;
+    while i < roots.len() {
+        let product = ((i + 1) * (i + 2)) as u64;
+        roots[i] = (product << (2 * SCALE_BITS)).isqrt() as f64 / (1_u64 << SCALE_BITS) as f64;
+        i += 1;
+    }
+    roots
+};
+
 /// The next index after `index`, at most 65,535, in which an item takes part.
 ///
 /// Looking at each index in turn would be slow, so the paper draws the next one (section 4.2, inverse transform
@@ -101,9 +114,10 @@ fn following(index: u64, random: u64) -> u64 {
     // `passed` is below 2^33, and the products near x are little above this, so that all of them fit.
     let enough = passed << FRACTION_BITS;
     let is_enough = |x: u64| (x + 1) * (x + 2) * fraction >= enough;
-    // (x + 1)(x + 2) is (x + 3/2)^2 - 1/4. The second root does not wait for `index`, so it costs nothing.
-    let root = (passed as f64).sqrt() * ((1_u64 << FRACTION_BITS) as f64 / fraction as f64).sqrt();
-    let mut x = (root - 0.5).max(0.0) as i64 as u64;
+    // (x + 1)(x + 2) is (x + 3/2)^2 - 1/4. The second root does not wait for `index`, so it costs little.
+    let root = ROOTS.get(index as usize).copied().unwrap_or(index as f64 + 1.5);
+    let root = root * ((1_u64 << FRACTION_BITS) as f64 / fraction as f64).sqrt();
+    let mut x = (root - 0.5) as i64 as u64;
     while !is_enough(x) {
         x += 1;
     }
