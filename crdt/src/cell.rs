@@ -56,7 +56,12 @@ impl Cell {
 
     /// Whether anything is live.
     pub fn is_live(&self) -> bool {
-        self.kinds().next().is_some()
+        // As `kinds` would say, without going through all of them.
+        self.register.is_live()
+            || self
+                .rest
+                .as_ref()
+                .is_some_and(|rest| !rest.set.is_empty() || rest.flag.is_live() || rest.counter.is_live())
     }
 
     /// Whether nothing at all is left, so that the cell can go.
@@ -156,9 +161,8 @@ impl Cell {
                 }
             }
             Effect::Add { element } if !doomed => {
-                let set = &mut self.rest_mut().set;
-                let is_new = !set.contains(element) && !gone.elements.contains(element);
-                set.insert(entry.dot, element.clone(), account);
+                let is_new = self.rest_mut().set.insert(entry.dot, element.clone(), account)
+                    && !gone.elements.contains(element);
                 if is_new { What::Added { element: element.clone() } } else { What::NoEffect }
             }
             Effect::Enable if !doomed => {
@@ -293,7 +297,7 @@ impl Cell {
     pub(crate) fn insert(&mut self, part: &Part, account: &mut Account<'_>) {
         match part.clone() {
             Part::Sibling { dot, hlc, value } => self.register.insert(Sibling { value, hlc, dot }, account),
-            Part::Element { dot, element } => self.rest_mut().set.insert(dot, element, account),
+            Part::Element { dot, element } => drop(self.rest_mut().set.insert(dot, element, account)),
             Part::Share { replica, run, floor } => {
                 self.rest_mut().counter.join(replica, Share { run, floor }, account);
             }

@@ -71,6 +71,7 @@ impl Dots {
     }
 
     /// The replicas, ascending, each with its counters.
+    #[inline]
     fn groups(&self) -> impl Iterator<Item = (ReplicaId, &[u64])> {
         let (one, groups) = match &self.0 {
             Kept::One(dot) => (Some((dot.replica, std::slice::from_ref(&dot.counter))), &[][..]),
@@ -96,6 +97,7 @@ impl Dots {
     }
 
     /// The dots, ascending.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = Dot> + '_ {
         self.groups().flat_map(|(replica, counters)| counters.iter().map(move |&c| Dot::new(replica, c)))
     }

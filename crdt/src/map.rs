@@ -117,6 +117,9 @@ impl Replica {
 
     /// Whether anything is live under a key without fields, or beneath it, other than under `but`.
     pub(crate) fn is_live_but(&self, root: &Key, but: &Key) -> bool {
+        if root == but && self.fields == 0 {
+            return false;
+        }
         let own = (root != but).then(|| self.cells.get_key_value(root)).flatten();
         own.into_iter().chain(self.beneath(root)).any(|(key, cell)| key != but && cell.is_live())
     }

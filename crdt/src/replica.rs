@@ -45,6 +45,8 @@ pub struct Replica {
     /// Computed when first asked for, then kept up to date. Recovery leaves it alone.
     pub(crate) clock_digest: OnceLock<Digest>,
     pub(crate) cells: BTreeMap<Key, Cell>,
+    /// How many of the cells are fields.
+    pub(crate) fields: usize,
     /// How many keys have something live in them or beneath.
     live: usize,
     /// What is lent, and until when.
@@ -105,6 +107,7 @@ impl Replica {
             clock: Clock::new(),
             clock_digest: OnceLock::new(),
             cells: BTreeMap::new(),
+            fields: 0,
             live: 0,
             terms: Terms::default(),
             lives: BTreeMap::new(),
@@ -402,10 +405,12 @@ impl Replica {
             (MapEntry::Vacant(_), true) => drop(self.dirty.go(key)),
             (MapEntry::Vacant(vacant), false) => {
                 vacant.insert(fresh);
+                self.fields += usize::from(key.has_fields());
                 bytes_more += OVERHEAD_BYTES;
             }
             (MapEntry::Occupied(found), true) => {
                 found.remove();
+                self.fields -= usize::from(key.has_fields());
                 self.dirty.go(key);
                 bytes_less += OVERHEAD_BYTES;
             }

@@ -97,19 +97,26 @@ impl Set {
         self.elements.get(element).into_iter().flat_map(Marks::as_slice).map(Mark::dot)
     }
 
-    pub(crate) fn insert(&mut self, dot: Dot, element: Value, account: &mut Account<'_>) {
+    /// Puts a dot in. Says whether it brought the element.
+    pub(crate) fn insert(&mut self, dot: Dot, element: Value, account: &mut Account<'_>) -> bool {
         let at = self.find(dot).unwrap_or_else(|at| {
             self.dots.insert(at, (account.writer(dot.replica), BTreeMap::new()));
             at
         });
         let (writer, counters) = &mut self.dots[at];
-        let Entry::Vacant(vacant) = counters.entry(dot.counter) else { return };
+        let Entry::Vacant(vacant) = counters.entry(dot.counter) else { return false };
         vacant.insert(element.clone());
         account.add(|key| term(key, dot, &element), bytes_of(&element));
         let mark = Mark::new(writer.clone(), dot.counter);
         match self.elements.entry(element) {
-            Entry::Vacant(vacant) => drop(vacant.insert(Marks::One(mark))),
-            Entry::Occupied(mut marks) => marks.get_mut().push(mark),
+            Entry::Vacant(vacant) => {
+                vacant.insert(Marks::One(mark));
+                true
+            }
+            Entry::Occupied(mut marks) => {
+                marks.get_mut().push(mark);
+                false
+            }
         }
     }
 

@@ -15,11 +15,53 @@ pub(crate) struct Staging {
     bytes: usize,
     /// Dots that the staged entries remove, added up.
     removed: usize,
-    dots: BTreeMap<ReplicaId, BTreeSet<u64>>,
+    dots: BTreeMap<ReplicaId, Counters>,
     /// How many of the entries, the oldest, are in `by_key` and in the views.
     sorted: usize,
     by_key: BTreeMap<Key, VecDeque<Arc<Entry>>>,
     views: BTreeMap<Key, View>,
+}
+
+/// The staged counters of one replica. They nearly always come in order, and go from one of the two ends.
+#[derive(Debug, Default)]
+struct Counters {
+    /// Those that came after all before them: ascending.
+    in_order: VecDeque<u64>,
+    late: BTreeSet<u64>,
+}
+
+impl Counters {
+    fn is_empty(&self) -> bool {
+        self.in_order.is_empty() && self.late.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.in_order.iter().chain(&self.late).copied()
+    }
+
+    fn contains(&self, counter: u64) -> bool {
+        let is_beyond = self.in_order.back().is_none_or(|last| *last < counter);
+        !is_beyond && self.in_order.binary_search(&counter).is_ok() || self.late.contains(&counter)
+    }
+
+    fn insert(&mut self, counter: u64) {
+        if self.in_order.back().is_none_or(|last| *last < counter) {
+            self.in_order.push_back(counter);
+        } else {
+            self.late.insert(counter);
+        }
+    }
+
+    /// Takes out the one that came first or last of all.
+    fn remove(&mut self, counter: u64) {
+        if self.in_order.front() == Some(&counter) {
+            self.in_order.pop_front();
+        } else if self.in_order.back() == Some(&counter) {
+            self.in_order.pop_back();
+        } else {
+            self.late.remove(&counter);
+        }
+    }
 }
 
 /// A cell as it will be once everything that is staged has been committed.
@@ -55,7 +97,7 @@ impl Staging {
     pub(crate) fn dots_of(&self, node: NodeId) -> impl Iterator<Item = Dot> + '_ {
         let from = ReplicaId { node, generation: Generation::new(0) };
         let replicas = self.dots.range(from..).take_while(move |(replica, _)| replica.node == node);
-        replicas.flat_map(|(replica, counters)| counters.iter().map(|counter| Dot::new(*replica, *counter)))
+        replicas.flat_map(|(replica, counters)| counters.iter().map(|counter| Dot::new(*replica, counter)))
     }
 
     /// The keys beneath a key for which something is staged, as of the last [`Staging::sort`].
@@ -65,7 +107,7 @@ impl Staging {
     }
 
     pub(crate) fn contains(&self, dot: Dot) -> bool {
-        self.dots.get(&dot.replica).is_some_and(|counters| counters.contains(&dot.counter))
+        self.dots.get(&dot.replica).is_some_and(|counters| counters.contains(dot.counter))
     }
 
     /// Stages an entry.
@@ -149,9 +191,72 @@ impl Staging {
         self.bytes -= entry.weight();
         self.removed -= entry.removed.len();
         if let Some(counters) = self.dots.get_mut(&entry.dot.replica) {
-            counters.remove(&entry.dot.counter);
+            counters.remove(entry.dot.counter);
             if counters.is_empty() {
                 self.dots.remove(&entry.dot.replica);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::world::{key, replica_id};
+    use crate::{Dots, Effect, Hlc};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Push(u8, u64, u8),
+        Take(usize),
+        Truncate(usize),
+        Sort,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            6 => (1_u8..4, 1_u64..20, 0_u8..3).prop_map(|(replica, n, k)| Step::Push(replica, n, k)),
+            1 => (0_usize..6).prop_map(Step::Take),
+            1 => (0_usize..12).prop_map(Step::Truncate),
+            1 => Just(Step::Sort),
+        ];
+        vec(step, 0..60)
+    }
+
+    proptest! {
+        /// Whatever is staged, committed and taken back, and whenever somebody looks: what is kept of it is what is there.
+        #[test]
+        fn what_is_kept_of_staged_entries_is_theirs(steps in steps()) {
+            let mut staging = Staging::default();
+            for step in steps {
+                match step {
+                    Step::Push(replica, counter, k) => {
+                        let dot = Dot::new(replica_id(replica), counter);
+                        if !staging.contains(dot) {
+                            let removed: Dots = [Dot::new(replica_id(9), counter)].into_iter().collect();
+                            let (key, effect) = (key(&format!("k.{k}")), Effect::Enable);
+                            staging.push(Arc::new(Entry { dot, hlc: Hlc::ZERO, key, effect, removed }));
+                        }
+                    }
+                    Step::Take(count) => {
+                        let first: Vec<Dot> = staging.entries.iter().take(count).map(|e| e.dot).collect();
+                        prop_assert!(staging.take_first(count).iter().map(|e| e.dot).eq(first));
+                    }
+                    Step::Truncate(len) => staging.truncate(len),
+                    Step::Sort => staging.sort(|_, _| false),
+                }
+                let dots: BTreeSet<Dot> = staging.entries.iter().map(|entry| entry.dot).collect();
+                let kept = (1..4).flat_map(|replica| staging.dots_of(replica_id(replica).node));
+                prop_assert_eq!(kept.collect::<BTreeSet<_>>(), dots);
+                prop_assert_eq!(staging.removed(), staging.entries.len());
+                prop_assert_eq!(staging.bytes(), staging.entries.iter().map(|e| e.weight()).sum::<usize>());
+                let mut by_key: BTreeMap<Key, VecDeque<Arc<Entry>>> = BTreeMap::new();
+                for entry in &staging.entries[..staging.sorted] {
+                    by_key.entry(entry.key.clone()).or_default().push_back(entry.clone());
+                }
+                prop_assert_eq!(&staging.by_key, &by_key);
             }
         }
     }

@@ -85,13 +85,13 @@ pub(super) fn indices(hash: u64, len: usize) -> impl Iterator<Item = usize> {
 const FRACTION_BITS: u32 = 31;
 
 /// The square roots of (i + 1)(i + 2) for the first i, nearly. For a later one i + 3/2 is near enough.
-const ROOTS: [f64; 64] = {
+const ROOTS: [f32; 64] = {
     const SCALE_BITS: u32 = 20;
     let mut roots = [0.0; 64];
     let mut i = 0;
     while i < roots.len() {
         let product = ((i + 1) * (i + 2)) as u64;
-        roots[i] = (product << (2 * SCALE_BITS)).isqrt() as f64 / (1_u64 << SCALE_BITS) as f64;
+        roots[i] = (product << (2 * SCALE_BITS)).isqrt() as f32 / (1_u64 << SCALE_BITS) as f32;
         i += 1;
     }
     roots
@@ -107,6 +107,7 @@ const ROOTS: [f64; 64] = {
 /// Decided in integers, because two machines that round differently would never agree. The paper's closed form needs a
 /// power, whose last bit no standard settles; and it is an approximation, which this is not. A square root in floating
 /// point says only where to look.
+#[inline]
 fn following(index: u64, random: u64) -> u64 {
     // An odd number of 2^-31: the middle of one of 2^30 equal parts of (0, 1), and never 0.
     let fraction = random >> (u64::BITS - FRACTION_BITS) | 1;
@@ -115,8 +116,8 @@ fn following(index: u64, random: u64) -> u64 {
     let enough = passed << FRACTION_BITS;
     let is_enough = |x: u64| (x + 1) * (x + 2) * fraction >= enough;
     // (x + 1)(x + 2) is (x + 3/2)^2 - 1/4. The second root does not wait for `index`, so it costs little.
-    let root = ROOTS.get(index as usize).copied().unwrap_or(index as f64 + 1.5);
-    let root = root * ((1_u64 << FRACTION_BITS) as f64 / fraction as f64).sqrt();
+    let root = ROOTS.get(index as usize).copied().unwrap_or(index as f32 + 1.5);
+    let root = root * ((1_u64 << FRACTION_BITS) as f32 / fraction as f32).sqrt();
     let mut x = (root - 0.5) as i64 as u64;
     while !is_enough(x) {
         x += 1;
