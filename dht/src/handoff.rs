@@ -55,7 +55,7 @@ pub(crate) struct HandOff {
     drop_at: Moment,
     /// Members that had no room, and until when nothing is handed to them.
     refused_until: BTreeMap<NodeId, Moment>,
-    /// Who waits to be handed records.
+    /// Who waits to be handed records; those too that had no room, until they are asked again.
     waiting: BTreeSet<NodeId>,
     receivers: BTreeMap<NodeId, Receiver>,
 }
@@ -95,6 +95,8 @@ impl HandOff {
         }
         let idle = self.receivers.values().map(|receiver| receiver.moved + IDLE_MAX);
         let again = self.look_again.values().copied();
+        let refused = self.refused_until.iter().filter(|(peer, _)| self.waiting.contains(peer));
+        let again = again.chain(refused.map(|(_, until)| *until));
         idle.chain(again).chain(self.recount_at).chain([self.compare_at]).min()
     }
 
@@ -106,7 +108,8 @@ impl HandOff {
 
     /// Who is handed records next. One that is a receiver waits until it is done, and is then handed what has changed.
     fn next_in_line(&self) -> Option<NodeId> {
-        let waits = |peer: &&NodeId| !self.receivers.contains_key(peer);
+        let waits =
+            |peer: &&NodeId| !self.receivers.contains_key(peer) && !self.refused_until.contains_key(peer);
         if self.receivers.len() < RECEIVERS_MAX { self.waiting.iter().find(waits).copied() } else { None }
     }
 
@@ -276,6 +279,7 @@ impl Dht {
             self.send_sum(peer, false, false);
         }
         self.hand_off.receivers.retain(|_, receiver| receiver.moved + IDLE_MAX > now);
+        self.hand_off.refused_until.retain(|_, until| *until > now);
         self.hand_on();
         self.drop_strays();
     }
@@ -286,14 +290,10 @@ impl Dht {
             return;
         }
         let now = self.now;
-        self.hand_off.refused_until.retain(|_, until| *until > now);
         while let Some(peer) = self.hand_off.next_in_line() {
             self.hand_off.waiting.remove(&peer);
             self.reach(peer);
-            if peer != self.me
-                && self.peers.contains_key(&peer)
-                && !self.hand_off.refused_until.contains_key(&peer)
-            {
+            if peer != self.me && self.peers.contains_key(&peer) {
                 self.hand_off.receivers.insert(peer, Receiver::new(now));
             }
         }
@@ -414,10 +414,11 @@ impl Dht {
         let Some((id, digest)) = receiver.sent.remove(&question) else { return false };
         receiver.moved = now;
         match verdict {
-            // What it has no room for now it will not have room for in a moment: the next comparison tries again.
+            // What it has no room for now it will not have room for in a moment. It stays in line: a comparison that
+            // comes meanwhile changes nothing, and the one after it may be too late.
             Stored::Refused(_) => {
                 self.hand_off.receivers.remove(&from);
-                self.hand_off.waiting.remove(&from);
+                self.hand_off.waiting.insert(from);
                 self.hand_off.refused_until.insert(from, now + REFUSED_FOR);
             }
             Stored::Alone | Stored::Merged(_) => {

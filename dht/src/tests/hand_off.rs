@@ -1,6 +1,7 @@
 //! Members come and go: records stay with their owners.
 
 use super::world::*;
+use crate::testing::node;
 use crate::{Config, Event};
 
 fn keys(n: usize) -> Vec<String> {
@@ -98,6 +99,28 @@ fn republishing_many_records_takes_one_exchange_an_owner() {
     // While the third was away the two others were the owners of everything.
     assert!(passed_on <= 500, "{:?}", world.sent);
     assert!(all_agree(&world, &keys(500)));
+}
+
+#[test]
+fn what_an_owner_had_no_room_for_is_handed_to_it_once_it_has() {
+    // No comparison in time would mend it.
+    let hourly = std::time::Duration::from_secs(3_600);
+    let mut world = World::new(3, Config { compare_every: hourly, ..Config::default() });
+    world.kill(2);
+    assert!(world.put(1, "k", "hello").0.result.is_ok());
+    world.disks_of_the_dead.get_mut(&node(2)).unwrap().full = true;
+    world.restart(2);
+    world.run(ms(5_000));
+    assert!(!world.holders(&cell("k")).contains(&node(2)), "its disk is full");
+    let at_work = |world: &World| [1, 3].map(|n| world.machines[&node(n)].dht.handing_off());
+    assert_eq!(at_work(&world), [1, 1], "it is not forgotten");
+    let offers = world.sent["offer"];
+    world.run(ms(20_000));
+    assert_eq!(world.sent["offer"], offers, "it is left alone for a while");
+    world.machines.get_mut(&node(2)).unwrap().disk.full = false;
+    world.run(ms(30_000));
+    assert!(world.owners_agree(&cell("k")));
+    assert_eq!(at_work(&world), [0, 0]);
 }
 
 #[test]
