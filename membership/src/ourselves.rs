@@ -18,8 +18,11 @@ use std::time::Duration;
 const LAG_MIN: Duration = Duration::from_millis(100);
 /// Silence from everybody at once, for this many periods after we have asked, is our own deafness.
 const DEAF_PERIODS: u32 = 3;
-/// With fewer others than this, all of them may really be silent.
-const DEAF_PEERS_MIN: usize = 3;
+/// One other alone may really be silent. With two, evidence is void in any case: if both were silent, that costs time,
+/// and otherwise one lost probe of the only verifier would confirm what our own deafness has collected.
+const DEAF_PEERS_MIN: usize = 2;
+/// With fewer others than this, all of them may really have been silent, and a stall of ours is not admitted for it.
+const ADMIT_PEERS_MIN: usize = 3;
 /// A change of the admitted stall smaller than this part is not worth a new record.
 const STALL_CHANGE_MIN: u32 = 4;
 /// Goodbyes go to all up to this many members, to observers and three others beyond.
@@ -148,7 +151,9 @@ impl Membership {
         let others = self.view.present_count().saturating_sub(1);
         if silence >= self.config.profile.period() * DEAF_PERIODS && others >= DEAF_PEERS_MIN {
             self.void_evidence(now);
-            self.admit_stall(now, silence);
+            if others >= ADMIT_PEERS_MIN {
+                self.admit_stall(now, silence);
+            }
         }
     }
 

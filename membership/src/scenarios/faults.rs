@@ -86,6 +86,33 @@ fn a_deaf_node_convicts_nobody() {
 }
 
 #[test]
+fn silence_from_both_of_two_others_is_our_own() {
+    for seed in 0..5 {
+        let mut network = Network::grown(Profile::Lan, seed, 3, s(10));
+        // Node 0 is heard, and hears nothing. When it hears node 2 again, node 1 is out of everybody's reach for a moment.
+        network.cut.extend([(1, 0), (2, 0)]);
+        network.run(s(8));
+        network.cut.clear();
+        network.part(&[1], &[0, 2]);
+        network.run(s(2));
+        network.cut.clear();
+        network.run(s(10));
+        let down: Vec<_> =
+            network.accusations(1).into_iter().filter(|(_, _, e)| matches!(e, Event::Down { .. })).collect();
+        assert!(down.is_empty(), "seed {seed}: {down:?}");
+        assert!(network.is_complete(), "{}", network.describe());
+        // Where both are gone indeed, and one comes back, the other is found out all the same.
+        network.vanish(1);
+        network.kill(2);
+        network.run(s(4));
+        network.restart(2, 2);
+        network.run_until(s(15), |n| n.state(0, 1) == Some(State::Down));
+        let stalls = network.events.iter().any(|(_, n, e)| *n == 0 && matches!(e, Event::SelfStalled { .. }));
+        assert!(!stalls, "that was not our own");
+    }
+}
+
+#[test]
 fn a_stall_of_our_own_voids_the_evidence_that_we_collected() {
     let mut network = Network::grown(Profile::Lan, 1, 5, s(10));
     network.vanish(1);
