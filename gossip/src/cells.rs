@@ -23,6 +23,9 @@ use std::time::Duration;
 
 /// How long a session waits for somebody who can go on with it, before it is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same in rounds, if everybody who is connected has told what it covers, and nobody covers what was promised. What was
+/// on its way to one of them has come by then; and if whoever promised it has lost it, it is with nobody.
+const PATIENCE_WITH_NOBODY: u32 = 3;
 /// How often progress is worth an event.
 const PROGRESS_SPACING: Duration = Duration::from_secs(1);
 
@@ -200,10 +203,14 @@ impl Gossip {
         }
         let is_able = |peer: &Peer| peer.rest_until.is_none() && peer.known.contains_all(&session.clock);
         let able = self.peers.iter().find(|(_, peer)| is_able(peer)).map(|(id, _)| *id);
+        let cannot = |peer: &Peer| peer.reported.is_some() && !peer.known.contains_all(&session.clock);
+        let is_with_nobody = !self.peers.is_empty() && self.peers.iter().all(|(_, peer)| cannot(peer));
         // Since when nothing has come, whoever was asked meanwhile.
         let waiting = *self.session_waits.get_or_insert(self.now);
-        if waiting + PATIENCE <= self.now {
-            self.session_waits = None;
+        let with_nobody = is_with_nobody.then(|| *self.session_with_nobody.get_or_insert(self.now));
+        self.session_with_nobody = with_nobody;
+        let is_vain = with_nobody.is_some_and(|at| at + self.config.round * PATIENCE_WITH_NOBODY <= self.now);
+        if waiting + PATIENCE <= self.now || is_vain {
             self.jobs.push_back((self.me.node, Row::Broken));
             self.stage();
         } else if let Some(peer) = able {
@@ -452,7 +459,7 @@ impl Gossip {
 
     /// What came last is durable: asks for what is next.
     fn go_on(&mut self) {
-        self.session_waits = None;
+        (self.session_waits, self.session_with_nobody) = (None, None);
         self.tell_progress();
         let Some(fetch) = &mut self.fetch else { return };
         let peer = fetch.peer;
@@ -511,6 +518,7 @@ impl Gossip {
     }
 
     fn end_session(&mut self) {
+        (self.session_waits, self.session_with_nobody) = (None, None);
         self.spent.clear();
         let ids: Vec<NodeId> = self.peers.keys().copied().collect();
         for id in ids {

@@ -47,6 +47,8 @@ pub struct Gossip {
     pub(crate) session_is_old: bool,
     /// Since when a session waits for somebody who can go on with it.
     pub(crate) session_waits: Option<Moment>,
+    /// Since when it is known that nobody who is connected can go on with it.
+    pub(crate) session_with_nobody: Option<Moment>,
     /// The position of the newest checkpoint that was given out.
     pub(crate) checkpointed: u64,
     /// When the next one may be given out.
@@ -133,6 +135,7 @@ impl Gossip {
             began: now,
             session_is_old,
             session_waits: None,
+            session_with_nobody: None,
             checkpointed,
             write_down: false,
             checkpoint_keys: None,

@@ -126,6 +126,39 @@ fn a_session_outlives_its_peer() {
     assert!(slices < 2_500 * 110 / 300 + 40, "nothing was told twice: {slices} slices");
 }
 
+/// The only one that covers what was promised loses its disk: the session is given up, and the next one is with somebody else.
+#[test]
+fn a_session_that_nobody_can_go_on_with_is_given_up_soon() {
+    let mut world = forgetful(3, 5, 300);
+    world.partition(&[2]);
+    for i in 0..2_500 {
+        world.write(0, vec![set(&format!("k{i}"), "v")]);
+        world.run_for(MS);
+    }
+    world.run_for(5_000 * MS);
+    world.cut(0, 1);
+    // More than its log keeps, so that nobody else will ever cover them.
+    for i in 0..60 {
+        world.write(0, vec![set("z", &i.to_string())]);
+        world.run_for(10 * MS);
+    }
+    world.connect(0, 2);
+    world.run_until(5_000 * MS, "the session has begun", |w| w.gossip(2).replica().len() > 200);
+    let promised = |w: &World| w.gossip(2).replica().session().map(|session| session.clock.clone());
+    let first = promised(&world);
+    assert!(first.is_some() && world.gossip(2).replica().len() < 2_000);
+    world.crash(0);
+    world.lose_disk(0);
+    // Alone it keeps what it was promised: somebody may yet come.
+    world.run_for(10_000 * MS);
+    assert_eq!(promised(&world), first);
+    world.start(0);
+    world.connect_all();
+    world.run_until(5_000 * MS, "it is given up", |w| promised(w) != first);
+    world.run_until(60_000 * MS, "all agree", |w| w.is_settled() && w.digests().len() == 1);
+    assert_eq!(world.gossip(2).replica().len(), 2_500);
+}
+
 /// The one that is behind is killed in the middle, and goes on where it was.
 #[test]
 fn a_session_outlives_a_restart() {
