@@ -201,10 +201,12 @@ impl Gossip {
             self.jobs.push_back((self.me.node, Row::Broken));
             return self.stage();
         }
-        let is_able = |peer: &Peer| peer.rest_until.is_none() && peer.known.contains_all(&session.clock);
-        let able = self.peers.iter().find(|(_, peer)| is_able(peer)).map(|(id, _)| *id);
-        let cannot = |peer: &Peer| peer.reported.is_some() && !peer.known.contains_all(&session.clock);
-        let is_with_nobody = !self.peers.is_empty() && self.peers.iter().all(|(_, peer)| cannot(peer));
+        // What a reader told would be believed like anybody's.
+        let tellers = || self.peers.iter().filter(|(id, _)| !self.is_reader(**id));
+        let covers = |peer: &Peer| peer.known.contains_all(&session.clock);
+        let able = tellers().find(|(_, peer)| peer.rest_until.is_none() && covers(peer)).map(|(id, _)| *id);
+        let is_with_nobody =
+            tellers().next().is_some() && tellers().all(|(_, peer)| peer.reported.is_some() && !covers(peer));
         // Since when nothing has come, whoever was asked meanwhile.
         let waiting = *self.session_waits.get_or_insert(self.now);
         let with_nobody = is_with_nobody.then(|| *self.session_with_nobody.get_or_insert(self.now));

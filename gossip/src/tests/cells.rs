@@ -159,6 +159,31 @@ fn a_session_that_nobody_can_go_on_with_is_given_up_soon() {
     assert_eq!(world.gossip(2).replica().len(), 2_500);
 }
 
+/// A reader may cover all that was promised, and is not asked: what it told would be believed.
+#[test]
+fn a_session_does_not_go_on_with_a_reader() {
+    let mut world = forgetful(3, 5, 300);
+    world.partition(&[2]);
+    for i in 0..2_500 {
+        world.write(0, vec![set(&format!("k{i}"), "v")]);
+        world.run_for(MS);
+    }
+    world.run_for(5_000 * MS);
+    world.make_reader(1, &[]);
+    world.connect(0, 2);
+    world.run_until(5_000 * MS, "the session has begun", |w| w.gossip(2).replica().len() > 200);
+    world.crash(0);
+    world.run_for(100 * MS);
+    let had = world.gossip(2).replica().len();
+    world.connect(1, 2);
+    world.run_for(10_000 * MS);
+    let replica = world.gossip(2).replica();
+    assert_eq!((replica.len(), replica.session().is_some()), (had, true));
+    world.start(0);
+    world.connect(0, 2);
+    world.run_until(60_000 * MS, "its maker goes on", |w| w.gossip(2).replica().len() == 2_500);
+}
+
 /// The one that is behind is killed in the middle, and goes on where it was.
 #[test]
 fn a_session_outlives_a_restart() {
