@@ -12,7 +12,8 @@ use std::time::Duration;
 
 /// How often the nodes are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a run goes on that does not come to its end by itself.
+/// How long a run goes on that does not come to its end by itself. Until all agree at least as long as the checkers have
+/// patience: some take what they find in the end for lost.
 const MESH_MAX: Duration = Duration::from_secs(240);
 const AGREE_MAX: Duration = Duration::from_secs(60);
 const READ_MAX: Duration = Duration::from_secs(20);
@@ -75,7 +76,8 @@ impl World {
                 if is_calm {
                     self.call_roll();
                 }
-                if is_calm || in_stage > AGREE_MAX + calm {
+                let agree_max = AGREE_MAX.max(crate::run::patience(&self.plan).converged);
+                if is_calm || in_stage > agree_max + calm {
                     self.read_records();
                     self.enter(Stage::Read);
                 }
