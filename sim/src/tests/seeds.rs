@@ -4,7 +4,7 @@ use crate::run::run;
 use crate::swarm::{Wishes, draw};
 
 /// Seeds that once failed, each with what it showed.
-const ONCE_FAILED: [(u64, &str); 11] = [
+const ONCE_FAILED: [(u64, &str); 12] = [
     (91, "a wiped disk and a clock that is behind: the process stops, and nobody starts it again"),
     (962, "a stream that a cut has stalled is retried up to as late as the cut was long"),
     (1325, "a record that all owners held was not found: all were late, and stand-ins had never heard of it"),
@@ -16,6 +16,7 @@ const ONCE_FAILED: [(u64, &str); 11] = [
     (3740, "one of three was cut off; its only verifier's probe is lost just after"),
     (4352, "one who has not heard of a goodbye, and all who had have forgotten the member"),
     (5041, "cells in slices of 300 bytes: the run ended before they had to be there, and took them for lost"),
+    (7559, "a write to a cell that the disk had damaged before, and then that disk was lost"),
 ];
 
 #[test]

@@ -64,6 +64,11 @@ impl Disk {
         self.covers.covers(dot) && !self.damaged.contains(key)
     }
 
+    /// The same, or in what is left of a damaged cell: whatever was written there since the damage is in it.
+    pub(crate) fn may_hold(&self, dot: Dot) -> bool {
+        self.covers.covers(dot)
+    }
+
     pub(crate) fn commit_records(&mut self, changes: &[(Id, Change)]) {
         for (id, change) in changes {
             match change {

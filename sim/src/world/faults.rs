@@ -291,10 +291,10 @@ impl World {
         self.observe(Fact::Damaged { host, how, lost });
     }
 
-    /// Of what a disk held, whatever no disk holds now.
+    /// Of what a disk held, whatever no disk holds for certain now.
     pub(crate) fn lost_with(&self, before: &Disk) -> Vec<LostWrite> {
         let is_gone = |entry: &&Arc<Entry>| {
-            before.holds(entry.dot, &entry.key)
+            before.may_hold(entry.dot)
                 && !self.machines.iter().any(|machine| machine.disk.holds(entry.dot, &entry.key))
         };
         let records = &before.records;
