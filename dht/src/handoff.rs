@@ -16,7 +16,7 @@ use crate::Dht;
 use crate::distance::Id;
 use crate::event::Event;
 use crate::load::Load;
-use crate::message::{Message, Offered, Question, Stored};
+use crate::message::{Message, Offered, Question, Refusal, Stored};
 use crate::record::Record;
 use chinwag_base::limits::{HAND_OFF_RECORDS_MAX, LOADS_MAX, OFFER_RECORDS_MAX, SCAN_RECORDS_MAX};
 use chinwag_base::{Digest, Moment, NodeId};
@@ -31,6 +31,9 @@ const IDLE_MAX: Duration = Duration::from_secs(10);
 const DROP_EVERY: Duration = Duration::from_secs(1);
 /// How long nothing is handed to an owner that refused: its disk is full, or its share of records.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
+/// An owner that refuses so many records one after the other has no room. One alone may be of a publisher whose share is
+/// used up there, or have ended by its clock, and must not keep back those behind it.
+const REFUSALS_MAX: usize = 16;
 /// A difference that is not urgent is looked at again after this time: it may be a put that is under way.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -80,6 +83,8 @@ struct Receiver {
     loading: BTreeSet<Id>,
     sent: BTreeMap<Question, (Id, Digest)>,
     given: usize,
+    /// Records in a row that were refused for what they are.
+    refusals: usize,
     moved: Moment,
 }
 
@@ -128,6 +133,7 @@ impl Receiver {
             loading: BTreeSet::new(),
             sent: BTreeMap::new(),
             given: 0,
+            refusals: 0,
             moved: now,
         }
     }
@@ -414,6 +420,9 @@ impl Dht {
         let Some((id, digest)) = receiver.sent.remove(&question) else { return false };
         receiver.moved = now;
         match verdict {
+            Stored::Refused(Refusal::Record(_)) if receiver.refusals + 1 < REFUSALS_MAX => {
+                receiver.refusals += 1;
+            }
             // What it has no room for now it will not have room for in a moment. It stays in line: a comparison that
             // comes meanwhile changes nothing, and the one after it may be too late.
             Stored::Refused(_) => {
@@ -423,6 +432,7 @@ impl Dht {
             }
             Stored::Alone | Stored::Merged(_) => {
                 receiver.given += 1;
+                receiver.refusals = 0;
                 self.held_by(id, digest, from);
             }
         }

@@ -1,7 +1,7 @@
 //! Members come and go: records stay with their owners.
 
 use super::world::*;
-use crate::testing::node;
+use crate::testing::{NOW, node};
 use crate::{Config, Event};
 
 fn keys(n: usize) -> Vec<String> {
@@ -121,6 +121,31 @@ fn what_an_owner_had_no_room_for_is_handed_to_it_once_it_has() {
     world.run(ms(30_000));
     assert!(world.owners_agree(&cell("k")));
     assert_eq!(at_work(&world), [0, 0]);
+}
+
+#[test]
+fn a_record_that_an_owner_refuses_does_not_keep_back_the_others() {
+    let hourly = std::time::Duration::from_secs(3_600);
+    let mut world = World::new(3, Config { compare_every: hourly, ..Config::default() });
+    world.kill(2);
+    let keys = keys(100);
+    let expires = Some(NOW.plus_ms(hourly.as_millis() as u64));
+    for (n, key) in keys.iter().enumerate() {
+        let ask = crate::Ask::Put {
+            key: key.parse().unwrap(),
+            edit: crate::Edit::Set(value(key)),
+            expires: expires.filter(|_| n % 20 == 0),
+            quorum: None,
+        };
+        assert!(world.asked(1, ask).0.result.is_ok());
+    }
+    // By its clock some of them have ended.
+    world.restart(2);
+    world.set_ahead(2, 2 * hourly);
+    world.run(ms(20_000));
+    let lacking: Vec<usize> =
+        (0..100).filter(|n| !world.holders(&cell(&keys[*n])).contains(&node(2))).collect();
+    assert_eq!(lacking, [0, 20, 40, 60, 80]);
 }
 
 #[test]

@@ -114,6 +114,12 @@ impl World {
         self.tell_members();
     }
 
+    /// Sets the clock of a node.
+    pub(super) fn set_ahead(&mut self, n: u8, by: Duration) {
+        let wall = self.wall().plus_ms(by.as_millis() as u64);
+        self.give(node(n), Input::Wall(wall));
+    }
+
     /// The connection between two nodes breaks, or is there again. Nobody is declared dead for it.
     pub(super) fn link(&mut self, a: u8, b: u8, up: bool) {
         for (at, peer) in [(a, b), (b, a)] {
