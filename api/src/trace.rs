@@ -45,8 +45,10 @@ pub struct TraceMember {
 pub enum TracePath {
     /// A client of that member wrote it.
     Local,
-    /// It was sent as soon as it was durable where it came from.
+    /// Its writer sent it as soon as it was durable there.
     Pushed,
+    /// It was passed on along the tree.
+    Relayed,
     /// An exchange brought it.
     Synced,
     /// It came as part of a whole cell.

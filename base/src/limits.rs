@@ -217,8 +217,15 @@ pub const SHELF_FETCHED_BLOBS_MAX: usize = 32;
 /// Records under way to one owner in a hand-off, so that they do not fill its bulk lane.
 pub const HAND_OFF_RECORDS_MAX: usize = 4;
 
-/// Peers that one durable write is pushed to at once. Those beyond it learn of it from summaries.
+/// Peers that a writer pushes to by itself, if they are all that there are. In a larger overlay entries travel along a
+/// tree, in which no node passes them on to more than these.
 pub const PUSH_PEERS_MAX: usize = 32;
+/// Connections that begin as the tree's. Fewer make a deep tree, more bring more copies of the first entry.
+pub const BRANCHES_AT_FIRST: usize = 12;
+/// Entries that were announced and whose coming along the tree is waited for, to learn whether it does its work.
+pub const AWAITED_MAX: usize = 256;
+/// Peers that are asked at once for what was announced and did not come: a frame has been lost already, and the next may be.
+pub const GRAFTS_AT_ONCE_MAX: usize = 3;
 /// Entries in one chunk of an exchange: a quarter of a group commit, so that chunks of several peers share an fsync.
 pub const CHUNK_ENTRIES_MAX: usize = 1_024;
 /// Bytes of entries in one chunk (one entry may exceed it alone), so that a slow link still moves in seconds.

@@ -223,6 +223,7 @@ impl Observer {
                 let (path, from) = match path {
                     Path::Local => ("local", None),
                     Path::Pushed { by } => ("pushed", Some(by)),
+                    Path::Relayed { by } => ("relayed", Some(by)),
                     Path::Synced { from } => ("synced", Some(from)),
                     Path::Joined { from } => ("joined", Some(from)),
                 };

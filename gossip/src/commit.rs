@@ -154,8 +154,10 @@ impl Gossip {
                     self.spent.clear();
                     if why != Refusal::Busy {
                         self.note_refused(dot, &why);
-                        let (Path::Pushed { by: from } | Path::Synced { from } | Path::Joined { from }) =
-                            path
+                        let (Path::Pushed { by: from }
+                        | Path::Relayed { by: from }
+                        | Path::Synced { from }
+                        | Path::Joined { from }) = path
                         else {
                             continue;
                         };
@@ -172,6 +174,11 @@ impl Gossip {
             Refusal::TooManyDoomed { .. } => self.early.note(dot, self.now, EARLY_FOR),
             _ => self.refused.note(dot, self.now, REFUSED_FOR),
         }
+    }
+
+    /// Whether a dot was refused lately, and would be again.
+    pub(crate) fn is_let_be(&self, dot: Dot) -> bool {
+        self.refused.dots().contains(dot) || self.early.dots().contains(dot)
     }
 
     fn complain_of_clock(&mut self, peer: NodeId, ms: u64) {
@@ -240,6 +247,7 @@ impl Gossip {
         // The push goes out before the clients are answered, so that nobody waits for an answer that waits for it.
         self.push(entries.iter().filter(|entry| entry.dot.replica == self.me).cloned().collect());
         self.acknowledge_batch(&batch, &entries);
+        self.announce_batch(&batch, &entries);
         self.look_into_gaps(&batch);
         self.answer(batch);
         self.close_chunks();
@@ -290,13 +298,25 @@ impl Gossip {
         }
     }
 
+    /// What travels along the tree is announced beside it.
+    fn announce_batch(&mut self, batch: &AtDisk, entries: &[Arc<Entry>]) {
+        let reaches_all = self.reaches_all();
+        let travels = |dot: &Dot| match batch.paths.get(dot) {
+            Some(Path::Relayed { .. }) => true,
+            Some(_) => false,
+            None => dot.replica == self.me && !reaches_all,
+        };
+        let dots: Vec<Dot> = entries.iter().map(|entry| entry.dot).filter(travels).collect();
+        self.announce(&dots);
+    }
+
     /// A push that left a gap was preceded by one that was lost, or is about to be followed by it.
     fn look_into_gaps(&mut self, batch: &AtDisk) {
         let at = self.now + self.config.gap_patience;
         let clock = self.replica.clock();
         let pushed = batch.paths.iter().filter_map(|(dot, path)| match path {
             Path::Pushed { by } => Some((dot.replica, *by)),
-            Path::Local | Path::Synced { .. } | Path::Joined { .. } => None,
+            Path::Local | Path::Relayed { .. } | Path::Synced { .. } | Path::Joined { .. } => None,
         });
         let gaps: BTreeSet<NodeId> = pushed
             .filter(|(replica, _)| clock.base(*replica) < clock.last(*replica))

@@ -17,6 +17,11 @@ pub struct Config {
     pub summary_spacing: Duration,
     /// How long a gap that a push left may stand before the peer is asked; reordered pushes close it by themselves.
     pub gap_patience: Duration,
+    /// How long what a peer announced may take to come along the tree before it is fetched: longer than the tree's way is
+    /// than the announcement's, or the tree never settles.
+    pub graft_patience: Duration,
+    /// For how long entries are wanted along the tree twice, after one did not come.
+    pub trouble: Duration,
     /// How long a peer's clock may differ from ours before the peer is met out of turn. News under way makes
     /// clocks differ for a round trip and two fsyncs. It doubles, up to three times, with each exchange that brought
     /// nothing.
@@ -44,6 +49,8 @@ impl Default for Config {
             settle: Duration::from_millis(20),
             summary_spacing: Duration::from_millis(50),
             gap_patience: Duration::from_millis(50),
+            graft_patience: Duration::from_millis(150),
+            trouble: Duration::from_secs(300),
             difference_patience: Duration::from_millis(100),
             exchange_spacing: Duration::from_millis(50),
             exchange_timeout: Duration::from_secs(10),

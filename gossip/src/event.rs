@@ -151,9 +151,14 @@ pub enum Event {
 pub enum Path {
     /// A client of this node wrote it.
     Local,
-    /// Its writer pushed it.
+    /// Its writer pushed it, to everybody at once.
     Pushed {
         /// The writer.
+        by: NodeId,
+    },
+    /// It was passed on along the tree.
+    Relayed {
+        /// Who passed it on.
         by: NodeId,
     },
     /// An exchange brought it.

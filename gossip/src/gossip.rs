@@ -3,6 +3,7 @@
 use crate::agreement::{Agreement, History, Look, Turn};
 use crate::cells::Fetch;
 use crate::held::Held;
+use crate::lazy::Awaited;
 use crate::peer::Peer;
 use crate::peers::{Peers, is_same};
 use crate::queue::{AtDisk, Queue};
@@ -87,6 +88,7 @@ pub struct Gossip {
     /// way any more, and in each round.
     pub(crate) spent: BTreeSet<NodeId>,
     pub(crate) traces: Traces,
+    pub(crate) awaited: Awaited,
 
     /// What was written for a time, has run out, and is ours to delete.
     pub(crate) expired: VecDeque<(Key, Dot)>,
@@ -157,6 +159,7 @@ impl Gossip {
             early: Held::default(),
             spent: BTreeSet::new(),
             traces: Traces::default(),
+            awaited: Awaited::default(),
             expired: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
@@ -338,6 +341,10 @@ impl Gossip {
         self.peers.refresh(self.digests(), &self.members, &self.config);
     }
 
+    pub(crate) fn alive_others(&self) -> usize {
+        self.alive_others
+    }
+
     pub(crate) fn is_alive(&self, node: NodeId) -> bool {
         self.members.get(&node).is_some_and(|member| member.alive)
     }
@@ -418,6 +425,7 @@ impl Gossip {
             return;
         }
         self.peers.insert(peer, Peer::default());
+        self.plant(peer);
         self.asked_in_vain.remove(&peer);
         // It may be another process than before, whose summaries start over.
         self.check_agreement(false);
@@ -455,6 +463,9 @@ impl Gossip {
         }
         match message {
             Message::Push { entries } => self.on_push(from, entries),
+            Message::Relay { entries } => self.on_relay(from, entries),
+            Message::Prune => self.on_prune(from),
+            Message::Graft => self.on_graft(from),
             Message::Ack { clock } => self.on_ack(from, &clock),
             Message::Summary { summary, ask } => self.on_summary(from, summary, ask),
             Message::Compare { summary } => self.on_compare(from, summary),
@@ -483,6 +494,7 @@ impl Gossip {
         self.close_traces();
         self.expire_exchanges();
         self.expire_chunks();
+        self.expire_grafts();
         self.expire_fetch();
         if self.summary_due.is_some_and(|at| at <= now) {
             self.tell_summary();
@@ -491,6 +503,7 @@ impl Gossip {
             self.round_at = self.next_round();
             self.round();
             self.cut_log();
+            self.awaited.expire(now);
             self.look_for_expired();
         }
         self.look_out_of_turn();

@@ -12,16 +12,18 @@
 //! as if it had never been, and every client in it is told. One client's impossible operation costs the others
 //! nothing.
 //!
-//! *Nothing that is not durable here is ever spoken of*: not in a push, nor an acknowledgement, a clock or a digest.
-//! That is what makes an acknowledgement from elsewhere worth waiting for ([`Wait`]).
+//! *Nothing is ever claimed that is not durable here*, in an acknowledgement, a clock or a digest, and nothing of our own
+//! leaves before. That is what makes an acknowledgement from elsewhere worth waiting for ([`Wait`]). What others wrote
+//! is passed on as it comes.
 //!
 //! # From one node to the others
 //!
 //! Demers et al., *Epidemic algorithms for replicated database maintenance* (PODC 1987), call the two ways *rumor
 //! mongering* and *anti-entropy*: the first is fast and may fail, the second is slow and cannot. Here:
 //!
-//! - **Push.** A durable write goes at once to the connected peers, on the gossip lane, which may lose it. They
-//!   answer with an acknowledgement when it is durable there.
+//! - **Push.** A durable write goes at once to all peers, on the gossip lane, which may lose it. They answer with an
+//!   acknowledgement when it is durable there. Where that is not one hop to everybody, or they are many, it travels along
+//!   a tree that makes and mends itself (`tree`, `lazy`).
 //! - **Summaries.** When a node's state has settled it tells its peers 32 bytes: the digest of its clock and the
 //!   digest of its state. By these each node knows who holds the same ([`Event::Converged`]), and a peer with
 //!   another clock is met out of turn if that lasts longer than news takes to arrive.
@@ -73,6 +75,7 @@ mod held;
 mod io;
 mod keep;
 mod known;
+mod lazy;
 mod message;
 mod peer;
 mod peers;
@@ -83,6 +86,7 @@ mod spread;
 mod store;
 mod tell;
 mod trace;
+mod tree;
 mod waits;
 
 pub use cells::Coming;

@@ -37,7 +37,7 @@ pub enum Message {
         /// The entries.
         entries: Vec<Arc<Entry>>,
     },
-    /// Gossip: what the sender holds durably of some replicas.
+    /// Gossip: what the sender holds durably of some replicas. An answer, or an announcement.
     Ack {
         /// Its clock, for these replicas only.
         clock: Clock,
@@ -146,6 +146,15 @@ pub enum Message {
         /// How it came, if the sender remembers.
         arrival: Option<Arrival>,
     },
+    /// Gossip: entries on their way along the tree, written by anybody. Whoever had none of them passes them on.
+    Relay {
+        /// The entries.
+        entries: Vec<Arc<Entry>>,
+    },
+    /// Gossip: what you passed on had come before: pass nothing on to me, nor I to you.
+    Prune,
+    /// Gossip: what you announced did not come otherwise: let us pass on to each other.
+    Graft,
 }
 
 /// A clock in one or several parts. Clocks only grow within a connection, and any part of one is true by itself.
@@ -167,7 +176,12 @@ impl Message {
     /// The lane that this message travels on. One that arrives on another lane is not ours.
     pub fn lane(&self) -> Lane {
         match self {
-            Message::Push { .. } | Message::Ack { .. } | Message::Summary { .. } => Lane::Gossip,
+            Message::Push { .. }
+            | Message::Relay { .. }
+            | Message::Prune
+            | Message::Graft
+            | Message::Ack { .. }
+            | Message::Summary { .. } => Lane::Gossip,
             Message::Compare { .. }
             | Message::Same { .. }
             | Message::Report(_)
@@ -188,6 +202,9 @@ impl Message {
     pub fn name(&self) -> &'static str {
         match self {
             Message::Push { .. } => "push",
+            Message::Relay { .. } => "relay",
+            Message::Prune => "prune",
+            Message::Graft => "graft",
             Message::Ack { .. } => "ack",
             Message::Summary { .. } => "summary",
             Message::Compare { .. } => "compare",

@@ -16,6 +16,14 @@ pub(crate) struct Peer {
     pub(crate) reported: Option<Digest>,
     /// Whether a part of its clock did not fit since it last told all of it.
     pub(crate) cut: bool,
+    /// Whether news is passed on to it at once: it is our neighbour in the tree.
+    pub(crate) eager: bool,
+    /// When it last grafted itself on to us.
+    pub(crate) grafted: Option<Moment>,
+    /// When it was last the first to bring something along the tree.
+    pub(crate) brought: Option<Moment>,
+    /// When to fetch what it has announced.
+    pub(crate) graft_at: Option<Moment>,
     /// The newest process life of which it pushed entries.
     pub(crate) life: Option<Generation>,
     /// What we last told it of our clock.
@@ -88,6 +96,8 @@ pub(crate) struct Chunk {
     pub(crate) spans: Spans,
     pub(crate) at: Moment,
     pub(crate) state: ChunkState,
+    /// Whether it was asked for because it had been announced and did not come.
+    pub(crate) graft: bool,
 }
 
 #[derive(Debug)]

@@ -242,7 +242,7 @@ impl Marks {
         let ends = exchange.map(|exchange| exchange.heard + config.exchange_timeout);
         let in_step = is_same(peer.summary, ours);
         Marks {
-            deadline: chunks.chain(ends).chain(peer.rest_until).min(),
+            deadline: chunks.chain(ends).chain(peer.rest_until).chain(peer.graft_at).min(),
             look: peer.look_at.filter(|_| exchange.is_none()),
             ahead: peer.ahead && peer.rest_until.is_none(),
             owing: !peer.chunks.is_empty(),

@@ -7,10 +7,11 @@
 use crate::message::frames;
 use crate::peer::{Chunk, ChunkState};
 use crate::{Abandoned, Event, Gossip, Message, Path, Refusal, Spans};
-use chinwag_base::limits::{CHUNK_ENTRIES_MAX, CHUNKS_PER_PEER_MAX, PULL_ENTRIES_MAX};
+use chinwag_base::limits::{CHUNK_ENTRIES_MAX, CHUNKS_PER_PEER_MAX, GRAFTS_AT_ONCE_MAX, PULL_ENTRIES_MAX};
 use chinwag_base::{Lane, NodeId};
 use chinwag_crdt::{Clock, Dot, Entry};
 use rand::RngExt;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The side that lacks entries.
@@ -53,15 +54,15 @@ impl Gossip {
                     break;
                 };
                 asked.extend(spans.iter().flat_map(|(r, a, b)| (a..=b).map(move |c| Dot::new(r, c))));
-                self.want(from, spans);
+                self.want(from, spans, false);
             }
         }
     }
 
-    fn want(&mut self, from: NodeId, spans: Spans) {
+    pub(crate) fn want(&mut self, from: NodeId, spans: Spans, graft: bool) {
         let number = self.next_chunk;
         self.next_chunk = self.next_chunk.wrapping_add(1);
-        let chunk = Chunk { spans: spans.clone(), at: self.now, state: ChunkState::Asked };
+        let chunk = Chunk { spans: spans.clone(), at: self.now, state: ChunkState::Asked, graft };
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.chunks.insert(number, chunk);
         }
@@ -69,7 +70,7 @@ impl Gossip {
     }
 
     /// What has been asked for lately and has not come.
-    fn asked(&self) -> Spans {
+    pub(crate) fn asked(&self) -> Spans {
         let mut asked = Spans::default();
         let owing = self.peers.owing().filter_map(|id| self.peers.get(&id));
         for chunk in owing.flat_map(|peer| peer.chunks.values()) {
@@ -80,13 +81,33 @@ impl Gossip {
         asked
     }
 
+    /// The same, without what was asked for because it did not come along the tree, unless of as many as may be asked at once:
+    /// somebody else may be asked for that too, since a frame was lost already.
+    pub(crate) fn asked_for_good(&self) -> Spans {
+        let (mut asked, mut times) = (Spans::default(), BTreeMap::<Dot, usize>::new());
+        let owing = self.peers.owing().filter_map(|id| self.peers.get(&id));
+        for chunk in owing.flat_map(|peer| peer.chunks.values()) {
+            if !matches!(chunk.state, ChunkState::Asked) {
+                continue;
+            }
+            for dot in chunk.spans.iter().flat_map(|(r, a, b)| (a..=b).map(move |c| Dot::new(r, c))) {
+                let times = times.entry(dot).or_default();
+                *times += 1;
+                if !chunk.graft || *times >= GRAFTS_AT_ONCE_MAX {
+                    asked.insert(dot);
+                }
+            }
+        }
+        asked
+    }
+
     /// Up to `max` dots that the peer covers, that are neither here nor under way.
-    fn lacking_of(&self, id: NodeId, asked: &Spans, max: usize) -> Option<Spans> {
+    pub(crate) fn lacking_of(&self, id: NodeId, asked: &Spans, max: usize) -> Option<Spans> {
         let peer = self.peers.get(&id)?;
-        // What this very peer owes us late is not asked of it twice.
-        let late = peer.chunks.values().filter(|c| matches!(c.state, ChunkState::Late)).map(|c| &c.spans);
+        // What this very peer owes us is not asked of it twice.
+        let owed = peer.chunks.values().filter(|chunk| !matches!(chunk.state, ChunkState::Arrived(_)));
         let ours = [asked, &self.pending, self.refused.dots(), self.early.dots()];
-        let besides: Vec<&Spans> = ours.into_iter().chain(late).collect();
+        let besides: Vec<&Spans> = ours.into_iter().chain(owed.map(|chunk| &chunk.spans)).collect();
         let spans = self.lacking(&peer.known, &besides, max);
         (!spans.is_empty()).then_some(spans)
     }
@@ -123,6 +144,7 @@ impl Gossip {
         let mut given = Spans::default();
         let mut dropped = 0;
         let mut by_reader = None;
+        let mut brought = false;
         for entry in entries {
             let dot = entry.dot;
             if !asked.contains(dot) || !given.insert(dot) {
@@ -134,7 +156,11 @@ impl Gossip {
             }
             if self.is_reader(dot.replica.node) {
                 by_reader.get_or_insert(dot);
-            } else if !self.enqueue(entry, Path::Synced { from }) {
+            } else if self.pending.contains(dot) {
+                continue;
+            } else if self.enqueue(entry, Path::Synced { from }) {
+                brought |= self.awaited.contains(dot);
+            } else {
                 dropped += 1;
             }
         }
@@ -146,6 +172,9 @@ impl Gossip {
         }
         if given != asked || dropped > 0 {
             self.spent.clear();
+        }
+        if brought {
+            self.note_trouble(from);
         }
         if given.is_empty() && cut {
             return self.note_cut(from, number);
@@ -210,7 +239,7 @@ impl Gossip {
 
 impl Gossip {
     /// Up to `max` dots that `theirs` covers, that are neither here nor in any of `besides`, and that would be taken.
-    fn lacking(&self, theirs: &Clock, besides: &[&Spans], max: usize) -> Spans {
+    pub(crate) fn lacking(&self, theirs: &Clock, besides: &[&Spans], max: usize) -> Spans {
         let mut spans = Spans::default();
         let mut room = max;
         // What comes with whole cells is not asked for.

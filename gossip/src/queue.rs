@@ -164,7 +164,7 @@ impl AtDisk {
     pub(crate) fn sender_of(&self, dot: Dot) -> Option<NodeId> {
         match self.paths.get(&dot)? {
             Path::Local => None,
-            Path::Pushed { by } => Some(*by),
+            Path::Pushed { by } | Path::Relayed { by } => Some(*by),
             Path::Synced { from } | Path::Joined { from } => Some(*from),
         }
     }

@@ -1,29 +1,25 @@
-//! What is told without being asked: pushes of our own writes, acknowledgements, summaries.
+//! What is told without being asked: writes of our own, acknowledgements, summaries. Which way a write takes where one hop does not
+//! do is in `tree`.
 
 use crate::message::{frames, parts};
 use crate::{Event, Gossip, Message, Path, Refusal, Summary};
 use chinwag_base::limits::{ACK_BYTES_MAX, PUSH_PEERS_MAX};
 use chinwag_base::{Lane, NodeId, ReplicaId};
 use chinwag_crdt::{Clock, Dot, Entry};
-use rand::seq::SliceRandom;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Pushes.
 impl Gossip {
-    /// Sends durable writes of our own to the connected peers that are alive.
-    ///
-    /// To [`PUSH_PEERS_MAX`] of them, drawn anew each time; the others see it in a summary and come for it. In an
-    /// overlay of that size a tree would be the better shape (Plumtree); up to it, one hop beats any tree.
+    /// Sends durable writes of our own: to everybody, if that is one hop and they are few; else along the tree.
     pub(crate) fn push(&mut self, own: Vec<Arc<Entry>>) {
         if own.is_empty() {
             return;
         }
-        let mut targets: Vec<NodeId> = self.peers.keys().copied().filter(|id| self.is_alive(*id)).collect();
-        if targets.len() > PUSH_PEERS_MAX {
-            let (drawn, _) = targets.partial_shuffle(&mut self.rng, PUSH_PEERS_MAX);
-            targets = drawn.to_vec();
+        if !self.reaches_all() {
+            return self.pass_on(own, None);
         }
+        let targets: Vec<NodeId> = self.peers.keys().copied().filter(|id| self.is_alive(*id)).collect();
         for entries in frames(own, Lane::Gossip) {
             for to in &targets {
                 self.send(*to, Message::Push { entries: entries.clone() });
@@ -54,14 +50,7 @@ impl Gossip {
                 dropped += 1;
             }
         }
-        if dropped > 0 {
-            self.event(Event::Overflow { from, entries: dropped });
-            // Once the disk has caught up.
-            let at = self.now + self.config.difference_patience;
-            if let Some(peer) = self.peers.get_mut(&from) {
-                peer.look(at);
-            }
-        }
+        self.note_overflow(from, dropped);
         if !durable.is_empty() {
             self.acknowledge(from, &durable.into_iter().collect::<Vec<_>>());
         }
@@ -70,7 +59,7 @@ impl Gossip {
 
     /// A process pushes what it wrote itself. Another one may have taken its place without our noticing, never one
     /// before it.
-    fn is_of_newest_life(&mut self, from: NodeId, dot: Dot) -> bool {
+    pub(crate) fn is_of_newest_life(&mut self, from: NodeId, dot: Dot) -> bool {
         let Some(peer) = self.peers.get_mut(&from) else { return false };
         peer.life = peer.life.max(Some(dot.replica.generation));
         peer.life == Some(dot.replica.generation)
@@ -85,7 +74,10 @@ impl Gossip {
 
     pub(crate) fn on_ack(&mut self, from: NodeId, clock: &Clock) {
         match self.note_known(from, clock) {
-            Ok(_) => self.on_known(from),
+            Ok(_) => {
+                self.on_known(from);
+                self.note_announced(from, clock);
+            }
             Err(why) => self.refuse(from, why),
         }
     }

@@ -69,6 +69,8 @@ struct Step {
     arrival: Arrival,
     /// What was written and when, once that is known.
     write: Option<(Key, Hlc)>,
+    /// How often it came along the tree.
+    copies: u32,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,7 @@ pub(crate) struct Traces {
 impl Traces {
     /// A write arrives. What is known of it already stays, unless it came to nothing.
     pub(crate) fn arrive(&mut self, dot: Dot, path: Path, arrived: WallTime) {
-        let step = Step { arrival: Arrival { path, arrived, durable: None }, write: None };
+        let step = Step { arrival: Arrival { path, arrived, durable: None }, write: None, copies: 0 };
         match self.steps.get_mut(&dot) {
             Some(before) if before.arrival.durable.is_none() => *before = step,
             Some(_) => {}
@@ -129,6 +131,19 @@ impl Traces {
             is_meant.then_some((*hlc, *dot, written))
         });
         writes.max()
+    }
+
+    /// A write comes along the tree once more. Says how often it has come so.
+    pub(crate) fn count_copy(&mut self, dot: Dot) -> u32 {
+        self.steps.get_mut(&dot).map_or(0, |step| {
+            step.copies += 1;
+            step.copies
+        })
+    }
+
+    /// How a write came first, if that is remembered.
+    pub(crate) fn path(&self, dot: Dot) -> Option<Path> {
+        self.steps.get(&dot).map(|step| step.arrival.path)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Moment> {

@@ -345,10 +345,10 @@ impl Node {
         self.outputs.push_back(output);
     }
 
-    /// Encodes a summary or a push once for all to whom it goes.
+    /// Encodes a summary, a push or a relay once for all to whom it goes.
     fn tell(&mut self, to: NodeId, lane: Lane, message: chinwag_gossip::Message) -> Output {
-        use chinwag_gossip::Message::{Push, Summary};
-        if !matches!(message, Push { .. } | Summary { .. }) {
+        use chinwag_gossip::Message::{Push, Relay, Summary};
+        if !matches!(message, Push { .. } | Relay { .. } | Summary { .. }) {
             return send(to, lane, &Frame::Gossip(message));
         }
         if let Some((told, bytes)) = &self.told

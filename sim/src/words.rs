@@ -97,9 +97,9 @@ fn of_frame(world: &World, frame: &Frame) -> String {
             Membership::Answer(answer) => format!("answer of {}", name(world, &answer.report.by)),
         },
         Frame::Gossip(message) => match message {
-            Gossip::Push { entries } => {
+            Gossip::Push { entries } | Gossip::Relay { entries } => {
                 let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
-                format!("push {}", keys.join(", "))
+                format!("{} {}", message.name(), keys.join(", "))
             }
             Gossip::Chunk { entries, .. } => format!("chunk of {}", entries.len()),
             other => other.name().to_owned(),

@@ -102,6 +102,7 @@ fn how(member: &TraceMember) -> String {
     let how = match member.path {
         TracePath::Local => "written".to_owned(),
         TracePath::Pushed => format!("pushed by {from}"),
+        TracePath::Relayed => format!("passed on by {from}"),
         TracePath::Synced => format!("fetched from {from}"),
         TracePath::Joined => format!("in a whole value from {from}"),
         TracePath::Forgotten => "holds it, and does not remember how it came".to_owned(),
@@ -152,6 +153,7 @@ mod tests {
             member(1, TracePath::Local, None, Some(2)),
             member(2, TracePath::Pushed, Some(1), Some(41)),
             member(3, TracePath::Synced, Some(2), Some(94)),
+            member(6, TracePath::Relayed, Some(3), Some(120)),
             member(4, TracePath::Pushed, Some(1), Some(-3_600_000)),
             member(5, TracePath::Lacks, None, None),
         ]);
@@ -161,6 +163,7 @@ mod tests {
                 "m1 | 2 ms | written",
                 "├ m2 | 41 ms | pushed by m1",
                 "│ ╰ m3 | 94 ms | fetched from m2",
+                "│   ╰ m6 | 120 ms | passed on by m3",
                 "╰ m4 | -1h00m | pushed by m1",
                 "m5 | – | does not hold it",
             ]

@@ -45,6 +45,7 @@ fn member(observer: &Observer, id: NodeId, said: Footprint) -> TraceMember {
             let (path, from) = match path {
                 From::Local => (TracePath::Local, None),
                 From::Pushed { by } => (TracePath::Pushed, Some(by)),
+                From::Relayed { by } => (TracePath::Relayed, Some(by)),
                 From::Synced { from } => (TracePath::Synced, Some(from)),
                 From::Joined { from } => (TracePath::Joined, Some(from)),
             };

@@ -70,7 +70,8 @@ fn write_many(world: &mut World, nodes: &[usize], count: usize) {
 #[test]
 fn a_node_that_was_away_gets_fifteen_thousand_entries_at_once() {
     let mut world = World::new(4, 23);
-    world.rules = Rules { latency_us: 5_000..=20_000, loss: 0.0, fsync_us: 2_000..=10_000 };
+    world.rules =
+        Rules { latency_us: 5_000..=20_000, loss: 0.0, fsync_us: 2_000..=10_000, ..Rules::default() };
     world.run_for(2_000 * MS);
     for node in 0..3 {
         world.cut(3, node);
@@ -249,7 +250,8 @@ fn what_a_lost_peer_was_asked_for_is_asked_of_another_at_once() {
             world.crash_with(node, true);
             world.start(node);
         }
-        world.rules = Rules { latency_us: 20_000..=30_000, loss: 0.0, fsync_us: 1_000..=2_000 };
+        world.rules =
+            Rules { latency_us: 20_000..=30_000, loss: 0.0, fsync_us: 1_000..=2_000, ..Rules::default() };
         world.connect(0, 1);
         write_many(&mut world, &[0, 1], 1_000);
         world.run_for(1_000 * MS);

@@ -8,5 +8,6 @@ mod hostile;
 mod operating;
 mod random;
 mod spread;
+mod tree;
 mod trouble;
 mod world;

@@ -34,25 +34,26 @@ fn a_trace_tells_how_and_when_a_write_came_to_each() {
     let mut world = World::new(3, 61);
     world.run_for(500 * MS);
     world.cut(0, 2);
+    world.cut(1, 2);
     world.write(0, vec![set("k", "old")]);
     world.run_for(200 * MS);
     world.tell_wall(0);
     let written = world.gossip(0).wall();
     world.write(0, vec![set("k", "v")]);
     world.run_for(3_000 * MS);
-    world.connect(0, 2);
+    world.connect(1, 2);
     world.run_for(100 * MS);
     let trace = trace(&mut world, 1, "k").unwrap();
     assert_eq!((trace.dot, trace.hlc.millis()), (dot(0, 1, 2), written.unix_ms()));
-    let (own, pushed, synced) = (came(&trace, 0), came(&trace, 1), came(&trace, 2));
+    let (own, relayed, synced) = (came(&trace, 0), came(&trace, 1), came(&trace, 2));
     assert_eq!((own.path, own.arrived), (Path::Local, written));
-    assert_eq!(pushed.path, Path::Pushed { by: id(0) });
+    assert_eq!(relayed.path, Path::Relayed { by: id(0) });
     assert_eq!(synced.path, Path::Synced { from: id(1) });
-    for arrival in [own, pushed, synced] {
+    for arrival in [own, relayed, synced] {
         let durable = arrival.durable.unwrap();
         assert!((1..=5).contains(&(durable.unix_ms() - arrival.arrived.unix_ms())), "a disk's time");
     }
-    assert!(own.durable.unwrap() <= pushed.arrived, "what is not durable does not leave");
+    assert!(own.durable.unwrap() <= relayed.arrived, "what is not durable does not leave");
 }
 
 #[test]

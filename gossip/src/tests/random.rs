@@ -32,6 +32,7 @@ fn run(seed: u64, steps: usize) -> Deeds {
         latency_us: 200..=rng.random_range(1_000..40_000),
         loss: rng.random_range(0.0..0.5),
         fsync_us: 500..=rng.random_range(1_000..30_000),
+        ..Rules::default()
     };
     if rng.random_bool(0.7) {
         // Nodes that start later have it too.

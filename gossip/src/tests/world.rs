@@ -23,7 +23,10 @@ pub(super) const WALL_START_MS: u64 = 1_800_000_000_000;
 /// The world's rules, to be changed before or while it runs.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
+    /// Of each frame.
     pub(super) latency_us: RangeInclusive<u64>,
+    /// Of each connection, for good; that of the frame is added.
+    pub(super) link_us: RangeInclusive<u64>,
     /// Of frames on the gossip lane.
     pub(super) loss: f64,
     pub(super) fsync_us: RangeInclusive<u64>,
@@ -31,7 +34,7 @@ pub(super) struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Rules { latency_us: 500..=5_000, loss: 0.0, fsync_us: 1_000..=4_000 }
+        Rules { latency_us: 500..=5_000, link_us: 0..=0, loss: 0.0, fsync_us: 1_000..=4_000 }
     }
 }
 
@@ -86,10 +89,26 @@ pub(super) struct World {
     connections: BTreeMap<(usize, usize), u64>,
     /// The bulk lane keeps its order.
     bulk_arrives: BTreeMap<(usize, usize), Moment>,
+    /// When each core wants to be woken, as far as `step` has not found otherwise.
+    ticks: BTreeSet<(Moment, usize)>,
 }
 
 pub(super) fn id(node: usize) -> NodeId {
-    NodeId::from_bytes([node as u8 + 1; 32])
+    let mut bytes = [u8::try_from(node + 1).unwrap_or(u8::MAX); 32];
+    if node >= 254 {
+        bytes[..2].copy_from_slice(&(node as u16).to_be_bytes());
+    }
+    NodeId::from_bytes(bytes)
+}
+
+/// Which node that is.
+fn number(id: NodeId) -> usize {
+    let bytes = id.as_bytes();
+    if bytes[31] < u8::MAX {
+        usize::from(bytes[31]) - 1
+    } else {
+        usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
+    }
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {
@@ -105,11 +124,16 @@ impl World {
     }
 
     pub(super) fn unconnected(n: usize, seed: u64) -> Self {
+        World::with(n, seed, Config::default())
+    }
+
+    /// The same, with another configuration.
+    pub(super) fn with(n: usize, seed: u64, config: Config) -> Self {
         let mut world = World {
             now: Moment::from_millis(1_000),
             nodes: Vec::new(),
             rules: Rules::default(),
-            config: Config::default(),
+            config,
             traffic: Traffic::default(),
             events: Vec::new(),
             replies: BTreeMap::new(),
@@ -121,15 +145,23 @@ impl World {
             number: 0,
             connections: BTreeMap::new(),
             bulk_arrives: BTreeMap::new(),
+            ticks: BTreeSet::new(),
         };
-        for _ in 0..n {
-            world.join();
+        for node in 0..n {
+            world.add();
+            world.boot(node);
         }
+        world.tell_members();
         world
     }
 
     /// One more node, started and not connected.
     pub(super) fn join(&mut self) {
+        self.add();
+        self.start(self.nodes.len() - 1);
+    }
+
+    fn add(&mut self) {
         self.nodes.push(Node {
             gossip: None,
             disk: MemoryStore::default(),
@@ -141,7 +173,6 @@ impl World {
             skew_ms: 0,
             held: None,
         });
-        self.start(self.nodes.len() - 1);
     }
 
     pub(super) fn gossip(&self, node: usize) -> &Gossip {
@@ -160,6 +191,11 @@ impl World {
 
     /// Starts a node with what its disk holds, in a new generation. It is not connected.
     pub(super) fn start(&mut self, node: usize) {
+        self.boot(node);
+        self.tell_members();
+    }
+
+    fn boot(&mut self, node: usize) {
         let seed = self.rng.random();
         let state = &mut self.nodes[node];
         state.life += 1;
@@ -169,7 +205,6 @@ impl World {
         assert_eq!(*gossip.replica().clock(), state.durable, "what was durable is there again");
         state.gossip = Some(gossip);
         self.tell_wall(node);
-        self.tell_members();
     }
 
     /// kill -9. What is at the disk is lost, or is not: the disk decides.
@@ -309,14 +344,14 @@ impl World {
         if let Message::Chunk { entries, .. } = &message {
             traffic.pulled += entries.len();
         }
-        let to = (0..self.nodes.len()).find(|n| id(*n) == to).expect("a node of this world");
+        let to = number(to);
         let connection = self.connections.get(&pair(from, to)).copied();
         let connection = connection.expect("cores send to connected peers only");
         if lane == Lane::Gossip && self.rng.random_bool(self.rules.loss) {
             self.traffic.lost += 1;
             return;
         }
-        let mut at = self.now + self.draw(self.rules.latency_us.clone());
+        let mut at = self.now + self.link(from, to) + self.draw(self.rules.latency_us.clone());
         if lane == Lane::Bulk {
             let last = self.bulk_arrives.entry((from, to)).or_default();
             at = at.max(*last);
@@ -332,6 +367,14 @@ impl World {
             Message::Push { entries } | Message::Chunk { entries, .. } => {
                 assert!(entries.iter().all(|e| durable.covers(e.dot)), "an entry left before it was durable");
             }
+            // What others wrote is passed on before it is durable here. At its writer it is, or was before that lost its disk.
+            Message::Relay { entries } => {
+                let is_durable = |e: &Arc<Entry>| self.nodes.iter().any(|node| node.durable.covers(e.dot));
+                assert!(entries.iter().all(is_durable), "an entry left before it was durable");
+                let own = entries.iter().filter(|e| e.dot.replica.node == id(from));
+                assert!(own.into_iter().all(|e| durable.covers(e.dot)));
+            }
+            Message::Prune | Message::Graft => {}
             Message::Ack { clock } => assert!(durable.contains_all(clock)),
             Message::Report(report) => {
                 assert!(durable.contains_all(&report.clock));
@@ -348,6 +391,13 @@ impl World {
             Message::More { .. } | Message::Slice { .. } => {}
             Message::Trace { .. } | Message::Traced { .. } => {}
         }
+    }
+
+    /// What two nodes are apart.
+    fn link(&self, a: usize, b: usize) -> Duration {
+        let (a, b) = pair(a, b);
+        let mut rng = ChaCha8Rng::seed_from_u64((a as u64) << 32 | b as u64);
+        Duration::from_micros(rng.random_range(self.rules.link_us.clone()))
     }
 
     fn draw(&mut self, us: RangeInclusive<u64>) -> Duration {
@@ -439,6 +489,25 @@ impl World {
             !matches!(deadline, Some(at) if at + Duration::from_secs(60) < now),
             "a deadline is forgotten"
         );
+        self.ticks.extend(self.deadline(node).map(|at| (at, node)));
+    }
+
+    /// When a node's core wants to be woken.
+    fn deadline(&self, node: usize) -> Option<Moment> {
+        let node = Some(&self.nodes[node]).filter(|node| node.held.is_none())?;
+        node.gossip.as_ref()?.next_deadline()
+    }
+
+    /// Whose core wants to be woken first, and when.
+    fn next_tick(&mut self) -> Option<(Moment, usize)> {
+        // Each change of a deadline added another entry. Those that are not true any more are dropped here.
+        while let Some((at, node)) = self.ticks.first().copied() {
+            if self.deadline(node) == Some(at) {
+                return Some((at, node));
+            }
+            self.ticks.pop_first();
+        }
+        None
     }
 
     pub(super) fn run_for(&mut self, duration: Duration) {
@@ -462,11 +531,7 @@ impl World {
 
     /// The next thing happens, unless it happens after `end`.
     fn step(&mut self, end: Moment) -> bool {
-        let deadline = |n: usize| {
-            let node = Some(&self.nodes[n]).filter(|node| node.held.is_none())?;
-            Some((node.gossip.as_ref()?.next_deadline()?, n))
-        };
-        let tick = (0..self.nodes.len()).filter_map(deadline).min();
+        let tick = self.next_tick();
         let next = self.happenings.first_key_value().map(|((at, _), _)| *at);
         let ticks_first = tick.is_some_and(|(at, _)| next.is_none_or(|next| at <= next));
         let at = if ticks_first { tick.map(|(at, _)| at) } else { next };

@@ -97,7 +97,7 @@ fn in_gossip(lane: Lane, bytes: &mut Vec<u8>, change: impl FnOnce(&mut Gossip)) 
 
 fn entries_of(message: &mut Gossip) -> Option<&mut Vec<Arc<Entry>>> {
     match message {
-        Gossip::Push { entries } | Gossip::Chunk { entries, .. } => Some(entries),
+        Gossip::Push { entries } | Gossip::Relay { entries } | Gossip::Chunk { entries, .. } => Some(entries),
         _ => None,
     }
 }
@@ -161,7 +161,8 @@ struct AcksOnArrival {
 impl Saboteur for AcksOnArrival {
     fn input(&mut self, host: Host, input: Input) -> Option<Input> {
         if let Input::Frame { lane, bytes, .. } = &input
-            && let Ok(Frame::Gossip(Gossip::Push { entries })) = wire::decode(*lane, bytes)
+            && let Ok(Frame::Gossip(Gossip::Push { entries } | Gossip::Relay { entries })) =
+                wire::decode(*lane, bytes)
         {
             self.came.entry(host).or_default().extend(entries.iter().map(|entry| entry.dot));
         }

@@ -87,6 +87,7 @@ impl World {
                 self.count(match path {
                     Path::Local => "applied_local",
                     Path::Pushed { .. } => "applied_pushed",
+                    Path::Relayed { .. } => "applied_relayed",
                     Path::Synced { .. } => "applied_synced",
                     Path::Joined { .. } => "applied_joined",
                 });
