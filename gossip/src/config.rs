@@ -1,7 +1,7 @@
 //! What a [`Gossip`](crate::Gossip) is made of: its timing, who it is, and what its disk remembers.
 
 use chinwag_base::ReplicaId;
-use chinwag_base::limits::CHUNK_BYTES_MAX;
+use chinwag_base::limits::{CHUNK_BYTES_MAX, PUSH_PEERS_MAX};
 use chinwag_crdt::{Checkpoint, Row};
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ pub struct Config {
     pub summary_spacing: Duration,
     /// How long a gap that a push left may stand before the peer is asked; reordered pushes close it by themselves.
     pub gap_patience: Duration,
+    /// How many others there may be at most for a writer to push to all of them by itself. Where there are more, or some are
+    /// not connected, entries travel along a tree.
+    pub push_peers_max: usize,
     /// How long what a peer announced may take to come along the tree before it is fetched: longer than the tree's way is
     /// than the announcement's, or the tree never settles.
     pub graft_patience: Duration,
@@ -49,6 +52,7 @@ impl Default for Config {
             settle: Duration::from_millis(20),
             summary_spacing: Duration::from_millis(50),
             gap_patience: Duration::from_millis(50),
+            push_peers_max: PUSH_PEERS_MAX,
             graft_patience: Duration::from_millis(150),
             trouble: Duration::from_secs(300),
             difference_patience: Duration::from_millis(100),

@@ -37,7 +37,7 @@ use std::sync::Arc;
 impl Gossip {
     /// Whether pushes of ours reach everybody in one hop, and are few.
     pub(crate) fn reaches_all(&self) -> bool {
-        self.alive_others() <= PUSH_PEERS_MAX
+        self.alive_others() <= self.config.push_peers_max
             && self.peers.keys().filter(|id| self.is_alive(**id)).count() == self.alive_others()
     }
 

@@ -114,6 +114,8 @@ pub struct StatePlan {
     pub slice_bytes: usize,
     /// Rows of the log between two checkpoints.
     pub checkpoint_rows: u64,
+    /// Others to whom a writer pushes by itself; beyond, writes travel along a tree.
+    pub push_peers: usize,
 }
 
 impl Default for StatePlan {
@@ -123,6 +125,7 @@ impl Default for StatePlan {
             log_bytes: config.log_bytes_max,
             slice_bytes: config.slice_bytes_max,
             checkpoint_rows: config.checkpoint_rows,
+            push_peers: config.push_peers_max,
         }
     }
 }

@@ -121,19 +121,21 @@ pub fn draw(seed: u64, wishes: &Wishes) -> Plan {
     plan
 }
 
-/// Two in three keep so little history that logs are cut and whole cells travel. (A stream of its own, so that this draws
-/// nothing from under what else is drawn.)
+/// Two in three keep so little history that logs are cut and whole cells travel; in one of three, writes travel along a tree
+/// among a few hosts already. (A stream of its own, so that this draws nothing from under what else is drawn.)
 fn draw_state(seed: u64) -> StatePlan {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(2);
+    let mut plan = StatePlan::default();
+    if !rng.random_bool(0.33) {
+        plan.log_bytes = [500, 2_000, 10_000][rng.random_range(0..3)];
+        plan.slice_bytes = [300, 2_000, 64 * 1024][rng.random_range(0..3)];
+        plan.checkpoint_rows = [1, 10, 100][rng.random_range(0..3)];
+    }
     if rng.random_bool(0.33) {
-        return StatePlan::default();
+        plan.push_peers = rng.random_range(0..4);
     }
-    StatePlan {
-        log_bytes: [500, 2_000, 10_000][rng.random_range(0..3)],
-        slice_bytes: [300, 2_000, 64 * 1024][rng.random_range(0..3)],
-        checkpoint_rows: [1, 10, 100][rng.random_range(0..3)],
-    }
+    plan
 }
 
 /// When faults and clients begin, in milliseconds.
