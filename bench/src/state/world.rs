@@ -449,6 +449,8 @@ mod tests {
             world.watches = true;
             world.take_tally();
             world.write(2, vec![set("app/a", "1").unwrap()]);
+            // Until it is durable, nobody has it, and all are equal.
+            world.run(Duration::ZERO);
             let took = world.run_until(Duration::from_secs(5), World::all_equal).unwrap();
             assert!(took >= Duration::from_millis(1), "{took:?}");
             assert_eq!(world.applied.values().map(Vec::len).collect::<Vec<_>>(), [5]);
@@ -462,6 +464,7 @@ mod tests {
         let mut world = world(4, Rules { gossip_lane: false, ..Rules::default() });
         world.set_border(Some(2));
         world.write(0, vec![set("app/a", "1").unwrap()]);
+        world.run(Duration::ZERO);
         assert_eq!(world.run_until(Duration::from_secs(20), World::all_equal), None);
         assert!(world.are_equal(0, 1) && world.are_equal(2, 3));
         world.set_border(None);
