@@ -10,22 +10,30 @@
 //! - [`kad`], [`ours`], [`hung`]: the two systems of `dht`, and members of either that hang.
 //! - [`processes`]: real daemons as processes, for `idle` and `cli`; [`agents`]: the same beside serf's agents.
 //! - [`membership`]: overlays of three systems in virtual time, on one network.
-//! - [`state`]: what is known, beside four other systems.
+//! - [`lone`], [`etcd`], [`sqlite`], [`disk`]: what durable writes are measured of; [`http`]: how servers are asked;
+//!   [`metrics`], [`fsyncs`]: what is counted of a daemon.
+//! - [`state`]: what is known, beside other systems.
 //! - [`machine`], [`report`]: what is printed.
 
 pub mod agents;
 pub mod cost;
 pub mod disk;
+pub mod etcd;
+pub mod fsyncs;
+pub mod http;
 pub mod hung;
 pub mod kad;
 pub mod latency;
 pub mod load;
+pub mod lone;
 pub mod machine;
 pub mod membership;
+pub mod metrics;
 pub mod ours;
 pub mod ping;
 pub mod processes;
 pub mod report;
 pub mod scratch;
+pub mod sqlite;
 pub mod state;
 pub mod wire;
