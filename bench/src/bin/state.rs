@@ -7,10 +7,12 @@
 use anyhow::{Context as _, Result};
 use chinwag_bench::machine::Machine;
 use chinwag_bench::report;
+use chinwag_bench::scratch::Store;
 use chinwag_bench::state::figures::Sheet;
-use chinwag_bench::state::{delta, idle, join, merge, reconcile, spread};
+use chinwag_bench::state::{delta, idle, join, merge, reconcile, spread, writes};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value, json};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -114,6 +116,37 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// Durable writes of one daemon, of SQLite and of etcd: how many a second, how long does each take, and what does the
+    /// disk allow?
+    Writes {
+        /// Clients that write at once; several, one after the other
+        #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 16, 64])]
+        clients: Vec<usize>,
+        /// How long each system is measured with so many clients, in all rounds together
+        #[arg(long, value_name = "SECONDS", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+        /// Bytes of a value
+        #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = number(1, 32_768))]
+        value_bytes: usize,
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Where real daemons run.
+#[derive(Debug, Clone, Args)]
+struct Place {
+    /// Where to write
+    #[arg(long, value_enum, default_value_t = Store::Disk)]
+    store: Store,
+    /// The directory; its file system is what is measured
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Where chinwag and chinwagd are
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
 }
 
 /// What there is.
@@ -206,6 +239,11 @@ fn measure(what: What) -> Result<(&'static str, Sheet, bool)> {
         What::Idle { writers, common } => {
             let options = idle::Options { writers, chitchat: !common.alone };
             ("idle", idle::run(&options)?, common.json)
+        }
+        What::Writes { clients, seconds, value_bytes, place, common } => {
+            let (Place { store, dir, bin_dir }, others) = (place, !common.alone);
+            let options = writes::Options { clients, seconds, value_bytes, store, dir, bin_dir, others };
+            ("writes", writes::run(&options)?, common.json)
         }
     })
 }

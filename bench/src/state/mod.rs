@@ -4,6 +4,8 @@
 //! server and transport ([`chitchat`]). All of them write the same keys and values ([`material`]). Times of computing are
 //! processor time of one thread.
 //!
+//! What a disk has to do with ([`writes`]) is measured of real processes, by the wall.
+//!
 //! Each experiment is a module with options and a function that fills a [`figures::Sheet`].
 
 pub mod chitchat;
@@ -16,6 +18,7 @@ pub mod merge;
 pub mod reconcile;
 pub mod spread;
 pub mod world;
+pub mod writes;
 
 use std::time::Duration;
 
