@@ -5,7 +5,7 @@
 
 use super::invites::OpenInvite;
 use super::rows::Row as _;
-use super::state::{Pieces, ReadError, read_copy, read_head, scan_cells, scan_log};
+use super::state::{Pieces, ReadError, leave_out, read_copy, read_head, scan_cells, scan_log};
 use super::{CELLS, CHECKPOINT, FORMAT, FORMAT_OLDEST, INVITES, MEMBERS, QUARANTINE, ROWS};
 use super::{cannot_read, check_format, guarded, open_database};
 use chinwag_api::Failure;
@@ -14,6 +14,7 @@ use chinwag_crdt::{Audit, Checkpoint, Replica, Row};
 use chinwag_membership::Record;
 use redb::{Key, TableDefinition, TableError, Value};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -122,15 +123,15 @@ fn read(txn: &ReadTransaction, examined: &mut Examined) -> Result<(Checkpoint, V
     if let Some(pieces) = table(txn, CELLS)? {
         counts.cells = pieces.len()? as usize;
         let (mut cells, bad_pieces) = scan_cells(&pieces)?;
+        let mut damaged = BTreeSet::new();
         for piece in bad_pieces {
             bad.push(format!("{}, piece {} of its cell: {}", piece.text, piece.index, piece.why));
-            let keys = piece.text.parse().ok().into_iter().chain(piece.names);
-            keys.for_each(|key| {
-                cells.remove(&key);
-                checkpoint.damaged.insert(key);
-            });
+            damaged.extend(piece.text.parse::<chinwag_base::Key>());
+            damaged.extend(piece.names);
         }
-        checkpoint.cells = cells.into_iter().collect();
+        leave_out(&mut cells, &damaged);
+        checkpoint.damaged.append(&mut damaged);
+        checkpoint.cells = cells;
     }
     let mut rows = Vec::new();
     if let Some(log) = table(txn, ROWS)? {

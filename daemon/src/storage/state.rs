@@ -12,7 +12,7 @@ use chinwag_gossip::Recovered;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a checkpoint is besides its lists and cells.
@@ -252,14 +252,14 @@ fn read_cells(
         keys.extend(names.map(|key| key.to_string()));
         bad_rows.push(BadRow { table: "cells", why });
     }
+    let mut damaged = BTreeSet::new();
     for text in keys {
         table.retain_in((text.as_str(), 0)..=(text.as_str(), u32::MAX), |_, _| false)?;
-        if let Ok(key) = Key::try_from(text.to_owned()) {
-            cells.remove(&key);
-            checkpoint.damaged.insert(key);
-        }
+        damaged.extend(Key::try_from(text));
     }
-    checkpoint.cells = cells.into_iter().collect();
+    leave_out(&mut cells, &damaged);
+    checkpoint.damaged.append(&mut damaged);
+    checkpoint.cells = cells;
     Ok(())
 }
 
@@ -274,7 +274,15 @@ pub(super) struct BadPiece {
     pub(super) why: String,
 }
 
-type Cells = BTreeMap<Key, Vec<Part>>;
+/// In the order of the table, which is that of the keys.
+type Cells = Vec<(Key, Vec<Part>)>;
+
+/// Takes these out, of which there are few and mostly none.
+pub(super) fn leave_out(cells: &mut Cells, keys: &BTreeSet<Key>) {
+    if !keys.is_empty() {
+        cells.retain(|(key, _)| !keys.contains(key));
+    }
+}
 
 /// Every piece of every cell: the cells of those that are believed, and the others.
 pub(super) fn scan_cells(table: &impl Pieces) -> Result<(Cells, Vec<BadPiece>), redb::Error> {
@@ -285,7 +293,14 @@ pub(super) fn scan_cells(table: &impl Pieces) -> Result<(Cells, Vec<BadPiece>), 
         let piece = <(Key, u32, Vec<Part>)>::from_row(row.value());
         let is_here = |piece: &(Key, u32, Vec<Part>)| piece.0.as_str() == text && piece.1 == index;
         match piece {
-            Ok(piece) if is_here(&piece) => cells.entry(piece.0).or_default().extend(piece.2),
+            Ok(piece) if is_here(&piece) => {
+                let (key, _, parts) = piece;
+                match cells.last_mut() {
+                    // All pieces of a cell stand together.
+                    Some((last, cell)) if *last == key => cell.extend(parts),
+                    _ => cells.push((key, parts)),
+                }
+            }
             piece => bad.push(BadPiece {
                 text: text.to_owned(),
                 index,
