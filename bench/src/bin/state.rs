@@ -9,7 +9,7 @@ use chinwag_bench::machine::Machine;
 use chinwag_bench::report;
 use chinwag_bench::scratch::Store;
 use chinwag_bench::state::figures::Sheet;
-use chinwag_bench::state::{delta, idle, join, merge, reconcile, spread, writes};
+use chinwag_bench::state::{delta, idle, join, merge, open, reconcile, spread, writes};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -133,6 +133,22 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// How long does a store of many keys take to open after kill -9, a daemon's, SQLite's and etcd's?
+    Open {
+        /// How many keys
+        #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = number(1, 3_000_000))]
+        keys: usize,
+        /// Bytes of a value
+        #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = number(16, 4_096))]
+        value_bytes: usize,
+        /// How often
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = number(1, 100))]
+        runs: usize,
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 /// Where real daemons run.
@@ -244,6 +260,11 @@ fn measure(what: What) -> Result<(&'static str, Sheet, bool)> {
             let (Place { store, dir, bin_dir }, others) = (place, !common.alone);
             let options = writes::Options { clients, seconds, value_bytes, store, dir, bin_dir, others };
             ("writes", writes::run(&options)?, common.json)
+        }
+        What::Open { keys, value_bytes, runs, place, common } => {
+            let (Place { store, dir, bin_dir }, others) = (place, !common.alone);
+            let options = open::Options { keys, value_bytes, runs, store, dir, bin_dir, others };
+            ("open", open::run(&options)?, common.json)
         }
     })
 }

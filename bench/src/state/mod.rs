@@ -4,7 +4,7 @@
 //! server and transport ([`chitchat`]). All of them write the same keys and values ([`material`]). Times of computing are
 //! processor time of one thread.
 //!
-//! What a disk has to do with ([`writes`]) is measured of real processes, by the wall.
+//! What a disk has to do with ([`writes`], [`open`]) is measured of real processes, by the wall.
 //!
 //! Each experiment is a module with options and a function that fills a [`figures::Sheet`].
 
@@ -15,6 +15,7 @@ pub mod idle;
 pub mod join;
 pub mod material;
 pub mod merge;
+pub mod open;
 pub mod reconcile;
 pub mod spread;
 pub mod world;
