@@ -9,7 +9,7 @@ use chinwag_bench::machine::Machine;
 use chinwag_bench::report;
 use chinwag_bench::scratch::Store;
 use chinwag_bench::state::figures::Sheet;
-use chinwag_bench::state::{delta, idle, join, merge, open, reconcile, spread, writes};
+use chinwag_bench::state::{churn, delta, idle, join, merge, open, reconcile, spread, writes};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -149,6 +149,23 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// Keys are made and deleted without end at a lone daemon: do its memory and its disk stay flat?
+    Churn {
+        /// How many are made
+        #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = number(1_000, 1_000_000_000))]
+        keys: usize,
+        /// How many live at any time
+        #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = number(1, 1_000_000))]
+        live: usize,
+        /// Bytes of a value
+        #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = number(1, 4_096))]
+        value_bytes: usize,
+        #[command(flatten)]
+        place: Place,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Where real daemons run.
@@ -265,6 +282,11 @@ fn measure(what: What) -> Result<(&'static str, Sheet, bool)> {
             let (Place { store, dir, bin_dir }, others) = (place, !common.alone);
             let options = open::Options { keys, value_bytes, runs, store, dir, bin_dir, others };
             ("open", open::run(&options)?, common.json)
+        }
+        What::Churn { keys, live, value_bytes, place, json } => {
+            let Place { store, dir, bin_dir } = place;
+            let options = churn::Options { keys, live, value_bytes, store, dir, bin_dir };
+            ("churn", churn::run(&options)?, json)
         }
     })
 }

@@ -4,11 +4,12 @@
 //! server and transport ([`chitchat`]). All of them write the same keys and values ([`material`]). Times of computing are
 //! processor time of one thread.
 //!
-//! What a disk has to do with ([`writes`], [`open`]) is measured of real processes, by the wall.
+//! What a disk has to do with ([`writes`], [`open`], [`churn`]) is measured of real processes, by the wall.
 //!
 //! Each experiment is a module with options and a function that fills a [`figures::Sheet`].
 
 pub mod chitchat;
+pub mod churn;
 pub mod delta;
 pub mod figures;
 pub mod idle;
