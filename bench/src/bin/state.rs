@@ -83,9 +83,8 @@ enum What {
         /// The part of frames that is lost
         #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
         loss: f64,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        common: Common,
     },
     /// What it takes to become equal again: two replicas of which one has heard more, and two halves that both wrote
     Reconcile {
@@ -262,8 +261,9 @@ fn measure(what: What) -> Result<(&'static str, Sheet, bool)> {
                 join::Options { writers, keys, value_bytes, runs, fsync_us, chitchat: !common.alone };
             ("join", join::run(&options)?, common.json)
         }
-        What::Spread { nodes, writes, loss, json } => {
-            ("spread", spread::run(&spread::Options { nodes, writes, loss })?, json)
+        What::Spread { nodes, writes, loss, common } => {
+            let options = spread::Options { nodes, writes, loss, iroh_gossip: !common.alone };
+            ("spread", spread::run(&options)?, common.json)
         }
         What::Reconcile { cells, differ, value_bytes, nodes, writes, json } => {
             let options = reconcile::Options { cells, differ, value_bytes, nodes, writes };

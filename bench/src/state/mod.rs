@@ -1,8 +1,8 @@
 //! What is known: chinwag's replicated state beside systems that do the same work.
 //!
 //! chinwag's replicas are driven by their inputs and outputs alone, in virtual time ([`world`]); chitchat through its own
-//! server and transport ([`chitchat`]). All of them write the same keys and values ([`material`]). Times of computing are
-//! processor time of one thread.
+//! server and transport ([`chitchat`]), iroh-gossip through its protocol core ([`iroh`]). All of them write the same
+//! keys and values ([`material`]). Times of computing are processor time of one thread.
 //!
 //! What a disk has to do with ([`writes`], [`open`], [`churn`]) is measured of real processes, by the wall.
 //!
@@ -13,6 +13,7 @@ pub mod churn;
 pub mod delta;
 pub mod figures;
 pub mod idle;
+pub mod iroh;
 pub mod join;
 pub mod material;
 pub mod merge;

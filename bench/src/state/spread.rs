@@ -4,6 +4,7 @@
 //! drawn at random, about as many as membership keeps. Disks take no time, so that it is the network that is measured.
 
 use super::figures::{Bound, Column, Of, Sheet};
+use super::iroh::{self, Lost};
 use super::material;
 use super::world::{Rules, World};
 use crate::membership::options::Delivery;
@@ -22,11 +23,11 @@ const MESH_MAX: usize = 128;
 /// Connections that each member of a larger overlay opens.
 const LINKS: usize = 12;
 /// A write that takes longer is counted as not delivered.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 /// Between two writes: everything is told and compared again.
-const CALM: Duration = Duration::from_secs(3);
+pub(super) const CALM: Duration = Duration::from_secs(3);
 /// Bytes of the value.
-const VALUE_BYTES: usize = 64;
+pub(super) const VALUE_BYTES: usize = 64;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Options {
     pub writes: usize,
     /// The part of frames of the gossip lane that is lost.
     pub loss: f64,
+    /// Whether iroh-gossip is measured as well.
+    pub iroh_gossip: bool,
 }
 
 /// Does it.
@@ -54,6 +57,12 @@ pub fn run(options: &Options) -> Result<Sheet> {
         ..Sheet::default()
     };
     sheet.columns.push(("chinwag", chinwag(options)?));
+    if options.iroh_gossip {
+        sheet.columns.push(("iroh_gossip", iroh::column(options, Lost::Late)?));
+    }
+    if options.iroh_gossip && options.loss > 0.0 {
+        sheet.columns.push(("iroh_gossip_datagrams", iroh::column(options, Lost::Never)?));
+    }
     sheet.goal("delivered_ratio", Of::Median, Bound::AtLeast, 1.0);
     if options.loss == 0.0 {
         sheet.goal("all_have_it_ms", Of::Median, Bound::AtMost, 250.0);
@@ -62,11 +71,12 @@ pub fn run(options: &Options) -> Result<Sheet> {
     Ok(sheet)
 }
 
-fn connect(world: &mut World, nodes: usize) {
+/// Connects members, each of many to some that are drawn at random.
+pub(super) fn connect(world: &mut World, nodes: usize, seed: u64) {
     if nodes <= MESH_MAX {
         return world.connect_all();
     }
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut links = BTreeSet::new();
     for a in 0..nodes {
         let mut others: Vec<usize> = (0..nodes).filter(|b| *b != a).collect();
@@ -87,7 +97,7 @@ fn chinwag(options: &Options) -> Result<Column> {
         world.add(material::replica(number, 1), Recovered::default());
     }
     world.tell_members(&[]);
-    connect(&mut world, options.nodes);
+    connect(&mut world, options.nodes, 1);
     world.watches = true;
     world.run(CALM);
     let mut rng = ChaCha8Rng::seed_from_u64(2);
@@ -134,7 +144,7 @@ mod tests {
     #[test]
     fn a_write_reaches_everybody_also_where_not_everybody_is_connected() {
         for (nodes, loss) in [(8, 0.0), (200, 0.0), (8, 0.1)] {
-            let sheet = run(&Options { nodes, writes: 2, loss }).unwrap();
+            let sheet = run(&Options { nodes, writes: 2, loss, iroh_gossip: false }).unwrap();
             let systems = sheet.systems();
             assert_eq!(systems["chinwag"]["delivered_ratio"], 1, "{systems:#}");
             assert!(systems["chinwag"]["all_have_it_ms"]["median"].as_f64().unwrap() >= 10.0, "{systems:#}");
