@@ -9,7 +9,7 @@ use chinwag_bench::machine::Machine;
 use chinwag_bench::report;
 use chinwag_bench::scratch::Store;
 use chinwag_bench::state::figures::Sheet;
-use chinwag_bench::state::{churn, delta, idle, join, merge, open, reconcile, spread, writes};
+use chinwag_bench::state::{churn, delta, idle, join, merge, open, reconcile, rounds, spread, writes};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -85,6 +85,21 @@ enum What {
         loss: f64,
         #[command(flatten)]
         common: Common,
+    },
+    /// One write that nothing but anti-entropy spreads: after how many rounds do all members have it?
+    Rounds {
+        /// How many members; more than 128 are not all connected to each other
+        #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = number(2, 5_000))]
+        nodes: usize,
+        /// How many overlays, each with its own seed
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = number(1, 10_000))]
+        seeds: usize,
+        /// How many writes in each, one after the other
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = number(1, 10_000))]
+        writes: usize,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// What it takes to become equal again: two replicas of which one has heard more, and two halves that both wrote
     Reconcile {
@@ -264,6 +279,9 @@ fn measure(what: What) -> Result<(&'static str, Sheet, bool)> {
         What::Spread { nodes, writes, loss, common } => {
             let options = spread::Options { nodes, writes, loss, iroh_gossip: !common.alone };
             ("spread", spread::run(&options)?, common.json)
+        }
+        What::Rounds { nodes, seeds, writes, json } => {
+            ("rounds", rounds::run(&rounds::Options { nodes, seeds, writes })?, json)
         }
         What::Reconcile { cells, differ, value_bytes, nodes, writes, json } => {
             let options = reconcile::Options { cells, differ, value_bytes, nodes, writes };

@@ -19,6 +19,7 @@ pub mod material;
 pub mod merge;
 pub mod open;
 pub mod reconcile;
+pub mod rounds;
 pub mod spread;
 pub mod world;
 pub mod writes;
