@@ -340,3 +340,33 @@ struct Gone {
     elements: Vec<Value>,
     flag: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Replica;
+    use crate::mark::Mark;
+    use crate::register::Stored;
+    use crate::tests::world::{NOON, replica_id, set};
+
+    /// What a register of one value takes beside the texts of key and value, byte by byte, so that whoever makes it more
+    /// has to say so.
+    #[test]
+    fn a_register_takes_few_bytes_besides_its_key_and_value() {
+        let text = size_of::<Value>();
+        assert_eq!(size_of::<Mark>(), 16, "the dot");
+        assert_eq!(size_of::<Stored>(), size_of::<Mark>() + size_of::<crate::Hlc>() + text);
+        assert_eq!(size_of::<Register>(), size_of::<Stored>() + 8, "and whether it is one value, or several");
+        let rest = size_of::<Option<Box<Rest>>>();
+        assert_eq!(rest, 8);
+        // The last 8 are one flag, and what aligns it.
+        assert_eq!(size_of::<Cell>(), size_of::<Register>() + rest + size_of::<Digest>() + 8);
+        assert_eq!(size_of::<(Key, Cell)>(), 96);
+
+        let mut replica = Replica::new(replica_id(1));
+        replica.stage_local(&[set("k", "v")], NOON).unwrap();
+        replica.commit();
+        let cell = replica.cells.values().next().unwrap();
+        assert!(matches!(cell.register, Register::One(_)) && cell.rest.is_none(), "nothing lies elsewhere");
+    }
+}

@@ -51,7 +51,7 @@
 //!
 //! # Reading order
 //!
-//! [`dot`], [`clock`], [`entry`], then the stores of the kinds, then [`replica`]; then [`whole`], `tell` and `join`, for state without
+//! [`dot`], [`clock`], [`entry`], then `mark` (dots in memory) and the stores of the kinds, then [`replica`]; then [`whole`], `tell` and `join`, for state without
 //! its history, and `checkpoint`; and for what is not taken, and what a hostile writer can do all the same, `admission`. [`sketch`] stands by
 //! itself: how two sets find their difference.
 
