@@ -503,7 +503,7 @@ impl Gossip {
             self.round_at = self.next_round();
             self.round();
             self.cut_log();
-            self.awaited.expire(now);
+            self.look_for_trouble();
             self.look_for_expired();
         }
         self.look_out_of_turn();

@@ -14,15 +14,20 @@ use std::time::Duration;
 
 /// What was announced and has not come along the tree after this long is not waited for any more.
 const AWAITED_FOR: Duration = Duration::from_secs(5);
-/// In trouble, what was announced is fetched so many times sooner.
+/// Where frames are lost, what was announced is fetched so many times sooner. Not after one: whoever is hasty changes the tree.
 const HASTE: u32 = 6;
+/// Rounds in which something was lost that make a network lossy.
+const LOSSY: u32 = 3;
 
 /// What was announced and has not come along the tree.
 #[derive(Debug, Default)]
 pub(crate) struct Awaited {
     since: BTreeMap<Dot, Moment>,
-    /// Until when everything is wanted by two ways, because something did not come by one.
-    troubled_until: Option<Moment>,
+    /// Until when everything is wanted by two ways, because something was late by one.
+    doubled_until: Option<Moment>,
+    /// How often something was lost, and until when that counts.
+    lost: u32,
+    lost_until: Option<Moment>,
 }
 
 impl Awaited {
@@ -42,9 +47,16 @@ impl Awaited {
         self.since.contains_key(&dot)
     }
 
-    pub(crate) fn expire(&mut self, now: Moment) {
-        self.since.retain(|_, at| *at + AWAITED_FOR > now);
-        self.troubled_until = self.troubled_until.filter(|until| *until > now);
+    /// Forgets what was announced long ago. Says whether any of it was lost on the tree: it `is_here` and came otherwise. (One that
+    /// was merely fetched too early comes along the tree as well.)
+    fn expire(&mut self, now: Moment, is_here: impl Fn(Dot) -> bool) -> bool {
+        let mut lost = false;
+        self.since.retain(|dot, at| {
+            let is_over = *at + AWAITED_FOR <= now;
+            lost |= is_over && is_here(*dot);
+            !is_over
+        });
+        lost
     }
 }
 
@@ -72,9 +84,12 @@ impl Gossip {
         let under_way = [&self.pending, self.refused.dots(), self.early.dots()];
         let lacked = self.lacking(clock, &under_way, 1);
         let Some((replica, counter, _)) = lacked.iter().next() else { return };
-        self.awaited.announced(Dot::new(replica, counter), self.now);
-        let haste = if self.is_troubled() { HASTE } else { 1 };
-        let at = self.now + self.config.graft_patience / haste;
+        // Of what was missed before nothing comes along the tree.
+        if self.peers.owing().next().is_none() {
+            self.awaited.announced(Dot::new(replica, counter), self.now);
+        }
+        let is_hasty = self.awaited.lost >= LOSSY;
+        let at = self.now + self.config.graft_patience / if is_hasty { HASTE } else { 1 };
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.graft_at.get_or_insert(at);
         }
@@ -118,14 +133,28 @@ impl Gossip {
         self.want(id, spans, true);
     }
 
-    /// Whether everything is wanted by two ways.
-    pub(crate) fn is_troubled(&self) -> bool {
-        self.awaited.troubled_until.is_some_and(|until| until > self.now)
+    /// Once a round: what has not come along the tree?
+    pub(crate) fn look_for_trouble(&mut self) {
+        let (now, clock) = (self.now, self.replica.clock());
+        let is_lost = self.awaited.expire(now, |dot| clock.covers(dot));
+        let awaited = &mut self.awaited;
+        if awaited.lost_until.is_some_and(|until| until <= now) {
+            awaited.lost = 0;
+        }
+        if is_lost {
+            awaited.lost = awaited.lost.saturating_add(1);
+            awaited.lost_until = Some(now + self.config.trouble);
+        }
     }
 
-    /// A peer brought what should have come along the tree.
-    pub(crate) fn note_trouble(&mut self, from: NodeId) {
-        self.awaited.troubled_until = Some(self.now + self.config.trouble);
+    /// Whether everything is wanted by two ways.
+    pub(crate) fn wants_two(&self) -> bool {
+        self.awaited.doubled_until.is_some_and(|until| until > self.now)
+    }
+
+    /// What should have come along the tree was fetched.
+    pub(crate) fn note_fetched(&mut self, from: NodeId) {
+        self.awaited.doubled_until = Some(self.now + self.config.trouble);
         if self.is_alive(from) && self.peers.get(&from).is_some_and(|peer| !peer.eager) {
             self.branch(from);
             self.send(from, Message::Graft);

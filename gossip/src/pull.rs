@@ -174,7 +174,7 @@ impl Gossip {
             self.spent.clear();
         }
         if brought {
-            self.note_trouble(from);
+            self.note_fetched(from);
         }
         if given.is_empty() && cut {
             return self.note_cut(from, number);

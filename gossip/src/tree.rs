@@ -18,8 +18,9 @@
 //!   the same bounds. A graft itself only says that the connection is eager from now on.
 //! - **A connection is pruned only if the first copy came along the tree too.** One that an exchange brought says nothing
 //!   about which connections are fast.
-//! - **In trouble, two ways**: who had to fetch an entry wants everything twice for some minutes, and whom it asked goes on
-//!   passing on to it. On a network that loses frames, a tree alone is cut at every write.
+//! - **In trouble, two ways**: who had to fetch an entry wants everything by two ways for some minutes, and whoever was asked to
+//!   pass on does so for as long, whatever comes back. Who had one that never came along the tree fetches sooner, too.
+//!   On a network that loses frames, a tree alone is cut at every write.
 //! - **A writer who is connected to everybody, and they are few, pushes to everybody** ([`Message::Push`]), and nobody
 //!   passes it on: one hop beats any tree.
 
@@ -113,7 +114,7 @@ impl Gossip {
         if grafted.is_some_and(|at| at + self.config.trouble > self.now) {
             return false;
         }
-        let wanted = if self.is_troubled() { 2 } else { 1 };
+        let wanted = if self.wants_two() { 2 } else { 1 };
         match self.traces.path(dot) {
             Some(Path::Relayed { by }) => by != from && copies > wanted,
             Some(Path::Local) => copies >= wanted,

@@ -46,7 +46,7 @@ fn spread(world: &mut World, writes: usize, seed: u64) -> Figures {
         let begun = world.now;
         world.events.clear();
         world.write(writer, vec![set("k", &format!("{i}"))]);
-        world.run_for(1_500 * MS);
+        world.run_for(2_000 * MS);
         let mut at: BTreeMap<usize, f64> = BTreeMap::new();
         for (moment, node, event) in &world.events {
             if let Event::Applied { .. } = event {
