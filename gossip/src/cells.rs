@@ -400,7 +400,7 @@ impl Gossip {
         if self.jobs.is_empty() {
             return false;
         }
-        let mut batch = AtDisk::new(BatchId(self.next_batch));
+        let mut batch = AtDisk::new(BatchId(self.next_batch), self.now);
         self.next_batch += 1;
         batch.jobs = self.jobs.drain(..).collect();
         let rows = batch.jobs.iter().map(|(_, row)| row.clone()).collect();

@@ -1,7 +1,7 @@
 //! How writes become durable: queue, stage, disk, and only then visible, answered and on their way to others.
 
 use crate::peer::ChunkState;
-use crate::queue::{AtDisk, Received, Write};
+use crate::queue::{AtDisk, Gathering, Received, Write};
 use crate::waits::Goal;
 use crate::{BatchId, Event, Gossip, Path, RequestId, Wait, WriteError};
 use chinwag_base::limits::{BATCH_OPS_MAX, CHUNK_ENTRIES_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX};
@@ -17,6 +17,10 @@ const CLOCK_AHEAD_SPACING: Duration = Duration::from_secs(10);
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// The same, if it waits for others that are on their way.
 const EARLY_FOR: Duration = Duration::from_secs(1);
+/// Those who were answered are waited for as long as this part of what their commit took, and
+const GATHER_PART: u32 = 4;
+/// no longer than this.
+const GATHER_MAX: Duration = Duration::from_millis(1);
 /// How long after a failed commit entries are asked for again. A full disk stays full for a while.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -93,7 +97,10 @@ impl Gossip {
             if self.stage_jobs() || self.queue.entries() == 0 && self.expired.is_empty() {
                 return;
             }
-            let mut batch = AtDisk::new(BatchId(self.next_batch));
+            if self.is_gathering() {
+                return;
+            }
+            let mut batch = AtDisk::new(BatchId(self.next_batch), self.now);
             self.next_batch += 1;
             self.stage_expired();
             self.stage_writes(&mut batch);
@@ -107,6 +114,25 @@ impl Gossip {
                 self.at_disk = Some(batch);
             }
         }
+    }
+
+    /// Whether the next batch waits for those who were just answered.
+    fn is_gathering(&mut self) -> bool {
+        let now = self.now;
+        self.gathering = self.gathering.filter(|gathering| {
+            gathering.until > now
+                && self.queue.writes().len() < gathering.writes
+                && !self.queue.has_received()
+        });
+        self.gathering.is_some()
+    }
+
+    /// Clients have been answered: if they were several, the next batch waits for them a little, far less than a commit takes.
+    fn gather(&mut self, batch: &AtDisk) {
+        let writes = batch.writes.len();
+        let wait = (self.now.since(batch.given) / GATHER_PART).min(GATHER_MAX);
+        let all = writes + self.queue.writes().len();
+        self.gathering = (writes > 1).then_some(Gathering { writes: all, until: self.now + wait });
     }
 
     /// A flood of local writes leaves half of each commit to what others wrote.
@@ -249,6 +275,7 @@ impl Gossip {
         self.acknowledge_batch(&batch, &entries);
         self.announce_batch(&batch, &entries);
         self.look_into_gaps(&batch);
+        self.gather(&batch);
         self.answer(batch);
         self.close_chunks();
         if changed {

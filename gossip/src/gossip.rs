@@ -6,7 +6,7 @@ use crate::held::Held;
 use crate::lazy::Awaited;
 use crate::peer::Peer;
 use crate::peers::{Peers, is_same};
-use crate::queue::{AtDisk, Queue};
+use crate::queue::{AtDisk, Gathering, Queue};
 use crate::trace::Traces;
 use crate::waits::Waits;
 use crate::{
@@ -31,6 +31,8 @@ pub struct Gossip {
     pub(crate) replica: Replica,
     pub(crate) queue: Queue,
     pub(crate) at_disk: Option<AtDisk>,
+    /// Whether the next batch waits for those who were just answered.
+    pub(crate) gathering: Option<Gathering>,
     pub(crate) next_batch: u64,
     /// After a failed commit: when entries are asked for again.
     pub(crate) pull_again_at: Option<Moment>,
@@ -127,6 +129,7 @@ impl Gossip {
             replica,
             queue: Queue::default(),
             at_disk: None,
+            gathering: None,
             next_batch: 1,
             pull_again_at: None,
             waits: Waits::default(),
@@ -205,6 +208,8 @@ impl Gossip {
         let mut consider = |at: Option<Moment>| deadline = at.map_or(deadline, |at| deadline.min(at));
         consider(self.summary_due);
         consider(self.pull_again_at);
+        let waits = self.at_disk.is_none() && self.queue.entries() > 0;
+        consider(self.gathering.filter(|_| waits).map(|gathering| gathering.until));
         consider(self.waits.next_deadline());
         consider(self.fetch_deadline());
         consider(self.traces.next_deadline());
@@ -506,6 +511,7 @@ impl Gossip {
             self.look_for_trouble();
             self.look_for_expired();
         }
+        self.stage();
         self.look_out_of_turn();
         self.pull_again_at = self.pull_again_at.filter(|at| *at > now);
         self.pull();

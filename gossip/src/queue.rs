@@ -135,10 +135,25 @@ fn ops_bytes(ops: &[Op]) -> usize {
         .sum()
 }
 
+/// A batch that is not begun yet, because those who were answered with the last one are about to write again.
+///
+/// Without it half of the clients are in each commit: one begins with whoever waits when the one before ends, those that were
+/// just answered come too late for it by a trip, and wait for all of it. (MySQL and PostgreSQL know the same wait as
+/// `binlog_group_commit_sync_delay` and `commit_delay`.)
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gathering {
+    /// How many may come: those that have been answered, and those that wait already.
+    pub(crate) writes: usize,
+    /// For how long they are waited for.
+    pub(crate) until: Moment,
+}
+
 /// The batch that is at the disk: what its fate means to whom.
 #[derive(Debug)]
 pub(crate) struct AtDisk {
     pub(crate) id: BatchId,
+    /// When it was given to the disk.
+    pub(crate) given: Moment,
     /// Writes with the dots that they were given.
     pub(crate) writes: Vec<(Write, Vec<Dot>)>,
     /// Requests whose clients left after staging: the write stands, nobody is told.
@@ -150,9 +165,10 @@ pub(crate) struct AtDisk {
 }
 
 impl AtDisk {
-    pub(crate) fn new(id: BatchId) -> Self {
+    pub(crate) fn new(id: BatchId, given: Moment) -> Self {
         AtDisk {
             id,
+            given,
             writes: Vec::new(),
             cancelled: BTreeSet::new(),
             paths: BTreeMap::new(),

@@ -210,7 +210,7 @@ fn a_session_outlives_a_restart() {
 /// What is deleted while somebody is away, for however long, does not come back with him, and what he wrote stays.
 #[test]
 fn the_long_absent_bring_nothing_back_and_lose_nothing() {
-    let mut world = forgetful(3, 9, 2_000);
+    let mut world = forgetful(3, 10, 2_000);
     for i in 0..100 {
         world.write(0, vec![set(&format!("k{i}"), "old"), add("set", &format!("e{i}")), increment("n", 1)]);
     }

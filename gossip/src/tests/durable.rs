@@ -188,3 +188,39 @@ fn catching_up_survives_a_disk_that_was_full_meanwhile() {
     world.set_disk_full(1, false);
     world.run_until(2_000 * MS, "it has caught up, with no write of its own", |w| w.is_settled());
 }
+
+#[test]
+fn clients_that_write_again_at_once_share_commits() {
+    const CLIENTS: usize = 16;
+    const TURN: Duration = Duration::from_micros(300);
+    let mut world = World::new(1, 9);
+    world.rules.fsync_us = 4_000..=4_000;
+    let write = |w: &mut World| w.write(0, vec![increment("n", 1)]);
+    let mut waiting: Vec<RequestId> = (0..CLIENTS).map(|_| write(&mut world)).collect();
+    let (begun, mut answered, mut alone) = (world.now, 0, 0);
+    while answered < 100 * CLIENTS {
+        world.run_for(TURN);
+        let (done, still): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|r| world.reply(*r).is_some());
+        answered += done.len();
+        waiting = still;
+        waiting.extend(done.iter().map(|_| write(&mut world)));
+        alone += usize::from(done.len() == 1);
+    }
+    // Each commit takes all of them, and begins as soon as all are there.
+    let took = world.now.since(begun);
+    assert!(world.gossip(0).next_batch <= 104, "{} commits", world.gossip(0).next_batch);
+    assert!(took <= 101 * (Duration::from_millis(4) + 2 * TURN), "{took:?}");
+    assert!(alone <= 1, "{alone}");
+    // Who does not write again is waited for a millisecond at most, and a lone client for nobody.
+    world.run_for(Duration::from_millis(20));
+    let one = write(&mut world);
+    let took = world.run_until(Duration::from_millis(20), "it is answered", |w| w.reply(one).is_some());
+    assert_eq!(took, Duration::from_millis(4));
+    let (first, second) = (write(&mut world), write(&mut world));
+    world.run_until(Duration::from_millis(20), "both are answered", |w| {
+        w.reply(first).is_some() && w.reply(second).is_some()
+    });
+    let one = write(&mut world);
+    let took = world.run_until(Duration::from_millis(20), "it is answered", |w| w.reply(one).is_some());
+    assert!(took <= Duration::from_millis(5), "{took:?}");
+}
