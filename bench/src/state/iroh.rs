@@ -1,8 +1,7 @@
 //! iroh-gossip's protocol core, in virtual time: HyParView chooses who is whose neighbour, and Plumtree sends along a tree.
 //!
 //! It is driven as its own `net` module drives it: what is sent to a peer arrives in order, and a peer that has closed its
-//! connection is told to be gone. Its simulator draws one latency for each link; here, as for chinwag, each message has
-//! its own.
+//! connection is told to be gone. As in its own simulator, and as for chinwag here, each link has one latency for good.
 
 use super::figures::Column;
 use super::spread::{CALM, LIMIT, Options, VALUE_BYTES};
@@ -27,7 +26,7 @@ const START_EVERY: Duration = Duration::from_millis(50);
 /// How long they are left alone after: they exchange neighbours once a minute.
 const SETTLE: Duration = Duration::from_secs(120);
 /// Broadcasts before any is counted: each prunes links that are not of the tree.
-const WARM_UP: usize = 20;
+pub(super) const WARM_UP: usize = 20;
 /// Members that a newcomer is told of.
 const KNOWN: usize = 3;
 
@@ -81,7 +80,7 @@ impl World {
             now: Moment::from_millis(1_000),
             origin: Instant::now(),
             nodes: Vec::new(),
-            network: Network::between(10_000..50_000, 1, 0.0),
+            network: Network::of_links(10_000..50_000, 1, 0.0),
             queue: Queue::default(),
             arrives: HashMap::new(),
             lost,
@@ -123,7 +122,7 @@ impl World {
                 OutEvent::EmitEvent(_, Event::Received(_)) => self.received.push((at, self.now)),
                 OutEvent::DisconnectPeer(peer) => {
                     let to = number(&peer);
-                    let takes = self.network.stream();
+                    let takes = self.network.stream_between(at, to);
                     let arrives = self.in_order(at, to, takes);
                     self.queue.put(arrives, Happening::Gone { of: at, to });
                 }
@@ -141,7 +140,7 @@ impl World {
 
     fn send(&mut self, from: usize, to: usize, message: Message<Peer>) {
         let at = if self.lost == Lost::Late {
-            let takes = self.network.stream();
+            let takes = self.network.stream_between(from, to);
             self.in_order(from, to, takes)
         } else {
             match self.network.datagram(from, to) {
@@ -197,7 +196,7 @@ pub fn column(options: &Options, lost: Lost) -> Result<Column> {
     for round in 0..WARM_UP + options.writes {
         let is_counted = round >= WARM_UP;
         if round == WARM_UP {
-            world.network = Network::between(10_000..50_000, 2, options.loss);
+            world.network = Network::of_links(10_000..50_000, 2, options.loss);
         }
         let writer = rng.random_range(0..options.nodes);
         let mut content = vec![b'v'; VALUE_BYTES];

@@ -29,6 +29,8 @@ const EPOCH: Moment = Moment::from_millis(1_000);
 pub struct Rules {
     /// One-way latency, uniform, in microseconds; drawn anew for each message.
     pub latency_us: Range<u64>,
+    /// Whether each connection has one latency for good, but for a millisecond.
+    pub links: bool,
     /// The part of messages that is lost.
     pub loss: f64,
     /// What becomes of lost frames of the gossip lane. Those of the bulk lane come late.
@@ -45,6 +47,7 @@ impl Default for Rules {
     fn default() -> Self {
         Rules {
             latency_us: 1_000..50_000,
+            links: false,
             loss: 0.0,
             delivery: Delivery::Streams,
             fsync_us: 0..0,
@@ -137,7 +140,11 @@ impl World {
     pub fn new(config: Config, rules: Rules, seed: u64) -> Self {
         World {
             now: EPOCH,
-            network: Network::between(rules.latency_us.clone(), seed, rules.loss),
+            network: if rules.links {
+                Network::of_links(rules.latency_us.clone(), seed, rules.loss)
+            } else {
+                Network::between(rules.latency_us.clone(), seed, rules.loss)
+            },
             rules,
             tally: Tally::default(),
             applied: HashMap::new(),
@@ -326,7 +333,7 @@ impl World {
         };
         let is_stream = lane == Lane::Bulk || self.rules.delivery == Delivery::Streams;
         let takes = if is_stream {
-            self.network.stream()
+            self.network.stream_between(from, to)
         } else {
             match self.network.datagram(from, to) {
                 Some(takes) => takes,
@@ -362,7 +369,10 @@ impl World {
                         }
                     }
                 };
-                if let Message::Push { entries, .. } | Message::Chunk { entries, .. } = &message {
+                if let Message::Push { entries }
+                | Message::Relay { entries }
+                | Message::Chunk { entries, .. } = &message
+                {
                     self.tally.entries += entries.len() as u64;
                 }
                 let (name, from) = (message.name(), self.id(from));
