@@ -10,7 +10,7 @@
 //! batch (group commit): staged in the replica, where no reader sees it, and handed out as [`Output::Persist`]. When
 //! it is durable it is committed, all in one step: visible, answered, told to others. If the disk refuses it, it is
 //! as if it had never been, and every client in it is told. One client's impossible operation costs the others
-//! nothing.
+//! nothing. Several clients that were answered together are waited for a moment, so that they share the next one too.
 //!
 //! *Nothing is ever claimed that is not durable here*, in an acknowledgement, a clock or a digest, and nothing of our own
 //! leaves before. That is what makes an acknowledgement from elsewhere worth waiting for ([`Wait`]). What others wrote
