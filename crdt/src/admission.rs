@@ -49,6 +49,11 @@ impl Replica {
         dot.counter <= 1 || has(dot.counter - 1) || dot.counter.checked_add(1).is_some_and(has)
     }
 
+    /// Whether an entry that is not here would be taken now.
+    pub fn would_take(&self, entry: &Entry) -> bool {
+        self.admit(entry).is_ok()
+    }
+
     pub(crate) fn admit(&self, entry: &Entry) -> Result<(), Refusal> {
         entry.check()?;
         if entry.dot.replica == self.me {

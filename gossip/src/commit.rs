@@ -1,11 +1,12 @@
 //! How writes become durable: queue, stage, disk, and only then visible, answered and on their way to others.
 
+use crate::message::fits;
 use crate::peer::ChunkState;
 use crate::queue::{AtDisk, Gathering, Received, Write};
 use crate::waits::Goal;
 use crate::{BatchId, Event, Gossip, Path, RequestId, Wait, WriteError};
 use chinwag_base::limits::{BATCH_OPS_MAX, CHUNK_ENTRIES_MAX, COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX};
-use chinwag_base::{Moment, NodeId, ReplicaId};
+use chinwag_base::{Lane, Moment, NodeId, ReplicaId};
 use chinwag_crdt::{Change, Dot, Entry, Op, Refusal, Row, Staged};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,10 +18,10 @@ const CLOCK_AHEAD_SPACING: Duration = Duration::from_secs(10);
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// The same, if it waits for others that are on their way.
 const EARLY_FOR: Duration = Duration::from_secs(1);
-/// Those who were answered are waited for as long as this part of what their commit took, and
-const GATHER_PART: u32 = 4;
-/// no longer than this.
-const GATHER_MAX: Duration = Duration::from_millis(1);
+/// How long those who were answered are waited for, if they do not come before: a trip over a socket, and what timers can tell.
+const GATHER: Duration = Duration::from_millis(1);
+/// How long a commit must take for that.
+const GATHER_WORTH: Duration = Duration::from_millis(4);
 /// How long after a failed commit entries are asked for again. A full disk stays full for a while.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -127,12 +128,11 @@ impl Gossip {
         self.gathering.is_some()
     }
 
-    /// Clients have been answered: if they were several, the next batch waits for them a little, far less than a commit takes.
-    fn gather(&mut self, batch: &AtDisk) {
-        let writes = batch.writes.len();
-        let wait = (self.now.since(batch.given) / GATHER_PART).min(GATHER_MAX);
-        let all = writes + self.queue.writes().len();
-        self.gathering = (writes > 1).then_some(Gathering { writes: all, until: self.now + wait });
+    /// Clients have been answered: if they were several, and commits are slow, the next one waits for them a little.
+    fn gather(&mut self, given: Moment, answered: usize) {
+        let is_worth_it = answered > 1 && given + GATHER_WORTH <= self.now;
+        let writes = answered + self.queue.writes().len();
+        self.gathering = is_worth_it.then_some(Gathering { writes, until: self.now + GATHER });
     }
 
     /// A flood of local writes leaves half of each commit to what others wrote.
@@ -275,8 +275,9 @@ impl Gossip {
         self.acknowledge_batch(&batch, &entries);
         self.announce_batch(&batch, &entries);
         self.look_into_gaps(&batch);
-        self.gather(&batch);
-        self.answer(batch);
+        let given = batch.given;
+        let answered = self.answer(batch);
+        self.gather(given, answered);
         self.close_chunks();
         if changed {
             self.expect_summary();
@@ -296,8 +297,10 @@ impl Gossip {
         }
     }
 
-    fn answer(&mut self, batch: AtDisk) {
+    /// Says how many clients have their answer, and may write again.
+    fn answer(&mut self, batch: AtDisk) -> usize {
         let me = self.me.node;
+        let mut answered = 0;
         for (write, token) in batch.writes {
             if batch.cancelled.contains(&write.request) {
                 continue;
@@ -305,8 +308,10 @@ impl Gossip {
             let goal = Goal::new(write.wait, me, self.members.iter().map(|(id, member)| (*id, member.alive)));
             if let Some(written) = self.waits.open(&write, token, goal, me, self.now) {
                 self.reply(write.request, Ok(written));
+                answered += 1;
             }
         }
+        answered
     }
 
     /// Whoever wrote an entry, and whoever brought it, wants to know that it is durable here.
@@ -333,7 +338,8 @@ impl Gossip {
             Some(_) => false,
             None => dot.replica == self.me && !reaches_all,
         };
-        let dots: Vec<Dot> = entries.iter().map(|entry| entry.dot).filter(travels).collect();
+        let small = entries.iter().filter(|entry| fits(entry, Lane::Gossip));
+        let dots: Vec<Dot> = small.map(|entry| entry.dot).filter(travels).collect();
         self.announce(&dots);
     }
 

@@ -227,6 +227,11 @@ impl Message {
 /// Room for what stands beside the entries in a frame: the codec's tag and lengths, and the node's own envelope.
 const HEAD_BYTES: usize = 256;
 
+/// Whether an entry can travel on a lane at all.
+pub(crate) fn fits(entry: &Entry, lane: Lane) -> bool {
+    entry.weight() <= lane.frame_bytes_max() - HEAD_BYTES
+}
+
 /// Entries grouped so that each group fits a frame of `lane`, and is no larger than a chunk unless it is a single
 /// entry. An entry that is too large for the lane is left out: too large for gossip, it travels by anti-entropy.
 pub(crate) fn frames(entries: impl IntoIterator<Item = Arc<Entry>>, lane: Lane) -> Vec<Vec<Arc<Entry>>> {
@@ -236,7 +241,7 @@ pub(crate) fn frames(entries: impl IntoIterator<Item = Arc<Entry>>, lane: Lane) 
     let mut room = 0;
     for entry in entries {
         let weight = entry.weight();
-        if weight > frame_max {
+        if !fits(&entry, lane) {
             continue;
         }
         match frames.last_mut() {

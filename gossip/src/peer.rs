@@ -16,7 +16,7 @@ pub(crate) struct Peer {
     pub(crate) reported: Option<Digest>,
     /// Whether a part of its clock did not fit since it last told all of it.
     pub(crate) cut: bool,
-    /// Whether news is passed on to it at once: it is our neighbour in the tree.
+    /// Whether we pass news on to it at once. Mostly it does so to us, but that is for itself to know.
     pub(crate) eager: bool,
     /// When it last grafted itself on to us.
     pub(crate) grafted: Option<Moment>,
@@ -111,6 +111,11 @@ pub(crate) enum ChunkState {
 }
 
 impl Peer {
+    /// When its being eager was last of use: to us, or to itself.
+    pub(crate) fn proved(&self) -> Option<Moment> {
+        self.brought.max(self.grafted)
+    }
+
     /// How many times longer than usual a difference may last before it is worth an exchange. While everybody
     /// writes, clocks always differ, and exchanges find that the news is on its way already.
     pub(crate) fn patience_factor(&self) -> u32 {

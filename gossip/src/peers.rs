@@ -42,7 +42,7 @@ struct Slot {
 /// What the sets hold of one peer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Marks {
-    /// When an exchange, a rest or a chunk of it ends.
+    /// When an exchange, a rest or a chunk of it ends, or what it announced is fetched.
     deadline: Option<Moment>,
     /// When to begin an exchange with it out of turn.
     look: Option<Moment>,

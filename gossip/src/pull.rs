@@ -207,6 +207,7 @@ impl Gossip {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.forget_clock();
         }
+        self.set_eager(from, false);
     }
 
     /// Chunks that are late, or that nobody expects any more; and peers that have rested.

@@ -1,7 +1,8 @@
 //! What waits for the disk: clients' writes and received entries, in two bounded queues.
 //!
 //! Group commit (DeWitt et al. 1984): one batch is at the disk, and everything that arrives meanwhile is the next
-//! one. So a commit costs one fsync however many wait for it, and a lone write waits for nobody.
+//! one. So a commit costs one fsync however many wait for it, and a lone client waits for nobody: only after several were
+//! answered together is there a moment's wait, for them.
 
 use crate::{BatchId, Path, RequestId, Wait};
 use chinwag_base::limits::{STAGED_BYTES_MAX, STAGED_ENTRIES_MAX};

@@ -31,6 +31,7 @@ impl Gossip {
         let (mut durable, mut dropped) = (BTreeSet::new(), 0);
         for entry in entries {
             let dot = entry.dot;
+            self.awaited.came(dot);
             if dot.replica.node != from {
                 self.refuse(from, Refusal::NotItsOwn);
                 break;

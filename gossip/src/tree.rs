@@ -83,11 +83,12 @@ impl Gossip {
             } else if self.is_reader(author) {
                 self.refuse_reader(from, dot);
             } else {
-                // What came before and is not here, because the disk did not take it, was passed on then.
-                let is_first = self.traces.path(dot).is_none();
+                // What came before and is not here, because the disk did not take it, was passed on then. And what will be
+                // refused never comes to be known, so that it could go round for ever.
+                let goes_on = self.traces.path(dot).is_none() && self.replica.would_take(&entry);
                 if !self.enqueue(entry.clone(), Path::Relayed { by: from }) {
                     dropped += 1;
-                } else if is_first {
+                } else if goes_on {
                     self.traces.count_copy(dot);
                     news.push(entry);
                 }
@@ -133,10 +134,11 @@ impl Gossip {
             if self.rng.random_range(0..connected) >= BRANCHES_AT_FIRST {
                 return;
             }
-            // Of those that have proved themselves none gives way.
-            let unproved = |(_, peer): &(&NodeId, &Peer)| peer.eager && peer.brought.is_none();
-            let unproved: Vec<NodeId> = self.peers.iter().filter(unproved).map(|(id, _)| *id).collect();
-            if !unproved.is_empty() {
+            // Of those that have proved themselves none gives way, and none at all once the tree has grown.
+            let eager = || self.peers.iter().filter(|(_, peer)| peer.eager);
+            let unproved = |(_, peer): &(&NodeId, &Peer)| peer.proved().is_none();
+            let unproved: Vec<NodeId> = eager().filter(unproved).map(|(id, _)| *id).collect();
+            if !unproved.is_empty() && eager().count() >= BRANCHES_AT_FIRST {
                 let out = unproved[self.rng.random_range(0..unproved.len())];
                 self.set_eager(out, false);
             }
@@ -144,7 +146,7 @@ impl Gossip {
         self.set_eager(peer, true);
     }
 
-    fn set_eager(&mut self, id: NodeId, eager: bool) {
+    pub(crate) fn set_eager(&mut self, id: NodeId, eager: bool) {
         if self.peers.get(&id).is_some_and(|peer| peer.eager != eager)
             && let Some(peer) = self.peers.get_mut(&id)
         {
@@ -152,13 +154,15 @@ impl Gossip {
         }
     }
 
-    /// Makes a connection eager. If there are too many, the one goes that has longest brought nothing.
+    /// Makes a connection eager. If there are too many, one of somebody dead goes, or the one that has longest proved of no use.
     pub(crate) fn branch(&mut self, id: NodeId) {
         self.set_eager(id, true);
         let eager = || self.peers.iter().filter(|(_, peer)| peer.eager);
         if eager().count() > PUSH_PEERS_MAX {
             let others = eager().filter(|(other, _)| **other != id);
-            if let Some((out, _)) = others.min_by_key(|(other, peer)| (peer.brought, **other)) {
+            if let Some((out, _)) =
+                others.min_by_key(|(other, peer)| (self.is_alive(**other), peer.proved(), **other))
+            {
                 self.prune(*out);
             }
         }

@@ -236,6 +236,27 @@ fn what_a_reader_writes_is_not_passed_on() {
     assert!((1..4).all(|n| world.read(n, "k").is_none()));
 }
 
+/// It never comes to be known, so nothing would keep it from going round.
+#[test]
+fn what_will_be_refused_is_not_passed_on() {
+    let mut world = World::unconnected(4, 10);
+    for (a, b) in [(0, 1), (1, 2), (2, 3), (3, 1)] {
+        world.connect(a, b);
+    }
+    world.run_for(2_000 * MS);
+    world.write(0, vec![set("k", "v")]);
+    world.run_for(2_000 * MS);
+    let mut entry = (*world.nodes[0].logged()[0]).clone();
+    entry.dot = dot(0, 1, 2);
+    entry.removed = [entry.dot].into_iter().collect();
+    world.traffic = Traffic::default();
+    let message = Message::Relay { entries: vec![entry.into()] };
+    world.handle(1, Input::Message { from: id(0), message });
+    world.run_for(1_000 * MS);
+    assert_eq!(named(&world, "relay"), 0);
+    assert_eq!(world.count(|e| matches!(e, Event::EntryRefused { .. })), 1);
+}
+
 #[test]
 fn relays_that_cannot_be_are_refused_by_name() {
     let mut world = World::unconnected(3, 8);
