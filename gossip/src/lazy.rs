@@ -5,7 +5,7 @@
 //! from who announced it first, and from two more if they announced it too: a frame is lost already, or somebody is
 //! gone, and the next answer may be late.
 
-use crate::{Event, Gossip, Message};
+use crate::{Gossip, Message};
 use chinwag_base::limits::{AWAITED_MAX, CHUNK_ENTRIES_MAX};
 use chinwag_base::{Moment, NodeId, ReplicaId};
 use chinwag_crdt::{Clock, Dot};
@@ -158,19 +158,6 @@ impl Gossip {
         if self.is_alive(from) && self.peers.get(&from).is_some_and(|peer| !peer.eager) {
             self.branch(from);
             self.send(from, Message::Graft);
-        }
-    }
-
-    /// Received entries were dropped because too much waits for the disk.
-    pub(crate) fn note_overflow(&mut self, from: NodeId, dropped: usize) {
-        if dropped == 0 {
-            return;
-        }
-        self.event(Event::Overflow { from, entries: dropped });
-        // Once the disk has caught up.
-        let at = self.now + self.config.difference_patience;
-        if let Some(peer) = self.peers.get_mut(&from) {
-            peer.look(at);
         }
     }
 }

@@ -58,6 +58,19 @@ impl Gossip {
         self.stage();
     }
 
+    /// Received entries were dropped because too much waits for the disk.
+    pub(crate) fn note_overflow(&mut self, from: NodeId, dropped: usize) {
+        if dropped == 0 {
+            return;
+        }
+        self.event(Event::Overflow { from, entries: dropped });
+        // Once the disk has caught up.
+        let at = self.now + self.config.difference_patience;
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.look(at);
+        }
+    }
+
     /// A process pushes what it wrote itself. Another one may have taken its place without our noticing, never one
     /// before it.
     pub(crate) fn is_of_newest_life(&mut self, from: NodeId, dot: Dot) -> bool {

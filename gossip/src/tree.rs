@@ -11,7 +11,8 @@
 //! # Departures from the paper
 //!
 //! - **The clock is the duplicate filter** (the paper keeps the ids of all messages received). An entry that it covers,
-//!   or that is on its way to the disk, has come before.
+//!   or that is on its way to the disk, has come before. Of one that the disk did not take, `trace` remembers for a while that
+//!   it came.
 //! - **An announcement is an acknowledgement**: "this is durable here", which serves whoever waits for holders as well
 //!   (`lazy`). To pass an entry on waits for no disk, to announce it does.
 //! - **What was announced is fetched as in anti-entropy**, by [`Message::Want`] and on the lane that loses nothing, within
@@ -19,7 +20,7 @@
 //! - **A connection is pruned only if the first copy came along the tree too.** One that an exchange brought says nothing
 //!   about which connections are fast.
 //! - **In trouble, two ways**: who had to fetch an entry wants everything by two ways for some minutes, and whoever was asked to
-//!   pass on does so for as long, whatever comes back. Who had one that never came along the tree fetches sooner, too.
+//!   pass on does so for as long, whatever comes back. Who has lost some, which never came along the tree, fetches sooner, too.
 //!   On a network that loses frames, a tree alone is cut at every write.
 //! - **A writer who is connected to everybody, and they are few, pushes to everybody** ([`Message::Push`]), and nobody
 //!   passes it on: one hop beats any tree.

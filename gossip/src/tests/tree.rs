@@ -1,13 +1,12 @@
 //! The tree: how far it reaches, what it costs, how it mends itself, and what a peer of ill will makes of it.
 
 use super::world::*;
-use crate::{Config, Event, Input, Message, Path, Refusal};
+use crate::{Event, Input, Message, Path, Refusal};
 use chinwag_base::limits::PUSH_PEERS_MAX;
 use chinwag_crdt::Clock;
+use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -24,44 +23,6 @@ fn connect_some(world: &mut World, links: usize, seed: u64) {
             world.connect(a, *b);
         }
     }
-}
-
-/// What one write cost until everybody had it, and by how many ways it came.
-#[derive(Debug, Default)]
-struct Figures {
-    all_ms: Vec<f64>,
-    half_ms: Vec<f64>,
-    relays: usize,
-    pulled: usize,
-    acks: usize,
-}
-
-fn spread(world: &mut World, writes: usize, seed: u64) -> Figures {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let nodes = world.nodes.len();
-    let mut figures = Figures::default();
-    world.traffic = Traffic::default();
-    for i in 0..writes {
-        let writer = rng.random_range(0..nodes);
-        let begun = world.now;
-        world.events.clear();
-        world.write(writer, vec![set("k", &format!("{i}"))]);
-        world.run_for(2_000 * MS);
-        let mut at: BTreeMap<usize, f64> = BTreeMap::new();
-        for (moment, node, event) in &world.events {
-            if let Event::Applied { .. } = event {
-                at.insert(*node, moment.since(begun).as_secs_f64() * 1e3);
-            }
-        }
-        assert_eq!(at.len(), nodes, "everybody has it");
-        let mut times: Vec<f64> = at.into_values().collect();
-        times.sort_by(f64::total_cmp);
-        figures.all_ms.push(times[nodes - 1]);
-        figures.half_ms.push(times[nodes / 2]);
-    }
-    let by_name = |name| world.traffic.by_name.get(name).copied().unwrap_or(0);
-    (figures.relays, figures.pulled, figures.acks) = (by_name("relay"), world.traffic.pulled, by_name("ack"));
-    figures
 }
 
 /// A world of `nodes` on links of 5 to 25 ms that has written often enough to have a tree.
@@ -312,47 +273,4 @@ fn grafts_prunes_and_announcements_of_ill_will_cost_little() {
         world.run_for(100 * MS);
     }
     assert!((1..=4).contains(&named(&world, "want")), "{:?}", world.traffic);
-}
-
-#[test]
-#[ignore = "prints figures; run by hand"]
-fn measure() {
-    let var = |name: &str, default: usize| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
-    let (nodes, writes, loss, links) = (var("N", 1_000), var("WRITES", 10), var("LOSS", 0), var("LINKS", 12));
-    let config = Config { graft_patience: MS * var("PATIENCE", 150) as u32, ..Config::default() };
-    let mut world = World::with(nodes, 1, config);
-    if var("LINK", 1) == 1 {
-        (world.rules.link_us, world.rules.latency_us) = (10_000..=49_000, 0..=1_000);
-    } else {
-        world.rules.latency_us = 10_000..=50_000;
-    }
-    world.rules.fsync_us = 0..=(var("FSYNC_US", 0) as u64);
-    if links == 0 {
-        world.connect_all();
-    } else {
-        connect_some(&mut world, links, 1);
-    }
-    world.run_for(3_000 * MS);
-    world.rules.loss = loss as f64 / 1e3;
-    for round in 0..4 {
-        let f = spread(&mut world, writes, round);
-        let needed = (nodes - 1) * writes;
-        let eager: usize =
-            (0..nodes).map(|n| world.gossip(n).peers.values().filter(|p| p.eager).count()).sum();
-        println!(
-            "all {:.0?} half {:.0?} relays/needed {:.3} pulled/needed {:.3} acks/needed {:.2} eager edges/N {:.2} bytes/node/write {} {:?}",
-            f.all_ms,
-            f.half_ms,
-            f.relays as f64 / needed as f64,
-            f.pulled as f64 / needed as f64,
-            f.acks as f64 / needed as f64,
-            eager as f64 / 2.0 / nodes as f64,
-            world.traffic.bytes.values().sum::<usize>() / nodes / writes,
-            world.traffic.by_name,
-        );
-    }
-    let relayed = world.count(|e| matches!(e, Event::Applied { path: Path::Relayed { .. }, .. }));
-    println!("relayed in the last run {relayed}");
 }
