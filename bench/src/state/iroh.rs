@@ -4,7 +4,7 @@
 //! connection is told to be gone. As in its own simulator, and as for chinwag here, each link has one latency for good.
 
 use super::figures::Column;
-use super::spread::{CALM, LIMIT, Options, VALUE_BYTES};
+use super::spread::{CALM, LIMIT, Options, Spread, VALUE_BYTES};
 use crate::membership::network::Network;
 use crate::membership::queue::Queue;
 use anyhow::{Result, ensure};
@@ -191,8 +191,7 @@ pub fn column(options: &Options, lost: Lost) -> Result<Column> {
         world.run(START_EVERY)?;
     }
     world.run(SETTLE)?;
-    let (mut all, mut half, mut duplicates, mut bytes, mut delivered) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
+    let mut spread = Spread::default();
     for round in 0..WARM_UP + options.writes {
         let is_counted = round >= WARM_UP;
         if round == WARM_UP {
@@ -211,24 +210,11 @@ pub fn column(options: &Options, lost: Lost) -> Result<Column> {
             world.run(CALM)?;
             continue;
         }
-        delivered += 1;
-        let mut times: Vec<f64> =
-            world.received.iter().map(|(_, at)| at.since(begun).as_secs_f64() * 1e3).collect();
-        times.sort_by(f64::total_cmp);
-        all.push(times[options.nodes - 1]);
-        half.push(times[options.nodes / 2]);
+        let times = world.received.iter().map(|(_, at)| at.since(begun).as_secs_f64() * 1e3).collect();
         world.run(CALM)?;
-        let needed = (options.nodes - 1) as f64;
-        duplicates.push((world.data as f64 - needed) / needed);
-        bytes.push(world.bytes as f64 / options.nodes as f64);
+        spread.count(times, world.data, world.bytes);
     }
-    let mut column = Column::default();
-    column.one("delivered_ratio", delivered as f64 / options.writes as f64);
-    column.spread("half_have_it_ms", half);
-    column.spread("all_have_it_ms", all);
-    column.spread("duplicates_per_message", duplicates);
-    column.spread("bytes_per_node_until_calm", bytes);
-    Ok(column)
+    Ok(spread.column(options.writes))
 }
 
 #[cfg(test)]

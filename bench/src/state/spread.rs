@@ -72,6 +72,39 @@ pub fn run(options: &Options) -> Result<Sheet> {
     Ok(sheet)
 }
 
+/// What was measured of writes, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Spread {
+    half: Vec<f64>,
+    all: Vec<f64>,
+    duplicates: Vec<f64>,
+    bytes: Vec<f64>,
+}
+
+impl Spread {
+    /// One write was everywhere: when at each node, how often it was received, and what was sent until all was calm.
+    pub(super) fn count(&mut self, mut times_ms: Vec<f64>, received: u64, bytes: u64) {
+        times_ms.sort_by(f64::total_cmp);
+        let nodes = times_ms.len();
+        self.half.push(times_ms[nodes / 2]);
+        self.all.push(times_ms[nodes - 1]);
+        let needed = (nodes - 1) as f64;
+        self.duplicates.push((received as f64 - needed) / needed);
+        self.bytes.push(bytes as f64 / nodes as f64);
+    }
+
+    /// The same of so many writes, some of which may not have come everywhere.
+    pub(super) fn column(self, writes: usize) -> Column {
+        let mut column = Column::default();
+        column.one("delivered_ratio", self.all.len() as f64 / writes as f64);
+        column.spread("half_have_it_ms", self.half);
+        column.spread("all_have_it_ms", self.all);
+        column.spread("duplicates_per_message", self.duplicates);
+        column.spread("bytes_per_node_until_calm", self.bytes);
+        column
+    }
+}
+
 /// Connects members, each of many to some that are drawn at random.
 pub(super) fn connect(world: &mut World, nodes: usize, seed: u64) {
     if nodes <= MESH_MAX {
@@ -103,8 +136,7 @@ fn chinwag(options: &Options) -> Result<Column> {
     world.watches = true;
     world.run(CALM);
     let mut rng = ChaCha8Rng::seed_from_u64(2);
-    let (mut all, mut half, mut duplicates, mut bytes, mut delivered) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
+    let mut spread = Spread::default();
     for number in 0..iroh::WARM_UP + options.writes {
         let writer = rng.random_range(0..options.nodes);
         let value = material::as_value(&material::value(number, 1, VALUE_BYTES))?;
@@ -120,27 +152,14 @@ fn chinwag(options: &Options) -> Result<Column> {
         if !has_come || number < iroh::WARM_UP {
             continue;
         }
-        delivered += 1;
         let arrivals =
             world.applied.values().find(|at| at.len() == options.nodes).context("it has arrived")?;
-        let mut times: Vec<f64> =
-            arrivals.iter().map(|(_, at)| at.since(begun).as_secs_f64() * 1e3).collect();
-        times.sort_by(f64::total_cmp);
-        all.push(times[options.nodes - 1]);
-        half.push(times[options.nodes / 2]);
+        let times = arrivals.iter().map(|(_, at)| at.since(begun).as_secs_f64() * 1e3).collect();
         world.run(CALM);
         let tally = world.take_tally();
-        let needed = (options.nodes - 1) as f64;
-        duplicates.push((tally.entries as f64 - needed) / needed);
-        bytes.push(tally.bytes() as f64 / options.nodes as f64);
+        spread.count(times, tally.entries, tally.bytes());
     }
-    let mut column = Column::default();
-    column.one("delivered_ratio", delivered as f64 / options.writes as f64);
-    column.spread("half_have_it_ms", half);
-    column.spread("all_have_it_ms", all);
-    column.spread("duplicates_per_message", duplicates);
-    column.spread("bytes_per_node_until_calm", bytes);
-    Ok(column)
+    Ok(spread.column(options.writes))
 }
 
 #[cfg(test)]
