@@ -4,13 +4,27 @@
 //! database instead of one per key. A plain version vector, one number per writer, would have to claim everything
 //! below its number; entries arrive out of order, so it would claim entries that have not come, and those would never
 //! be asked for again. So gaps are kept explicitly. They close as the missing entries arrive.
+//!
+//! # Lives that are over
+//!
+//! A writer is one process life of a node, so a clock grows by an item, 24 bytes, whenever a process starts and writes. Items
+//! are never dropped, not even when every member covers them: a member whose disk has gone back in time, or who has been
+//! away for long, may tell of a life that has no item here. With the items kept, that is a life of which nothing is known, and
+//! its writes are taken; without, it could as well be one that all had covered and dropped, and to take its writes would
+//! bring back what was deleted. What is forgotten cannot be told from what was never heard of, whatever is kept in its
+//! place: a highest generation below which everything is over, say, drops the writes of a life that only the returning
+//! member has ever met. So old lives are made cheap instead. A node's lives are shared by all clocks that have the same ones,
+//! members that meet tell each other only the items in which they differ ([`Clock::names`]), and those who have met
+//! before only what has changed since.
 
 use crate::Dot;
 use crate::account::Item;
+use crate::index::id_of;
+use crate::track::Track;
 use chinwag_base::limits::{CLOCK_GAPS_MAX, CLOCK_REPLICAS_MAX};
-use chinwag_base::{Digest, ReplicaId};
+use chinwag_base::{Digest, Generation, NodeId, ReplicaId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -20,25 +34,98 @@ use std::sync::Arc;
 /// [`CLOCK_REPLICAS_MAX`] replicas the rest is left out. Its reader then sends some entries twice, and never too few.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Clock {
-    /// Shared until one of its holders changes it: of a thousand peers in step, each is known to hold this very clock.
-    tracks: Arc<Tracks>,
+    /// Shared until one of its holders changes it: of a thousand peers in step, each is known to hold this very clock. Of
+    /// those that are not, each has most nodes' lives in common with it.
+    nodes: Arc<Nodes>,
 }
 
-/// Replicas, ascending, each with at least one covered dot, but between [`Clock::expect`] and [`Clock::settle`]. A vector, because clocks are compared and copied whole all
-/// the time, while a replica is new once in its life.
-type Tracks = Vec<(ReplicaId, Track)>;
+/// Nodes, ascending, each with at least one life. A vector, because clocks are compared and copied whole all the time, while
+/// a node or a life is new once.
+type Nodes = Vec<(NodeId, Arc<Lives>)>;
 
-fn find(tracks: &Tracks, replica: ReplicaId) -> Result<usize, usize> {
-    tracks.binary_search_by(|(other, _)| other.cmp(&replica))
+/// The process lives of a node that wrote, ascending, each with at least one covered dot, but between [`Clock::expect`] and
+/// [`Clock::settle`].
+type Lives = Vec<(Generation, Track)>;
+
+fn node_at(nodes: &Nodes, node: NodeId) -> Result<usize, usize> {
+    nodes.binary_search_by(|(other, _)| other.cmp(&node))
+}
+
+fn life_at(lives: &Lives, generation: Generation) -> Result<usize, usize> {
+    lives.binary_search_by(|(other, _)| other.cmp(&generation))
+}
+
+/// The lives of a node, none yet if it is new.
+fn lives_mut(nodes: &mut Nodes, node: NodeId) -> &mut Lives {
+    let at = node_at(nodes, node).unwrap_or_else(|at| {
+        nodes.insert(at, (node, Arc::default()));
+        at
+    });
+    Arc::make_mut(&mut nodes[at].1)
 }
 
 /// The track of a replica, a new and empty one if there is none: whoever asks covers something there.
-fn track_mut(tracks: &mut Tracks, replica: ReplicaId) -> &mut Track {
-    let at = find(tracks, replica).unwrap_or_else(|at| {
-        tracks.insert(at, (replica, Track::default()));
+fn track_mut(nodes: &mut Nodes, replica: ReplicaId) -> &mut Track {
+    let lives = lives_mut(nodes, replica.node);
+    let at = life_at(lives, replica.generation).unwrap_or_else(|at| {
+        lives.insert(at, (replica.generation, Track::default()));
         at
     });
-    &mut tracks[at].1
+    &mut lives[at].1
+}
+
+/// Covers in `ours` all that is covered in `theirs`, in one pass.
+fn merge_lives(ours: &mut Lives, theirs: &Lives) {
+    let mut merged = Lives::with_capacity(ours.len().max(theirs.len()));
+    let mut theirs = theirs.iter().peekable();
+    for (generation, mut track) in ours.drain(..) {
+        while let Some(before) = theirs.next_if(|(other, _)| *other < generation) {
+            merged.push(before.clone());
+        }
+        if let Some((_, same)) = theirs.next_if(|(other, _)| *other == generation) {
+            same.ranges().for_each(|(start, end)| track.insert(start, end));
+        }
+        merged.push((generation, track));
+    }
+    merged.extend(theirs.cloned());
+    *ours = merged;
+}
+
+/// Tracks of replicas, ascending, by node.
+fn by_node(tracks: Vec<(ReplicaId, Track)>) -> Arc<Nodes> {
+    let mut nodes: Vec<(NodeId, Lives)> = Vec::new();
+    for (ReplicaId { node, generation }, track) in tracks {
+        match nodes.last_mut() {
+            Some((last, lives)) if *last == node => lives.push((generation, track)),
+            _ => nodes.push((node, vec![(generation, track)])),
+        }
+    }
+    Arc::new(nodes.into_iter().map(|(node, lives)| (node, Arc::new(lives))).collect())
+}
+
+/// What a replica with this track contributes to [`Clock::digest`].
+fn term(replica: ReplicaId, track: &Track) -> Digest {
+    let mut item = Item::new("chinwag clock").replica(replica).number(track.base());
+    for (start, end) in track.islands() {
+        item = item.number(start).number(end);
+    }
+    item.digest()
+}
+
+/// The dots of a node that are in `ours` and not in `theirs`, as ranges, ascending.
+fn lives_minus(node: NodeId, ours: &Lives, theirs: Option<&Lives>) -> Vec<(ReplicaId, RangeInclusive<u64>)> {
+    let mut missing = Vec::new();
+    let mut theirs = theirs.map_or(&[][..], |lives| lives).iter().peekable();
+    for &(generation, ref track) in ours {
+        let replica = ReplicaId { node, generation };
+        while theirs.next_if(|(other, _)| *other < generation).is_some() {}
+        match theirs.next_if(|(other, _)| *other == generation) {
+            Some((_, same)) if track == same => {}
+            Some((_, other)) => missing.extend(track.minus(other).into_iter().map(|range| (replica, range))),
+            None => missing.extend(track.ranges().map(|(start, end)| (replica, start..=end))),
+        }
+    }
+    missing
 }
 
 impl Clock {
@@ -48,7 +135,14 @@ impl Clock {
     }
 
     fn track(&self, replica: ReplicaId) -> Option<&Track> {
-        find(&self.tracks, replica).ok().map(|at| &self.tracks[at].1)
+        let lives = &self.nodes[node_at(&self.nodes, replica.node).ok()?].1;
+        life_at(lives, replica.generation).ok().map(|at| &lives[at].1)
+    }
+
+    fn tracks(&self) -> impl Iterator<Item = (ReplicaId, &Track)> {
+        self.nodes.iter().flat_map(|&(node, ref lives)| {
+            lives.iter().map(move |&(generation, ref track)| (ReplicaId { node, generation }, track))
+        })
     }
 
     /// Whether the entry with this dot has been applied.
@@ -68,16 +162,10 @@ impl Clock {
 
     /// Covers a dot. Says whether it is the first of its replica; none if it is covered already or names no write.
     pub(crate) fn cover(&mut self, dot: Dot) -> Option<bool> {
-        let at = find(&self.tracks, dot.replica);
-        if dot.counter == 0 || at.is_ok_and(|at| self.tracks[at].1.covers(dot.counter)) {
+        if dot.counter == 0 || self.covers(dot) {
             return None;
         }
-        let tracks = Arc::make_mut(&mut self.tracks);
-        let at = at.unwrap_or_else(|at| {
-            tracks.insert(at, (dot.replica, Track::default()));
-            at
-        });
-        let track = &mut tracks[at].1;
+        let track = track_mut(Arc::make_mut(&mut self.nodes), dot.replica);
         let is_first = track.last() == 0;
         track.insert(dot.counter, dot.counter);
         Some(is_first)
@@ -85,29 +173,35 @@ impl Clock {
 
     /// The highest counter of a replica that is covered, 0 if none is, and how many gaps there are below it.
     pub(crate) fn reach(&self, replica: ReplicaId) -> (u64, usize) {
-        self.track(replica).map_or((0, 0), |track| (track.last(), track.islands.len()))
+        self.track(replica).map_or((0, 0), |track| (track.last(), track.gaps()))
     }
 
     /// Covers all that `other` covers.
     pub fn merge(&mut self, other: &Clock) {
-        if self.tracks.is_empty() {
-            self.tracks = other.tracks.clone();
+        if self.nodes.is_empty() {
+            self.nodes = other.nodes.clone();
             return;
         }
-        if Arc::ptr_eq(&self.tracks, &other.tracks) {
+        if Arc::ptr_eq(&self.nodes, &other.nodes) {
             return;
         }
-        for (replica, theirs) in &*other.tracks {
-            if !self.track(*replica).is_some_and(|ours| ours.has_all_of(theirs)) {
-                let track = track_mut(Arc::make_mut(&mut self.tracks), *replica);
-                theirs.ranges().for_each(|(start, end)| track.insert(start, end));
+        for (node, theirs) in &*other.nodes {
+            match node_at(&self.nodes, *node) {
+                Err(at) => Arc::make_mut(&mut self.nodes).insert(at, (*node, theirs.clone())),
+                Ok(at) => {
+                    let ours = &self.nodes[at].1;
+                    if !Arc::ptr_eq(ours, theirs) && !lives_minus(*node, theirs, Some(ours)).is_empty() {
+                        let nodes = Arc::make_mut(&mut self.nodes);
+                        merge_lives(Arc::make_mut(&mut nodes[at].1), theirs);
+                    }
+                }
             }
         }
     }
 
     /// The counter up to which all of a replica's dots are covered; 0 if not even the first is.
     pub fn base(&self, replica: ReplicaId) -> u64 {
-        self.track(replica).map_or(0, |track| track.base)
+        self.track(replica).map_or(0, Track::base)
     }
 
     /// The highest counter of a replica that is covered; 0 if none is.
@@ -121,18 +215,16 @@ impl Clock {
         other: &'a Clock,
     ) -> impl Iterator<Item = (ReplicaId, RangeInclusive<u64>)> + 'a {
         // Side by side: overlays in which many write compare clocks all the time.
-        let is_same = Arc::ptr_eq(&self.tracks, &other.tracks);
-        let tracks: &Tracks = if is_same { const { &Vec::new() } } else { &self.tracks };
-        let mut others = other.tracks.iter().peekable();
-        tracks.iter().flat_map(move |&(replica, ref ours)| {
-            while others.next_if(|(their_replica, _)| *their_replica < replica).is_some() {}
-            let theirs = others.next_if(|(their_replica, _)| *their_replica == replica);
-            let missing = match theirs.map(|(_, theirs)| theirs) {
-                Some(theirs) if ours.is_same(theirs) => Vec::new(),
-                Some(theirs) => ours.minus(theirs),
-                None => ours.ranges().map(|(start, end)| start..=end).collect(),
-            };
-            missing.into_iter().map(move |range| (replica, range))
+        let is_same = Arc::ptr_eq(&self.nodes, &other.nodes);
+        let nodes: &Nodes = if is_same { const { &Vec::new() } } else { &self.nodes };
+        let mut others = other.nodes.iter().peekable();
+        nodes.iter().flat_map(move |&(node, ref ours)| {
+            while others.next_if(|(their_node, _)| *their_node < node).is_some() {}
+            match others.next_if(|(their_node, _)| *their_node == node) {
+                Some((_, theirs)) if Arc::ptr_eq(ours, theirs) => Vec::new(),
+                Some((_, theirs)) => lives_minus(node, ours, Some(theirs)),
+                None => lives_minus(node, ours, None),
+            }
         })
     }
 
@@ -148,60 +240,95 @@ impl Clock {
 
     /// A canonical digest: clocks that cover the same dots have the same one, however they came by them.
     pub fn digest(&self) -> Digest {
-        let mut sum = Digest::EMPTY;
-        for (replica, track) in &*self.tracks {
-            sum += track.term(*replica);
-        }
-        sum
+        self.tracks().fold(Digest::EMPTY, |sum, (replica, track)| sum + term(replica, track))
     }
 
     /// What one replica contributes to [`Clock::digest`].
     pub(crate) fn term(&self, replica: ReplicaId) -> Digest {
-        self.track(replica).map_or(Digest::EMPTY, |track| track.term(replica))
+        self.track(replica).map_or(Digest::EMPTY, |track| term(replica, track))
+    }
+
+    /// What each replica's part is known by as long as it stays as it is: eight bytes of what it contributes to
+    /// [`Clock::digest`]. Two clocks differ in those replicas whose names differ (and in those of which two have one name,
+    /// once in 2^64 by chance; who could make one collide shows in the digest).
+    pub fn names(&self) -> impl Iterator<Item = (u64, ReplicaId)> + '_ {
+        self.tracks().filter_map(|(replica, track)| Some((id_of(term(replica, track))?, replica)))
     }
 
     /// The part of this clock that speaks of these replicas.
     pub fn only(&self, replicas: impl IntoIterator<Item = ReplicaId>) -> Clock {
         let kept = replicas.into_iter().filter_map(|r| self.track(r).map(|track| (r, track.clone())));
-        let mut tracks: Tracks = kept.collect();
+        let mut tracks: Vec<(ReplicaId, Track)> = kept.collect();
         tracks.sort_unstable_by_key(|(replica, _)| *replica);
         tracks.dedup_by_key(|(replica, _)| *replica);
-        Clock { tracks: Arc::new(tracks) }
+        Clock { nodes: by_node(tracks) }
+    }
+
+    /// The part of this clock that does not speak of these replicas.
+    pub fn without(&self, replicas: &BTreeSet<ReplicaId>) -> Clock {
+        let touched: BTreeSet<NodeId> = replicas.iter().map(|replica| replica.node).collect();
+        let mut nodes = self.nodes.clone();
+        if !touched.is_empty() {
+            let nodes = Arc::make_mut(&mut nodes);
+            for (node, lives) in nodes.iter_mut().filter(|(node, _)| touched.contains(node)) {
+                let node = *node;
+                Arc::make_mut(lives)
+                    .retain(|&(generation, _)| !replicas.contains(&ReplicaId { node, generation }));
+            }
+            nodes.retain(|(_, lives)| !lives.is_empty());
+        }
+        Clock { nodes }
     }
 
     /// The replicas of which at least one dot is covered, ascending.
     pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.tracks.iter().map(|(replica, _)| *replica)
+        self.tracks().map(|(replica, _)| replica)
+    }
+
+    /// How many replicas there are of which at least one dot is covered.
+    pub fn len(&self) -> usize {
+        self.nodes.iter().map(|(_, lives)| lives.len()).sum()
     }
 
     /// Whether its encoding leaves nothing out.
     pub fn is_told_whole(&self) -> bool {
-        let is_whole = |track: &Track| track.islands.len() <= CLOCK_GAPS_MAX;
-        self.tracks.len() <= CLOCK_REPLICAS_MAX && self.tracks.iter().all(|(_, track)| is_whole(track))
+        self.len() <= CLOCK_REPLICAS_MAX && self.tracks().all(|(_, track)| track.gaps() <= CLOCK_GAPS_MAX)
     }
 
     /// Whether nothing is covered.
     pub fn is_empty(&self) -> bool {
-        self.tracks.is_empty()
+        self.nodes.is_empty()
     }
 
     /// Makes room for replicas, ascending, of which something is about to be covered: all in one pass, where to insert
     /// each by itself would move those behind it each time.
     pub fn expect(&mut self, replicas: &[ReplicaId]) {
-        let new: Vec<_> = replicas.iter().filter(|replica| self.track(**replica).is_none()).collect();
+        let new = replicas.iter().copied().filter(|replica| self.track(*replica).is_none());
+        let new: Vec<(ReplicaId, Track)> = new.map(|replica| (replica, Track::default())).collect();
         if new.is_empty() {
             return;
         }
-        let tracks = Arc::make_mut(&mut self.tracks);
-        tracks.extend(new.into_iter().map(|replica| (*replica, Track::default())));
+        let new = by_node(new);
+        let nodes = Arc::make_mut(&mut self.nodes);
+        for (node, lives) in nodes.iter_mut() {
+            if let Ok(at) = node_at(&new, *node) {
+                merge_lives(Arc::make_mut(lives), &new[at].1);
+            }
+        }
+        let known: BTreeSet<NodeId> = nodes.iter().map(|(node, _)| *node).collect();
+        nodes.extend(new.iter().filter(|(node, _)| !known.contains(node)).cloned());
         // Two sorted runs: this merges them.
-        tracks.sort_by_key(|(replica, _)| *replica);
+        nodes.sort_by_key(|(node, _)| *node);
     }
 
     /// Drops replicas of which nothing is covered in the end.
     pub fn settle(&mut self) {
-        if self.tracks.iter().any(|(_, track)| track.last() == 0) {
-            Arc::make_mut(&mut self.tracks).retain(|(_, track)| track.last() > 0);
+        if self.tracks().any(|(_, track)| track.last() == 0) {
+            let nodes = Arc::make_mut(&mut self.nodes);
+            for (_, lives) in nodes.iter_mut().filter(|(_, lives)| lives.iter().any(|(_, t)| t.last() == 0)) {
+                Arc::make_mut(lives).retain(|(_, track)| track.last() > 0);
+            }
+            nodes.retain(|(_, lives)| !lives.is_empty());
         }
     }
 
@@ -210,129 +337,24 @@ impl Clock {
     pub fn merge_replica(&mut self, other: &Clock, replica: ReplicaId, gaps_max: usize) -> bool {
         let Some(theirs) = other.track(replica) else { return true };
         if let Some(ours) = self.track(replica)
-            && ours.islands.len() <= gaps_max
+            && ours.gaps() <= gaps_max
             && ours.has_all_of(theirs)
         {
             return true;
         }
-        let tracks = Arc::make_mut(&mut self.tracks);
-        let track = track_mut(tracks, replica);
+        let track = track_mut(Arc::make_mut(&mut self.nodes), replica);
         theirs.ranges().for_each(|(start, end)| track.insert(start, end));
-        let is_whole = track.islands.len() <= gaps_max;
-        while track.islands.len() > gaps_max {
-            track.islands.pop_last();
-        }
-        is_whole
+        track.round_down(gaps_max)
     }
 
     /// How many ranges of one replica's uncovered dots lie below covered ones.
     pub fn gaps_of(&self, replica: ReplicaId) -> usize {
-        self.track(replica).map_or(0, |track| track.islands.len())
+        self.track(replica).map_or(0, Track::gaps)
     }
 
     /// How many ranges of uncovered dots lie below covered ones.
     pub fn gaps(&self) -> usize {
-        self.tracks.iter().map(|(_, track)| track.islands.len()).sum()
-    }
-}
-
-/// One replica's covered counters: `1..=base`, and islands above, of which none touches the base or another.
-/// Keeping them apart makes the form unique, so that equal sets are equal values.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Track {
-    base: u64,
-    /// First counter of an island to its last.
-    islands: BTreeMap<u64, u64>,
-}
-
-impl Track {
-    /// Whether it is plain, without a look at each range, that all of `other` is covered.
-    fn has_all_of(&self, other: &Track) -> bool {
-        self.base >= other.last() || self == other
-    }
-
-    /// What it contributes to [`Clock::digest`].
-    fn term(&self, replica: ReplicaId) -> Digest {
-        let mut item = Item::new("chinwag clock").replica(replica).number(self.base);
-        for (&start, &end) in &self.islands {
-            item = item.number(start).number(end);
-        }
-        item.digest()
-    }
-
-    fn covers(&self, counter: u64) -> bool {
-        let in_island = || self.islands.range(..=counter).next_back().is_some_and(|(_, &end)| counter <= end);
-        counter > 0 && (counter <= self.base || in_island())
-    }
-
-    fn covers_all(&self, start: u64, end: u64) -> bool {
-        let in_island = || self.islands.range(..=start).next_back().is_some_and(|(_, &last)| end <= last);
-        1 <= start && start <= end && (end <= self.base || in_island())
-    }
-
-    fn last(&self) -> u64 {
-        self.islands.last_key_value().map_or(self.base, |(_, &end)| end)
-    }
-
-    fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let base = (self.base > 0).then_some((1, self.base));
-        base.into_iter().chain(self.islands.iter().map(|(&start, &end)| (start, end)))
-    }
-
-    /// Covers `start..=end`, where 1 <= start <= end, and joins whatever now touches.
-    fn insert(&mut self, mut start: u64, mut end: u64) {
-        if start <= self.base.saturating_add(1) {
-            self.base = self.base.max(end);
-            while let Some(island) = self.islands.first_entry() {
-                if *island.key() > self.base.saturating_add(1) {
-                    break;
-                }
-                self.base = self.base.max(island.remove());
-            }
-            return;
-        }
-        if let Some((&before, &its_end)) = self.islands.range(..=start).next_back()
-            && its_end >= start - 1
-        {
-            (start, end) = (before, end.max(its_end));
-        }
-        while let Some((&next, &its_end)) = self.islands.range(start..=end.saturating_add(1)).next() {
-            end = end.max(its_end);
-            self.islands.remove(&next);
-        }
-        self.islands.insert(start, end);
-    }
-
-    fn is_same(&self, other: &Track) -> bool {
-        let no_islands = self.islands.is_empty() && other.islands.is_empty();
-        self.base == other.base && (no_islands || self.islands == other.islands)
-    }
-
-    fn minus(&self, other: &Track) -> Vec<RangeInclusive<u64>> {
-        let mut missing = Vec::new();
-        let mut theirs = other.ranges().peekable();
-        for (start, end) in self.ranges() {
-            // `from` is the first counter not yet decided; None once the whole range is.
-            let mut from = Some(start);
-            while let Some(first) = from
-                && let Some(&(their_start, their_end)) = theirs.peek()
-                && their_start <= end
-            {
-                if first < their_start {
-                    missing.push(first..=their_start - 1);
-                }
-                if their_end > end {
-                    // It may reach into our next range, so it stays.
-                    from = None;
-                } else {
-                    theirs.next();
-                    from =
-                        Some(first.max(their_end.saturating_add(1))).filter(|&f| f <= end && their_end < end);
-                }
-            }
-            missing.extend(from.map(|first| first..=end));
-        }
-        missing
+        self.tracks().map(|(_, track)| track.gaps()).sum()
     }
 }
 
@@ -342,41 +364,23 @@ type Encoded = (ReplicaId, u64, Vec<(u64, u64)>);
 
 impl Serialize for Clock {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let encode = |&(replica, ref track): &(ReplicaId, Track)| -> Encoded {
-            let mut last = track.base;
-            let mut islands = Vec::with_capacity(track.islands.len().min(CLOCK_GAPS_MAX));
-            for (start, end) in track.islands.iter().take(CLOCK_GAPS_MAX) {
-                islands.push((start - last - 1, end - start + 1));
-                last = *end;
-            }
-            (replica, track.base, islands)
-        };
-        let count = self.tracks.len().min(CLOCK_REPLICAS_MAX);
-        let encoded: Vec<Encoded> = self.tracks.iter().take(count).map(encode).collect();
-        encoded.serialize(serializer)
+        let told = self.tracks().take(CLOCK_REPLICAS_MAX);
+        let encoded = told.map(|(replica, track)| (replica, track.base(), track.skips(CLOCK_GAPS_MAX)));
+        encoded.collect::<Vec<Encoded>>().serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Clock {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut tracks = Tracks::new();
+        let mut tracks: Vec<(ReplicaId, Track)> = Vec::new();
         let encoded = Vec::<Encoded>::deserialize(deserializer)?;
-        for (replica, base, islands) in encoded.into_iter().take(CLOCK_REPLICAS_MAX) {
-            let mut track = Track { base, islands: BTreeMap::new() };
-            let mut last = base;
-            for (skipped, length) in islands.into_iter().take(CLOCK_GAPS_MAX) {
-                let start = last.checked_add(skipped).and_then(|n| n.checked_add(1));
-                let end = start.and_then(|n| n.checked_add(length.checked_sub(1)?));
-                let (Some(start), Some(end)) = (start, end) else {
-                    return Err(de::Error::custom("an island of a clock is empty or out of range"));
-                };
-                track.insert(start, end);
-                last = end;
+        for (replica, base, skips) in encoded.into_iter().take(CLOCK_REPLICAS_MAX) {
+            let track = Track::of_skips(base, skips.into_iter().take(CLOCK_GAPS_MAX));
+            let track =
+                track.ok_or_else(|| de::Error::custom("an island of a clock is empty or out of range"))?;
+            if track.last() > 0 {
+                tracks.push((replica, track));
             }
-            if track.last() == 0 {
-                continue;
-            }
-            tracks.push((replica, track));
         }
         // Whoever keeps to the format tells replicas ascending, and each once.
         if !tracks.is_sorted_by(|(one, _), (next, _)| one < next) {
@@ -389,7 +393,7 @@ impl<'de> Deserialize<'de> for Clock {
                 is_same
             });
         }
-        Ok(Clock { tracks: Arc::new(tracks) })
+        Ok(Clock { nodes: by_node(tracks) })
     }
 }
 

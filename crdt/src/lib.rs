@@ -72,6 +72,7 @@ mod register;
 mod set;
 mod staging;
 mod tell;
+mod track;
 mod view;
 
 pub mod audit;
