@@ -166,7 +166,11 @@ impl Gossip {
         if dots.peek().is_none() {
             return true;
         }
-        let has_told = |peer: &Peer| peer.reported.is_some() || peer.summary.is_some();
+        // A summary alone does not say what its sender covers, unless that is what we cover.
+        let ours = self.replica.clock_digest();
+        let has_told = |peer: &Peer| {
+            peer.reported.is_some() || peer.summary.is_some_and(|summary| summary.clock == ours)
+        };
         let is_here = |id: &NodeId| *id == self.me.node || self.peers.get(id).is_some_and(has_told);
         let may_come = |dot: Dot| {
             let is_known = |(_, other): (&NodeId, &Peer)| other.known.covers(dot);

@@ -2,7 +2,8 @@
 
 use super::cells::{forgetful, settle};
 use super::world::*;
-use crate::{Event, Input};
+use crate::{Event, Input, Message, Summary};
+use chinwag_base::Digest;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -14,9 +15,8 @@ fn damage_cell(world: &mut World, node: usize, n: usize) {
     world.nodes[node].disk.damage(|| rows.next() == Some(nth));
 }
 
-/// Node 2's cell is damaged; node 1, which repairs it, was away when it was written; node 0 holds it.
-#[test]
-fn a_cell_is_not_repaired_by_who_has_never_heard_of_what_was_in_it() {
+/// Node 2's cell is damaged; node 1, which it is connected to, was away when it was written; node 0, which it is not, holds it.
+fn with_an_ignorant_peer() -> World {
     let mut world = forgetful(3, 21, 2_000);
     world.write(0, vec![set("old", "x")]);
     settle(&mut world);
@@ -32,23 +32,44 @@ fn a_cell_is_not_repaired_by_who_has_never_heard_of_what_was_in_it() {
     world.crash(2);
     damage_cell(&mut world, 2, 0);
     world.start(2);
-    assert_eq!(world.gossip(2).replica().damaged().map(|k| k.to_string()).collect::<Vec<_>>(), ["aaa"]);
+    assert_eq!(damaged(&world, 2), ["aaa"]);
     world.connect(1, 2);
     world.run_for(20_000 * MS);
-    println!(
-        "repaired {} settled-flag {}",
-        world.gossip(2).replica().is_whole(),
-        world.gossip(2).replica().is_unsettled()
-    );
     for i in 0..1_200 {
         world.write(2, vec![set(&format!("m{i:04}"), "x")]);
         world.run_for(2 * MS);
     }
+    assert_eq!(damaged(&world, 2), ["aaa"]);
+    world
+}
+
+fn damaged(world: &World, node: usize) -> Vec<String> {
+    world.gossip(node).replica().damaged().map(|key| key.to_string()).collect()
+}
+
+#[test]
+fn a_cell_is_not_repaired_by_who_has_never_heard_of_what_was_in_it() {
+    let mut world = with_an_ignorant_peer();
     world.connect_all();
     world.run_for(60_000 * MS);
-    let has = [0, 1, 2].map(|n| world.read(n, "aaa").is_some());
-    println!("has {has:?} corrupt {}", world.count(|e| matches!(e, Event::Corrupt { .. })));
-    assert_eq!(has, [true; 3]);
+    assert_eq!([0, 1, 2].map(|n| world.read(n, "aaa").is_some()), [true; 3]);
+}
+
+/// Everybody is connected, but of node 0 it is only known that it covers something else.
+#[test]
+fn a_summary_alone_does_not_say_who_can_repair_a_cell() {
+    let mut world = with_an_ignorant_peer();
+    let digest = |n: u8| Digest::of("a test", &[n]);
+    let summary = Summary { number: 1, clock: digest(1), state: digest(2), unsettled: false };
+    world.stop(0);
+    world.connect(0, 2);
+    world.handle(2, Input::Message { from: id(0), message: Message::Summary { summary, ask: false } });
+    world.run_for(5_000 * MS);
+    assert_eq!(damaged(&world, 2), ["aaa"]);
+    world.resume(0);
+    world.connect_all();
+    world.run_for(60_000 * MS);
+    assert_eq!([0, 1, 2].map(|n| world.read(n, "aaa").is_some()), [true; 3]);
 }
 
 #[test]
