@@ -47,11 +47,16 @@ pub const BATCH_OPS_MAX: usize = 1_024;
 /// have closed; a decoded clock, and what is remembered of a peer's, is rounded down (see `crdt::clock`).
 pub const CLOCK_GAPS_MAX: usize = 4_096;
 /// Replicas (node, generation) that a decoded clock may list; and of those that are not known here, how many are
-/// remembered of one peer's clock at a time. Larger clocks travel in parts, and are met piece by piece.
-pub const CLOCK_REPLICAS_MAX: usize = 16_384;
-/// Generations of one node whose writes are taken. Each process life that writes is one, costs some 100 bytes in every
-/// clock for ever, and a crash loop makes them by itself; a daemon that is restarted daily needs eleven years for these.
-pub const GENERATIONS_PER_NODE_MAX: usize = 4_096;
+/// remembered of one peer's clock at a time: 1.5 MiB. With more no whole cells can be told, because the clock that they are
+/// under would not fit a frame; entries are met piece by piece. Twenty machines that are restarted daily have so many
+/// in nine years.
+pub const CLOCK_REPLICAS_MAX: usize = 65_536;
+/// Gaps that are remembered of one peer's clock beyond those in our own.
+pub const KNOWN_GAPS_MAX: usize = 16_384;
+/// Generations of one node whose writes are taken. Each process life that writes is one, costs 24 bytes in every clock for
+/// ever (`crdt::clock` says why), and a crash loop makes them by itself; a daemon that is restarted ten times a day needs four
+/// years for these.
+pub const GENERATIONS_PER_NODE_MAX: usize = 16_384;
 /// Removed dots that a replica remembers because what they name has not come. An entry that would exceed it waits until
 /// what it removes is here. More than the largest entry names, so that an entry alone always fits.
 pub const DOOMED_DOTS_MAX: usize = 65_536;
@@ -242,6 +247,9 @@ pub const CELL_SYMBOLS_MAX: usize = 8_192;
 pub const RENAMED_CELLS_MAX: usize = 4_096;
 /// Cells that one question names.
 pub const NAMED_CELLS_MAX: usize = 512;
+/// Symbols of the sketch of a clock, the largest that is told before all of it is: some 2,500 names that differ are found
+/// with them, and the lives with these names fit one part of a clock.
+pub const NAME_SYMBOLS_MAX: usize = 4_096;
 /// Bytes of one part of a clock; a larger clock travels in several parts.
 pub const CLOCK_PART_BYTES_MAX: usize = 256 * 1024;
 /// Parts of one report of a clock: half of what waits for a slow peer's bulk lane, and some 70,000 replicas. A larger

@@ -20,6 +20,7 @@
 use crate::Dot;
 use crate::account::Item;
 use crate::index::id_of;
+use crate::sketch::Sketch;
 use crate::track::Track;
 use chinwag_base::limits::{CLOCK_GAPS_MAX, CLOCK_REPLICAS_MAX};
 use chinwag_base::{Digest, Generation, NodeId, ReplicaId};
@@ -27,6 +28,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+/// All members of an overlay hash names alike.
+const NAMES_KEY: [u8; 16] = *b"chinwag lives in";
 
 /// A set of dots, compact because each replica's are nearly contiguous.
 ///
@@ -92,7 +96,7 @@ fn merge_lives(ours: &mut Lives, theirs: &Lives) {
 }
 
 /// Tracks of replicas, ascending, by node.
-fn by_node(tracks: Vec<(ReplicaId, Track)>) -> Arc<Nodes> {
+fn grouped(tracks: Vec<(ReplicaId, Track)>) -> Arc<Nodes> {
     let mut nodes: Vec<(NodeId, Lives)> = Vec::new();
     for (ReplicaId { node, generation }, track) in tracks {
         match nodes.last_mut() {
@@ -255,13 +259,20 @@ impl Clock {
         self.tracks().filter_map(|(replica, track)| Some((id_of(term(replica, track))?, replica)))
     }
 
+    /// The first `len` symbols of the set of [`Clock::names`].
+    pub fn sketch(&self, len: usize) -> Sketch {
+        let mut sketch = Sketch::new(NAMES_KEY, len);
+        self.names().for_each(|(name, _)| sketch.insert(name));
+        sketch
+    }
+
     /// The part of this clock that speaks of these replicas.
     pub fn only(&self, replicas: impl IntoIterator<Item = ReplicaId>) -> Clock {
         let kept = replicas.into_iter().filter_map(|r| self.track(r).map(|track| (r, track.clone())));
         let mut tracks: Vec<(ReplicaId, Track)> = kept.collect();
         tracks.sort_unstable_by_key(|(replica, _)| *replica);
         tracks.dedup_by_key(|(replica, _)| *replica);
-        Clock { nodes: by_node(tracks) }
+        Clock { nodes: grouped(tracks) }
     }
 
     /// The part of this clock that does not speak of these replicas.
@@ -308,7 +319,7 @@ impl Clock {
         if new.is_empty() {
             return;
         }
-        let new = by_node(new);
+        let new = grouped(new);
         let nodes = Arc::make_mut(&mut self.nodes);
         for (node, lives) in nodes.iter_mut() {
             if let Ok(at) = node_at(&new, *node) {
@@ -382,18 +393,70 @@ impl<'de> Deserialize<'de> for Clock {
                 tracks.push((replica, track));
             }
         }
-        // Whoever keeps to the format tells replicas ascending, and each once.
-        if !tracks.is_sorted_by(|(one, _), (next, _)| one < next) {
-            tracks.sort_by_key(|(replica, _)| *replica);
-            tracks.dedup_by(|(next, more), (replica, track)| {
-                let is_same = next == replica;
-                if is_same {
-                    more.ranges().for_each(|(start, end)| track.insert(start, end));
-                }
-                is_same
-            });
+        Ok(Clock { nodes: grouped(sorted(tracks)) })
+    }
+}
+
+/// Whoever keeps to a format tells replicas ascending, and each once. What anybody else tells is brought into that form.
+fn sorted(mut tracks: Vec<(ReplicaId, Track)>) -> Vec<(ReplicaId, Track)> {
+    if !tracks.is_sorted_by(|(one, _), (next, _)| one < next) {
+        tracks.sort_by_key(|(replica, _)| *replica);
+        tracks.dedup_by(|(next, more), (replica, track)| {
+            let is_same = next == replica;
+            if is_same {
+                more.ranges().for_each(|(start, end)| track.insert(start, end));
+            }
+            is_same
+        });
+    }
+    tracks
+}
+
+/// A clock as members tell it to each other, for `serde(with)`: each node once, and its generations as differences, so that a
+/// life takes some 13 bytes instead of 45.
+pub mod compact {
+    use super::{Clock, grouped, sorted};
+    use crate::track::Track;
+    use chinwag_base::limits::{CLOCK_GAPS_MAX, CLOCK_REPLICAS_MAX};
+    use chinwag_base::{Generation, NodeId, ReplicaId};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    /// A generation less the one before, a base, and islands as in the other form.
+    type Life = (u64, u64, Vec<(u64, u64)>);
+
+    /// Rounded down as the other form is.
+    pub fn serialize<S: Serializer>(clock: &Clock, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut told: Vec<(NodeId, Vec<Life>)> = Vec::new();
+        let mut before = 0;
+        for (ReplicaId { node, generation }, track) in clock.tracks().take(CLOCK_REPLICAS_MAX) {
+            if told.last().is_none_or(|(last, _)| *last != node) {
+                told.push((node, Vec::new()));
+                before = 0;
+            }
+            let life = (generation.get() - before, track.base(), track.skips(CLOCK_GAPS_MAX));
+            before = generation.get();
+            told.last_mut().expect("a node, because one was put there").1.push(life);
         }
-        Ok(Clock { nodes: by_node(tracks) })
+        told.serialize(serializer)
+    }
+
+    /// The clock, in its normal form.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Clock, D::Error> {
+        let mut tracks = Vec::new();
+        for (node, lives) in Vec::<(NodeId, Vec<Life>)>::deserialize(deserializer)? {
+            let mut before = 0_u64;
+            for (more, base, skips) in lives.into_iter().take(CLOCK_REPLICAS_MAX - tracks.len()) {
+                let track = Track::of_skips(base, skips.into_iter().take(CLOCK_GAPS_MAX));
+                let (Some(track), Some(generation)) = (track, before.checked_add(more)) else {
+                    return Err(de::Error::custom("an island or a generation of a clock is out of range"));
+                };
+                before = generation;
+                if track.last() > 0 {
+                    tracks.push((ReplicaId { node, generation: Generation::new(generation) }, track));
+                }
+            }
+        }
+        Ok(Clock { nodes: grouped(sorted(tracks)) })
     }
 }
 
@@ -413,6 +476,13 @@ mod tests {
 
     fn decode(bytes: &[u8]) -> Option<Clock> {
         bincode::serde::decode_from_slice(bytes, CONFIG).ok().map(|(clock, _)| clock)
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Compact(#[serde(with = "super::compact")] Clock);
+
+    fn decode_compact(bytes: &[u8]) -> Option<Clock> {
+        bincode::serde::decode_from_slice::<Compact, _>(bytes, CONFIG).ok().map(|(Compact(clock), _)| clock)
     }
 
     /// Counters near the start, where ranges touch, and at the very end, where arithmetic could wrap.
@@ -458,6 +528,36 @@ mod tests {
         clock.insert(Dot::new(me, 3));
         assert_eq!((clock.base(me), clock.last(me), clock.gaps()), (7, 7, 0));
         assert_eq!(clock.base(replica_id(2)), 0);
+    }
+
+    #[test]
+    fn lives_that_are_over_are_small() {
+        assert_eq!(size_of::<(Generation, Track)>(), 24);
+        let mut clock = Clock::new();
+        let of = |life: u64| ReplicaId {
+            node: replica_id(1).node,
+            generation: Generation::new((1 << 60) + (life << 42)),
+        };
+        (0..CLOCK_REPLICAS_MAX as u64).for_each(|life| _ = clock.insert(Dot::new(of(life), 1)));
+        let bytes = encode(Compact(clock.clone())).len();
+        assert!((bytes as f64) < 13.0 * CLOCK_REPLICAS_MAX as f64, "{bytes} bytes");
+        assert!(
+            clock.is_told_whole() && decode_compact(&encode(Compact(clock.clone()))).as_ref() == Some(&clock)
+        );
+        clock.insert(Dot::new(of(1 << 17), 1));
+        assert!(
+            !clock.is_told_whole()
+                && decode_compact(&encode(Compact(clock.clone()))).unwrap().len() == CLOCK_REPLICAS_MAX
+        );
+    }
+
+    #[test]
+    fn a_writer_in_one_clock_does_not_copy_the_others_of_another() {
+        let mut clock = clock_of(&[(1, 1), (2, 1), (3, 1)]);
+        let peer = clock.clone();
+        clock.insert(Dot::new(replica_id(2), 2));
+        let is_shared = |n: usize| Arc::ptr_eq(&clock.nodes[n].1, &peer.nodes[n].1);
+        assert_eq!([0, 1, 2].map(is_shared), [true, false, true]);
     }
 
     #[test]
@@ -537,6 +637,20 @@ mod tests {
                 let last = here.iter().filter(|(r, _)| *r == replica).map(|&(_, c)| c).max();
                 prop_assert_eq!((clock.base(replica), Some(clock.last(replica))), (base, last));
             }
+            prop_assert_eq!(decode_compact(&encode(Compact(clock.clone()))), Some(clock.clone()));
+
+            // Names tell apart what differs, and nothing else.
+            let names = |clock: &Clock| clock.names().collect::<BTreeSet<_>>();
+            let differing: BTreeSet<ReplicaId> =
+                names(&clock).symmetric_difference(&names(&other)).map(|(_, replica)| *replica).collect();
+            let is_other = |r: &ReplicaId| clock.only([*r]) != other.only([*r]);
+            let replicas: BTreeSet<_> = clock.replicas().chain(other.replicas()).filter(is_other).collect();
+            prop_assert_eq!(&differing, &replicas);
+            prop_assert_eq!(clock.without(&replicas), other.without(&replicas));
+            let mut whole = clock.without(&replicas);
+            whole.merge(&clock.only(replicas));
+            prop_assert_eq!(&whole, &clock);
+            prop_assert_eq!(clock.len(), clock.replicas().count());
             prop_assert_eq!(decode(&encode(&clock)), Some(clock));
         }
 
@@ -556,6 +670,9 @@ mod tests {
         fn hostile_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
             if let Some(clock) = decode(&bytes) {
                 prop_assert_eq!(decode(&encode(&clock)), Some(clock));
+            }
+            if let Some(clock) = decode_compact(&bytes) {
+                prop_assert_eq!(decode_compact(&encode(Compact(clock.clone()))), Some(clock));
             }
         }
     }

@@ -25,6 +25,8 @@ pub struct Config {
     pub graft_patience: Duration,
     /// For how long entries are wanted along the tree twice, after one did not come.
     pub trouble: Duration,
+    /// How many replicas a clock must have for a peer that has not met it to be told a sketch of it first.
+    pub names_from: usize,
     /// How long a peer's clock may differ from ours before the peer is met out of turn. News under way makes
     /// clocks differ for a round trip and two fsyncs. It doubles, up to three times, with each exchange that brought
     /// nothing.
@@ -55,6 +57,7 @@ impl Default for Config {
             push_peers_max: PUSH_PEERS_MAX,
             graft_patience: Duration::from_millis(150),
             trouble: Duration::from_secs(300),
+            names_from: 256,
             difference_patience: Duration::from_millis(100),
             exchange_spacing: Duration::from_millis(50),
             exchange_timeout: Duration::from_secs(10),

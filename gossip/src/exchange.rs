@@ -1,10 +1,12 @@
 //! Rungs 1 and 2 of the ladder: do we hold the same, and if not, what does each clock cover?
 
-use crate::message::parts;
+use crate::message::{Basis, parts};
+use crate::names::NAME_SYMBOLS;
 use crate::peer::{Exchange, Told};
 use crate::{Abandoned, Event, Gossip, Message, Report, Summary};
 use chinwag_base::limits::{CLOCK_PART_BYTES_MAX, REPORT_PARTS_MAX};
-use chinwag_base::{NodeId, ReplicaId};
+use chinwag_base::{Digest, NodeId, ReplicaId};
+use chinwag_crdt::Clock;
 use rand::RngExt;
 use std::time::Duration;
 
@@ -71,7 +73,7 @@ impl Gossip {
         self.spent.clear();
         state.chunks.retain(|_, chunk| matches!(chunk.state, crate::peer::ChunkState::Arrived(_)));
         // Whether the last report arrived is unknown, so the next one tells everything.
-        state.told = None;
+        (state.told, state.sketched, state.partial) = (None, None, None);
         // Nothing is asked of it before it has reported anew.
         state.ahead = false;
         match why {
@@ -170,25 +172,34 @@ impl Gossip {
         self.on_known(from);
     }
 
-    fn told_now(&self) -> Told {
+    pub(crate) fn told_now(&self) -> Told {
         Told { commit: self.commits, digest: self.replica.clock_digest() }
     }
 }
 
 /// Rung 2.
 impl Gossip {
-    /// Tells a peer our clock: what changed since we last told it, or all of it. If that is too much for one report, it
-    /// is told in turns: the replicas that follow those of the last report, and so on, round and round.
+    /// Tells a peer our clock: what changed since we last told it, or all of it, if it is large as a sketch.
     pub(crate) fn report(&mut self, to: NodeId, ask: bool) {
         let Some(peer) = self.peers.get(&to) else { return };
+        let is_first = peer.told.is_none() && peer.told_to.is_none();
+        if !is_first || !self.report_sketch(to, ask, NAME_SYMBOLS) {
+            self.report_whole(to, ask);
+        }
+    }
+
+    /// Tells a peer what changed in our clock since we last told it, or all of it. If that is too much for one report, it
+    /// is told in turns: the replicas that follow those of the last report, and so on, round and round.
+    pub(crate) fn report_whole(&mut self, to: NodeId, ask: bool) {
+        let Some(peer) = self.peers.get(&to) else { return };
         let all = || self.replica.clock().replicas();
-        let (since, replicas): (_, Vec<ReplicaId>) = match (peer.told, peer.told_to) {
+        let (basis, replicas): (_, Vec<ReplicaId>) = match (peer.told, peer.told_to) {
             (Some(told), _) => {
                 let changed = self.changed.iter().filter(|(_, commit)| **commit > told.commit);
-                (Some(told.digest), changed.map(|(replica, _)| *replica).collect())
+                (Basis::Told(told.digest), changed.map(|(replica, _)| *replica).collect())
             }
-            (None, None) => (None, all().collect()),
-            (None, Some(last)) => (None, all().filter(|replica| *replica > last).collect()),
+            (None, None) => (Basis::Nothing, all().collect()),
+            (None, Some(last)) => (Basis::Nothing, all().filter(|replica| *replica > last).collect()),
         };
         let is_rest = peer.told.is_none() && peer.told_to.is_some();
         let mut clocks = parts(self.replica.clock(), &replicas, CLOCK_PART_BYTES_MAX);
@@ -196,11 +207,12 @@ impl Gossip {
         clocks.truncate(REPORT_PARTS_MAX);
         let last_told = clocks.last().and_then(|clock| clock.replicas().last());
         let (summary, last) = (self.summary(), clocks.len() - 1);
+        // A slice is true by itself, and a change of nothing.
+        let basis = if is_cut { Basis::Nothing } else { basis };
         for (n, clock) in clocks.into_iter().enumerate() {
             let more = n < last;
-            // A slice is true by itself, and a change of nothing.
-            let since = since.filter(|_| !is_cut);
-            self.send(to, Message::Report(Report { summary, since, clock, more, ask: ask && !more }));
+            let basis = basis.clone();
+            self.send(to, Message::Report(Report { summary, basis, clock, more, ask: ask && !more }));
         }
         let told = self.told_now();
         if let Some(peer) = self.peers.get_mut(&to) {
@@ -211,33 +223,68 @@ impl Gossip {
     }
 
     pub(crate) fn on_report(&mut self, from: NodeId, report: Report) {
-        let is_whole = match self.note_known(from, &report.clock) {
+        let since = match &report.basis {
+            Basis::Nothing => None,
+            Basis::Told(since) => Some(*since),
+            Basis::Sketch(symbols) => return self.on_sketch(from, symbols, report.summary, report.ask),
+            Basis::Yours { of, except } => return self.on_yours(from, *of, except, &report),
+            Basis::Rest { of } => return self.on_rest(from, *of, &report),
+        };
+        if report.more {
+            self.note_part(from, &report.clock);
+        } else {
+            self.take_report(from, &report.clock, report.summary, since, report.ask);
+        }
+    }
+
+    /// Notes a part of a peer's clock. Says whether it can be.
+    fn note_part(&mut self, from: NodeId, clock: &Clock) -> bool {
+        let is_whole = match self.note_known(from, clock) {
             Ok(is_whole) => is_whole,
-            Err(why) => return self.refuse(from, why),
+            Err(why) => {
+                self.refuse(from, why);
+                return false;
+            }
         };
         self.on_known(from);
         let now = self.now;
-        let Some(peer) = self.peers.get_mut(&from) else { return };
-        if let Some(exchange) = &mut peer.exchange {
-            exchange.heard = now;
+        if let Some(peer) = self.peers.get_mut(&from) {
+            if let Some(exchange) = &mut peer.exchange {
+                exchange.heard = now;
+            }
+            peer.cut |= !is_whole;
         }
-        peer.cut |= !is_whole;
-        if report.more {
+        true
+    }
+
+    /// Takes the last part of what a peer told: all of its clock, or what has changed in it since it had a digest.
+    pub(crate) fn take_report(
+        &mut self,
+        from: NodeId,
+        clock: &Clock,
+        summary: Summary,
+        since: Option<Digest>,
+        ask: bool,
+    ) {
+        if !self.note_part(from, clock) {
             return;
         }
-        let fits = report.since.is_none() || report.since == peer.reported;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let fits = since.is_none() || since == peer.reported;
+        // What comes is what a sketch left out, or what has changed since, or both.
+        let is_coming = peer.partial.as_ref().is_some_and(|partial| Some(partial.of) == since);
         // If a part had no room, the next change fits nothing, and all of it is told again.
         let is_whole = !std::mem::take(&mut peer.cut);
-        peer.reported = (fits && is_whole).then_some(report.summary.clock);
+        peer.reported = (fits && is_whole).then_some(summary.clock);
         peer.ahead = true;
         if fits && let Some(exchange) = &mut peer.exchange {
             exchange.reported = true;
         }
-        self.note_summary(from, report.summary);
-        if !fits {
-            self.send(from, Message::Tell);
+        self.note_summary(from, summary);
+        if !fits && !is_coming {
+            self.send(from, Message::Tell { symbols: NAME_SYMBOLS as u32 });
         }
-        if report.ask {
+        if ask {
             self.report(from, false);
         }
         if fits {
@@ -257,16 +304,20 @@ impl Gossip {
         }
     }
 
-    /// Our last report told a change of a clock that the peer does not have.
-    pub(crate) fn on_tell(&mut self, from: NodeId) {
+    /// Our last report told a change of a clock that the peer does not have, or it was a sketch that does not tell.
+    pub(crate) fn on_tell(&mut self, from: NodeId, symbols: u32) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if peer.asked_all_at.is_some_and(|at| at + TELL_SPACING > now) {
+        // Everything is beyond the longest sketch. A longer one may be asked for at once, because that comes to an end.
+        let length = |symbols: u32| u64::from(symbols.wrapping_sub(1));
+        let is_longer = |before: u32| length(symbols) > 2 * length(before);
+        if peer.asked_all.is_some_and(|(at, before)| at + TELL_SPACING > now && !is_longer(before)) {
             return;
         }
-        peer.asked_all_at = Some(now);
-        peer.told = None;
-        peer.told_to = None;
-        self.report(from, false);
+        peer.asked_all = Some((now, symbols));
+        (peer.told, peer.told_to, peer.sketched) = (None, None, None);
+        if !self.report_sketch(from, false, symbols as usize) {
+            self.report_whole(from, false);
+        }
     }
 }

@@ -476,7 +476,7 @@ impl Gossip {
             Message::Compare { summary } => self.on_compare(from, summary),
             Message::Same { exchange, unsettled } => self.on_same(from, exchange, unsettled),
             Message::Report(report) => self.on_report(from, report),
-            Message::Tell => self.on_tell(from),
+            Message::Tell { symbols } => self.on_tell(from, symbols),
             Message::Want { chunk, spans } => self.on_want(from, chunk, &spans),
             Message::Chunk { chunk, entries, cut } => self.on_chunk(from, chunk, entries, cut),
             Message::Open { number, symbols, repair } => self.on_open(from, number, symbols, repair),

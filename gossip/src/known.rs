@@ -8,12 +8,12 @@
 
 use crate::{Gossip, Refusal};
 use chinwag_base::NodeId;
-use chinwag_base::limits::{CLOCK_GAPS_MAX, CLOCK_REPLICAS_MAX};
+use chinwag_base::limits::{CLOCK_GAPS_MAX, CLOCK_REPLICAS_MAX, KNOWN_GAPS_MAX};
 use chinwag_crdt::Clock;
 
 /// Notes in `known` what a peer `told`, as far as there is room. Says whether all of it fits.
 ///
-/// Beyond what is in `ours` there is room for [`CLOCK_REPLICAS_MAX`] replicas and as many gaps, and for
+/// Beyond what is in `ours` there is room for [`CLOCK_REPLICAS_MAX`] replicas and [`KNOWN_GAPS_MAX`] gaps, and for
 /// [`CLOCK_GAPS_MAX`] gaps of each replica.
 fn note(known: &mut Clock, told: &Clock, ours: &Clock) -> bool {
     let is_strange = |clock: &Clock, replica| clock.last(replica) == 0 && ours.last(replica) == 0;
@@ -40,8 +40,7 @@ fn note(known: &mut Clock, told: &Clock, ours: &Clock) -> bool {
             known.merge_replica(told, replica, CLOCK_GAPS_MAX);
             continue;
         }
-        let free =
-            gaps.get_or_insert_with(|| (ours.gaps() + CLOCK_REPLICAS_MAX).saturating_sub(known.gaps()));
+        let free = gaps.get_or_insert_with(|| (ours.gaps() + KNOWN_GAPS_MAX).saturating_sub(known.gaps()));
         let before = known.gaps_of(replica);
         is_whole &= known.merge_replica(told, replica, CLOCK_GAPS_MAX.min(before + *free));
         *free = (*free + before).saturating_sub(known.gaps_of(replica));

@@ -3,6 +3,7 @@
 use crate::{Arrival, Spans};
 use chinwag_base::limits::{CHUNK_BYTES_MAX, CHUNK_ENTRIES_MAX, CLOCK_PART_BYTES_MAX};
 use chinwag_base::{Digest, Key, Lane, ReplicaId};
+use chinwag_crdt::clock::compact;
 use chinwag_crdt::{CellId, Clock, Dot, Entry, Place, Promise, Slice, Symbol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -63,8 +64,11 @@ pub enum Message {
     },
     /// Bulk, rung 2: the sender's clock, or what changed in it.
     Report(Report),
-    /// Bulk, rung 2: "your report changes a clock that I do not have; tell me all of it".
-    Tell,
+    /// Bulk, rung 2: "your report changes a clock that I do not have, or is not enough; tell me all of it".
+    Tell {
+        /// As a sketch with so many symbols, if there are any and it is worth while.
+        symbols: u32,
+    },
     /// Bulk: give me these entries. At most one chunk's worth of dots.
     Want {
         /// Names the chunk that will answer.
@@ -96,6 +100,7 @@ pub enum Message {
         /// The question that it answers.
         number: u32,
         /// What its cells are under.
+        #[serde(with = "promise")]
         promise: Option<Promise>,
         /// How many cells there are, for whoever watches them come.
         cells: u64,
@@ -162,14 +167,78 @@ pub enum Message {
 pub struct Report {
     /// What the sender holds: this report's clock, once complete, has this digest.
     pub summary: Summary,
-    /// The digest of the clock that this one is told against; `None` if all of it is here.
-    pub since: Option<Digest>,
-    /// The clock, for the replicas that changed.
+    /// What this clock is told against.
+    pub basis: Basis,
+    /// The clock, for the replicas that the other side does not know from the basis.
+    #[serde(with = "compact")]
     pub clock: Clock,
     /// Whether further parts follow.
     pub more: bool,
     /// Whether the sender would like our report as well.
     pub ask: bool,
+}
+
+/// What a report's clock is told against: what the receiver knows of the sender's clock anyhow. Together they are all of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Basis {
+    /// Nothing.
+    Nothing,
+    /// The sender's clock as it told it last; it had this digest.
+    Told(Digest),
+    /// The symbols of a sketch of the sender's clock ([`Clock::sketch`]), from which the receiver may find out how its own
+    /// differs.
+    Sketch(Vec<Symbol>),
+    /// The receiver's own clock, which it told as a sketch.
+    Yours {
+        /// The digest that it had.
+        of: Digest,
+        /// The names in it ([`Clock::names`]) that are not in the sender's.
+        except: Vec<u64>,
+    },
+    /// What the receiver has of the sender's clock by a sketch.
+    Rest {
+        /// The digest that it had.
+        of: Digest,
+    },
+}
+
+/// A promise on its way: its clock in the compact form.
+mod promise {
+    use chinwag_base::{Key, ReplicaId};
+    use chinwag_crdt::clock::compact;
+    use chinwag_crdt::{Clock, Dot, Promise, Run};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize)]
+    struct Told<'a> {
+        #[serde(serialize_with = "compact::serialize")]
+        clock: &'a Clock,
+        doomed: &'a [(Dot, Key)],
+        floors: &'a [(Key, ReplicaId, Run)],
+    }
+
+    #[derive(Deserialize)]
+    struct Heard {
+        #[serde(deserialize_with = "compact::deserialize")]
+        clock: Clock,
+        doomed: Vec<(Dot, Key)>,
+        floors: Vec<(Key, ReplicaId, Run)>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        promise: &Option<Promise>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let told = promise.as_ref().map(|Promise { clock, doomed, floors }| Told { clock, doomed, floors });
+        told.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Promise>, D::Error> {
+        let heard = Option::<Heard>::deserialize(deserializer)?;
+        Ok(heard.map(|Heard { clock, doomed, floors }| Promise { clock, doomed, floors }))
+    }
 }
 
 impl Message {
@@ -185,7 +254,7 @@ impl Message {
             Message::Compare { .. }
             | Message::Same { .. }
             | Message::Report(_)
-            | Message::Tell
+            | Message::Tell { .. }
             | Message::Want { .. }
             | Message::Chunk { .. }
             | Message::Open { .. }
@@ -210,7 +279,7 @@ impl Message {
             Message::Compare { .. } => "compare",
             Message::Same { .. } => "same",
             Message::Report(_) => "report",
-            Message::Tell => "tell",
+            Message::Tell { .. } => "tell",
             Message::Want { .. } => "want",
             Message::Chunk { .. } => "chunk",
             Message::Open { .. } => "open",

@@ -1,5 +1,6 @@
 //! What is remembered of a connected peer. All of it ends with the connection.
 
+use crate::names::{Partial, Sketched};
 use crate::{Spans, Summary};
 use chinwag_base::{Digest, Generation, Moment, NodeId, ReplicaId};
 use chinwag_crdt::Clock;
@@ -30,8 +31,12 @@ pub(crate) struct Peer {
     pub(crate) told: Option<Told>,
     /// The last replica that it was told, if our clock is so large that it is told in turns.
     pub(crate) told_to: Option<ReplicaId>,
-    /// When it last asked to be told everything.
-    pub(crate) asked_all_at: Option<Moment>,
+    /// When it last asked to be told everything, and with how many symbols.
+    pub(crate) asked_all: Option<(Moment, u32)>,
+    /// Our clock, if it was told as a sketch and the answer has not come.
+    pub(crate) sketched: Option<Box<Sketched>>,
+    /// Its clock as far as its sketch told it, if it has more to tell.
+    pub(crate) partial: Option<Box<Partial>>,
     /// Its newest summary.
     pub(crate) summary: Option<Summary>,
     /// When an exchange with it was last complete.
@@ -133,6 +138,7 @@ impl Peer {
         self.known = Clock::default();
         self.known_whole_at = None;
         self.reported = None;
+        self.partial = None;
         self.ahead = false;
     }
 }

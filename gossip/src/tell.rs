@@ -3,7 +3,7 @@
 use crate::{Gossip, Message, Refusal};
 use chinwag_base::limits::{BULK_FRAME_BYTES_MAX, CHUNK_BYTES_MAX, NAMED_CELLS_MAX};
 use chinwag_base::{Key, NodeId, codec};
-use chinwag_crdt::{CellId, Place, Promise, Symbol};
+use chinwag_crdt::{CellId, Place};
 use std::collections::BTreeSet;
 
 /// Room for what stands beside a slice or a promise in a frame.
@@ -13,20 +13,20 @@ impl Gossip {
     pub(crate) fn on_open(&mut self, from: NodeId, number: u32, symbols: u32, repair: bool) {
         let all = self.replica.sketch().symbols();
         let symbols = all.get(..symbols as usize).unwrap_or_default().to_vec();
+        let cells = self.replica.cells() as u64;
+        let told = |promise, symbols| Message::Promise { number, promise: Some(promise), cells, symbols };
         let is_by_name = repair || !symbols.is_empty();
-        let by_name = is_by_name.then(|| (self.replica.promised_by_name(), symbols));
-        let by_range = || (self.replica.promised(), Vec::new());
+        let by_name = is_by_name.then(|| told(self.replica.promised_by_name(), symbols));
+        let by_range = || told(self.replica.promised(), Vec::new());
         let can_tell = (repair || self.replica.is_whole()) && self.replica.clock().is_told_whole();
         // A clock or notes that do not fit a frame cannot be told, and a part of them must not be.
-        let fits =
-            |told: &(Promise, Vec<Symbol>)| codec::encode(told).len() + HEAD_BYTES <= BULK_FRAME_BYTES_MAX;
+        let fits = |message: &Message| codec::encode(message).len() + HEAD_BYTES <= BULK_FRAME_BYTES_MAX;
         // What is repaired is told by name, and by name a promise has all its floors.
         let else_by_range = || (!repair).then(by_range).filter(fits);
-        let told = by_name.filter(fits).or_else(else_by_range).filter(|_| can_tell);
-        let (promise, symbols) =
-            told.map_or((None, Vec::new()), |(promise, symbols)| (Some(promise), symbols));
-        let cells = self.replica.cells() as u64;
-        self.send(from, Message::Promise { number, promise, cells, symbols });
+        match by_name.filter(fits).or_else(else_by_range).filter(|_| can_tell) {
+            Some(message) => self.send(from, message),
+            None => self.cannot_tell(from, number),
+        }
     }
 
     pub(crate) fn on_more(&mut self, from: NodeId, number: u32, after: Option<&Place>) {

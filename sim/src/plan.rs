@@ -116,6 +116,8 @@ pub struct StatePlan {
     pub checkpoint_rows: u64,
     /// Others to whom a writer pushes by itself; beyond, writes travel along a tree.
     pub push_peers: usize,
+    /// Process lives in a clock from which on a peer that has not met it is told a sketch of it.
+    pub names_from: usize,
 }
 
 impl Default for StatePlan {
@@ -126,6 +128,7 @@ impl Default for StatePlan {
             slice_bytes: config.slice_bytes_max,
             checkpoint_rows: config.checkpoint_rows,
             push_peers: config.push_peers_max,
+            names_from: config.names_from,
         }
     }
 }

@@ -122,7 +122,7 @@ pub fn draw(seed: u64, wishes: &Wishes) -> Plan {
 }
 
 /// Two in three keep so little history that logs are cut and whole cells travel; in one of three, writes travel along a tree
-/// among a few hosts already. (A stream of its own, so that this draws nothing from under what else is drawn.)
+/// among a few hosts already, and in one of three, clocks of a few process lives are told as sketches at first. (A stream of its own, so that this draws nothing from under what else is drawn.)
 fn draw_state(seed: u64) -> StatePlan {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(2);
@@ -134,6 +134,9 @@ fn draw_state(seed: u64) -> StatePlan {
     }
     if rng.random_bool(0.33) {
         plan.push_peers = rng.random_range(0..4);
+    }
+    if rng.random_bool(0.33) {
+        plan.names_from = rng.random_range(0..6);
     }
     plan
 }

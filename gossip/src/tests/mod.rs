@@ -5,6 +5,7 @@ mod durable;
 mod expiry;
 mod heal;
 mod hostile;
+mod names;
 mod operating;
 mod random;
 mod spread;

@@ -386,7 +386,7 @@ impl World {
             Message::Promise { promise: Some(promise), .. } => {
                 assert_eq!(promise.clock, *durable);
             }
-            Message::Same { .. } | Message::Tell | Message::Want { .. } => {}
+            Message::Same { .. } | Message::Tell { .. } | Message::Want { .. } => {}
             Message::Open { .. } | Message::Promise { .. } | Message::Cells { .. } => {}
             Message::More { .. } | Message::Slice { .. } => {}
             Message::Trace { .. } | Message::Traced { .. } => {}

@@ -116,12 +116,13 @@ impl World {
         if self.plan.newer.contains(&host) {
             membership.protocols = (PROTOCOL_VERSION_MIN, PROTOCOL_VERSION + 1);
         }
-        let StatePlan { log_bytes, slice_bytes, checkpoint_rows, push_peers } = self.plan.state;
+        let StatePlan { log_bytes, slice_bytes, checkpoint_rows, push_peers, names_from } = self.plan.state;
         let gossip = chinwag_gossip::Config {
             log_bytes_max: log_bytes,
             slice_bytes_max: slice_bytes,
             checkpoint_rows,
             push_peers_max: push_peers,
+            names_from,
             ..chinwag_gossip::Config::default()
         };
         Config { membership, gossip, dht: chinwag_dht::Config::default() }
