@@ -57,6 +57,9 @@ pub const KNOWN_GAPS_MAX: usize = 16_384;
 /// ever (`crdt::clock` says why), and a crash loop makes them by itself; a daemon that is restarted ten times a day needs four
 /// years for these.
 pub const GENERATIONS_PER_NODE_MAX: usize = 16_384;
+/// A row of the store. The largest is a promise whose clock lists [`CLOCK_REPLICAS_MAX`] replicas: on the disk each has 45
+/// bytes, where on the wire all of it fits a bulk frame.
+pub const ROW_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Removed dots that a replica remembers because what they name has not come. An entry that would exceed it waits until
 /// what it removes is here. More than the largest entry names, so that an entry alone always fits.
 pub const DOOMED_DOTS_MAX: usize = 65_536;

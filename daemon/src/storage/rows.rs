@@ -1,7 +1,7 @@
 //! A row: CRC-32 of the encoded value, little-endian, and the encoded value.
 
 use chinwag_base::codec;
-use chinwag_base::limits::ENTRY_BYTES_MAX;
+use chinwag_base::limits::ROW_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,7 +18,7 @@ pub(crate) trait Row: Serialize + DeserializeOwned {
         if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
             return Err("the checksum is wrong".into());
         }
-        codec::decode::<{ 3 * ENTRY_BYTES_MAX }, Self>(body).map_err(|e| e.to_string())
+        codec::decode::<ROW_BYTES_MAX, Self>(body).map_err(|e| e.to_string())
     }
 }
 

@@ -4,8 +4,11 @@ use super::database::{close, placeholder};
 use super::faulty::Faults;
 use super::*;
 use chinwag_base::invite::Secret;
+use chinwag_base::limits::CLOCK_REPLICAS_MAX;
 use chinwag_base::{Keypair, NodeId, ReplicaId, Role};
-use chinwag_crdt::{Checkpoint, Entry, Extent, Op, Place, Promise, Replica, Row as LogRow, Slice};
+use chinwag_crdt::{
+    Checkpoint, Clock, Dot, Entry, Extent, Op, Place, Promise, Replica, Row as LogRow, Slice,
+};
 use chinwag_gossip::{BatchId, MemoryStore};
 use redb::{Durability, ReadableDatabase};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -260,6 +263,38 @@ async fn check(store: Store, checkpoint: Checkpoint, cut: u64) -> Stored {
     drop(storage);
     thread.join().unwrap();
     answer
+}
+
+/// The largest clock that whole cells can be under is read again, in the row that promises them and in the checkpoint.
+#[tokio::test]
+async fn a_promise_with_as_many_lives_as_there_may_be_fits_a_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let mut clock = Clock::new();
+    for n in 0..CLOCK_REPLICAS_MAX as u64 {
+        let generation = Generation::new(u64::MAX - (n << 32));
+        clock.insert(Dot::new(ReplicaId { node: node((n % 50) as u8), generation }, 1));
+    }
+    let mut replica = Replica::new(ReplicaId { node: node(1), generation: Generation::new(7) });
+    let row = LogRow::Promised(Promise { clock, ..Promise::default() });
+    assert!(replica.replay(1, row.clone()));
+    let checkpoint = replica.checkpoint();
+    let mut rest = replica.session().unwrap().clock.clone();
+    assert!(rest.is_told_whole() && rest.len() == CLOCK_REPLICAS_MAX);
+
+    let (report, mut stored) = mpsc::unbounded_channel();
+    let (storage, thread) = Storage::start(open(&path, NOW, 1).unwrap().store, report).unwrap();
+    storage.commit(BatchId(1), 1, vec![row.clone()]);
+    assert!(matches!(stored.recv().await, Some(Stored::Persisted(_))));
+    storage.checkpoint(Box::new(checkpoint), 0);
+    assert!(matches!(stored.recv().await, Some(Stored::Checkpointed)));
+    drop(storage);
+    thread.join().unwrap();
+    let opened = open(&path, NOW, 2).unwrap();
+    assert!(opened.bad_rows.is_empty(), "{:?}", opened.bad_rows);
+    assert_eq!(opened.state.rows, [(1, row)]);
+    rest.merge(&opened.state.checkpoint.session.unwrap().clock);
+    assert_eq!(rest.len(), CLOCK_REPLICAS_MAX);
 }
 
 /// The store does what the reference in memory does.
