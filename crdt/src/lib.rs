@@ -72,7 +72,6 @@ mod register;
 mod set;
 mod staging;
 mod tell;
-mod track;
 mod view;
 
 pub mod audit;

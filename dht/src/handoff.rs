@@ -12,6 +12,9 @@
 //! A record that a node holds and does not own is a *stray*: its owners were late when it was put, or the membership has
 //! changed. Strays are offered to every owner and dropped once all of them hold them.
 
+mod shares;
+mod strays;
+
 use crate::Dht;
 use crate::distance::Id;
 use crate::event::Event;
@@ -145,110 +148,6 @@ impl Receiver {
     /// Whether the next offer is due: the last one is dealt with.
     fn can_go_on(&self) -> bool {
         self.offer.is_none() && self.lacking.is_empty() && self.under_way() == 0
-    }
-}
-
-/// Who shares what.
-impl Dht {
-    /// Members came or went: ownership has moved.
-    pub(crate) fn placement_changed(&mut self) {
-        self.hand_off.recount_at = Some(self.now + self.config.settle);
-        self.hand_off.counting = None;
-        let is_alive = |peer: &NodeId| self.members.get(peer).is_some_and(|member| member.alive);
-        self.hand_off.receivers.retain(|peer, _| is_alive(peer));
-        self.hand_off.waiting.retain(is_alive);
-    }
-
-    /// The durable row of `id` has changed; `before` was its digest.
-    pub(crate) fn row_changed(&mut self, id: Id, before: Option<Digest>) {
-        let counted = match &self.hand_off.counting {
-            _ if self.hand_off.recount_at.is_some() => false,
-            None => true,
-            Some(cursor) => cursor.is_some_and(|cursor| id <= cursor),
-        };
-        if counted {
-            let after = self.store.digest(&id);
-            self.count(id, before, after);
-        }
-    }
-
-    fn count(&mut self, id: Id, before: Option<Digest>, after: Option<Digest>) {
-        let owners = self.owners(&id);
-        if !owners.contains(&self.me) {
-            match after {
-                // Changed: the owners have to be told again.
-                Some(_) => drop(self.hand_off.strays.insert(id, Stray::default())),
-                None => drop(self.hand_off.strays.remove(&id)),
-            }
-            if after.is_some() && after != before {
-                self.hand_off.waiting.extend(owners);
-            }
-            return;
-        }
-        for owner in owners.into_iter().filter(|owner| *owner != self.me) {
-            let (records, digest) = self.hand_off.sums.entry(owner).or_default();
-            if let Some(before) = before {
-                *records = records.saturating_sub(1);
-                *digest -= before;
-            }
-            if let Some(after) = after {
-                *records += 1;
-                *digest += after;
-            }
-        }
-    }
-
-    /// Counts a slice of what is held.
-    fn count_on(&mut self) {
-        let Some(cursor) = self.hand_off.counting else { return };
-        let rows = self.store.after(cursor).take(SCAN_RECORDS_MAX);
-        let slice: Vec<(Id, Digest)> = rows.map(|(id, _, digest)| (*id, digest)).collect();
-        for (id, digest) in &slice {
-            self.count(*id, None, Some(*digest));
-        }
-        match slice.last() {
-            Some((last, _)) if slice.len() == SCAN_RECORDS_MAX => self.hand_off.counting = Some(Some(*last)),
-            _ => {
-                self.hand_off.counting = None;
-                self.compare(true);
-            }
-        }
-    }
-
-    /// Tells every connected member what this node shares with it. Those with whom it shares something and is not
-    /// connected are told once they are.
-    fn compare(&mut self, urgent: bool) {
-        let shares = self.hand_off.sums.iter().filter(|(_, (records, _))| *records > 0);
-        for peer in shares.map(|(peer, _)| *peer).collect::<Vec<_>>() {
-            self.reach(peer);
-        }
-        let peers: Vec<NodeId> = self.peers.keys().copied().filter(|peer| self.is_here(peer)).collect();
-        for peer in peers {
-            self.send_sum(peer, urgent, false);
-        }
-    }
-
-    fn send_sum(&mut self, to: NodeId, urgent: bool, answer: bool) {
-        let (records, digest) = self.hand_off.sums.get(&to).copied().unwrap_or_default();
-        self.send(to, Message::Compare { records, digest, urgent, answer });
-    }
-
-    pub(crate) fn on_compare(&mut self, from: NodeId, theirs: Sum, urgent: bool, answer: bool) {
-        // Who counts will compare when it is done.
-        if !self.hand_off.is_counted() || !self.is_here(&from) {
-            return;
-        }
-        let ours = self.hand_off.sums.get(&from).copied().unwrap_or_default();
-        if ours == theirs {
-            self.hand_off.look_again.remove(&from);
-        } else if urgent || answer || self.hand_off.look_again.remove(&from).is_some() {
-            if !answer {
-                self.send_sum(from, urgent, true);
-            }
-            self.hand_off.waiting.insert(from);
-        } else {
-            self.hand_off.look_again.insert(from, self.now + LOOK_AGAIN);
-        }
     }
 }
 
@@ -466,43 +365,6 @@ impl Dht {
     pub(crate) fn hand_off_refused(&mut self, peer: NodeId) {
         if self.hand_off.receivers.remove(&peer).is_some() {
             self.hand_off.look_again.insert(peer, self.now + LOOK_AGAIN);
-        }
-    }
-}
-
-/// Strays.
-impl Dht {
-    fn held_by(&mut self, id: Id, digest: Digest, owner: NodeId) {
-        // It may have changed since: then the owner holds what it was.
-        if !self.hand_off.strays.contains_key(&id) || self.store.digest(&id) != Some(digest) {
-            return;
-        }
-        let owners = self.owners(&id);
-        let now = self.now;
-        if let Some(stray) = self.hand_off.strays.get_mut(&id) {
-            stray.held_by.insert(owner);
-            if owners.iter().all(|owner| stray.held_by.contains(owner)) {
-                stray.complete = Some(now);
-            }
-        }
-    }
-
-    /// Drops what every owner has held for a while.
-    fn drop_strays(&mut self) {
-        if self.hand_off.drop_at > self.now {
-            return;
-        }
-        self.hand_off.drop_at = self.now + DROP_EVERY;
-        let linger = self.config.linger;
-        let ready = self
-            .hand_off
-            .strays
-            .iter()
-            .filter(|(_, stray)| stray.complete.is_some_and(|at| at + linger <= self.now));
-        let ready: Vec<Id> = ready.map(|(id, _)| *id).take(SCAN_RECORDS_MAX).collect();
-        let records = ready.into_iter().filter(|id| self.stage_drop(*id)).count();
-        if records > 0 {
-            self.event(Event::Dropped { records });
         }
     }
 }

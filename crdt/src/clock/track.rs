@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 ///
 /// Nearly all lives are over and have no gaps, so the islands are elsewhere: 16 bytes without.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Track {
+pub(super) struct Track {
     base: u64,
     /// Some if there is one.
     islands: Option<Box<Islands>>,
@@ -19,27 +19,27 @@ type Islands = BTreeMap<u64, u64>;
 
 impl Track {
     /// The counter up to which all are covered.
-    pub(crate) fn base(&self) -> u64 {
+    pub(super) fn base(&self) -> u64 {
         self.base
     }
 
     /// The highest that is covered; 0 if none is.
-    pub(crate) fn last(&self) -> u64 {
+    pub(super) fn last(&self) -> u64 {
         self.islands().last().map_or(self.base, |(_, end)| end)
     }
 
     /// How many ranges of uncovered counters lie below covered ones.
-    pub(crate) fn gaps(&self) -> usize {
+    pub(super) fn gaps(&self) -> usize {
         self.islands.as_ref().map_or(0, |islands| islands.len())
     }
 
     /// First and last counter of each island, ascending.
-    pub(crate) fn islands(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
+    pub(super) fn islands(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
         self.islands.iter().flat_map(|islands| islands.iter()).map(|(&start, &end)| (start, end))
     }
 
     /// First and last of each range that is covered, ascending.
-    pub(crate) fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+    pub(super) fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         (self.base > 0).then_some((1, self.base)).into_iter().chain(self.islands())
     }
 
@@ -50,22 +50,22 @@ impl Track {
     }
 
     /// Whether it is plain, without a look at each range, that all of `other` is covered.
-    pub(crate) fn has_all_of(&self, other: &Track) -> bool {
+    pub(super) fn has_all_of(&self, other: &Track) -> bool {
         self.base >= other.last() || self == other
     }
 
-    pub(crate) fn covers(&self, counter: u64) -> bool {
+    pub(super) fn covers(&self, counter: u64) -> bool {
         self.covers_all(counter, counter)
     }
 
     /// Whether `start..=end` is covered; not if it is empty, or begins with 0.
-    pub(crate) fn covers_all(&self, start: u64, end: u64) -> bool {
+    pub(super) fn covers_all(&self, start: u64, end: u64) -> bool {
         let in_island = || self.island_before(start).is_some_and(|(_, last)| end <= last);
         1 <= start && start <= end && (end <= self.base || in_island())
     }
 
     /// Covers `start..=end`, where 1 <= start <= end, and joins whatever now touches.
-    pub(crate) fn insert(&mut self, mut start: u64, mut end: u64) {
+    pub(super) fn insert(&mut self, mut start: u64, mut end: u64) {
         if start <= self.base.saturating_add(1) {
             self.base = self.base.max(end);
             if let Some(islands) = &mut self.islands {
@@ -92,7 +92,7 @@ impl Track {
     }
 
     /// Leaves out what is above the first so many gaps. Says whether there was nothing.
-    pub(crate) fn round_down(&mut self, gaps_max: usize) -> bool {
+    pub(super) fn round_down(&mut self, gaps_max: usize) -> bool {
         let is_whole = self.gaps() <= gaps_max;
         if let Some(islands) = &mut self.islands {
             while islands.len() > gaps_max {
@@ -108,7 +108,7 @@ impl Track {
     }
 
     /// What is covered here and not there.
-    pub(crate) fn minus(&self, other: &Track) -> Vec<RangeInclusive<u64>> {
+    pub(super) fn minus(&self, other: &Track) -> Vec<RangeInclusive<u64>> {
         let mut missing = Vec::new();
         let mut theirs = other.ranges().peekable();
         for (start, end) in self.ranges() {
@@ -136,7 +136,7 @@ impl Track {
     }
 
     /// The first so many islands, each as (counters skipped before it, counters in it).
-    pub(crate) fn skips(&self, max: usize) -> Vec<(u64, u64)> {
+    pub(super) fn skips(&self, max: usize) -> Vec<(u64, u64)> {
         let mut last = self.base;
         let skip = |(start, end)| {
             let skip = (start - last - 1, end - start + 1);
@@ -148,7 +148,7 @@ impl Track {
 
     /// The track with this base and these islands, each as (counters skipped before it, counters in it). None if one is empty
     /// or ends beyond the highest counter that there is.
-    pub(crate) fn of_skips(base: u64, skips: impl IntoIterator<Item = (u64, u64)>) -> Option<Self> {
+    pub(super) fn of_skips(base: u64, skips: impl IntoIterator<Item = (u64, u64)>) -> Option<Self> {
         let mut track = Track { base, islands: None };
         let mut last = base;
         for (skipped, length) in skips {
