@@ -95,7 +95,7 @@ pub enum Staged {
     Refused(Refusal),
 }
 
-/// What a cell costs in memory besides its own bytes: map nodes, reference counts, allocations.
+/// What a cell costs in memory besides its key and its own bytes: map nodes, reference counts, allocations.
 const OVERHEAD_BYTES: usize = 160;
 
 impl Replica {
@@ -406,13 +406,13 @@ impl Replica {
             (MapEntry::Vacant(vacant), false) => {
                 vacant.insert(fresh);
                 self.fields += usize::from(key.has_fields());
-                bytes_more += OVERHEAD_BYTES;
+                bytes_more += OVERHEAD_BYTES + key.as_str().len();
             }
             (MapEntry::Occupied(found), true) => {
                 found.remove();
                 self.fields -= usize::from(key.has_fields());
                 self.dirty.go(key);
-                bytes_less += OVERHEAD_BYTES;
+                bytes_less += OVERHEAD_BYTES + key.as_str().len();
             }
             (MapEntry::Occupied(_), false) => {}
         }

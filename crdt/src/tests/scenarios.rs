@@ -620,3 +620,16 @@ fn a_failed_batch_leaves_what_was_staged_before_it() {
     assert_eq!(replica.get(&key("s")), None);
     assert_eq!(replica.get(&key("n")), Some(Read::Counter(3)));
 }
+
+#[test]
+fn a_key_takes_as_much_room_as_it_is_long() {
+    let room = |name: &str| {
+        let mut world = World::new(1);
+        world.write(0, set(name, "v")).unwrap();
+        let taken = world.replicas[0].state_bytes();
+        world.write(0, delete(name, None)).unwrap();
+        assert_eq!(world.replicas[0].state_bytes(), 0, "and gives it back");
+        taken
+    };
+    assert_eq!(room(&"k".repeat(500)) - room("k"), 499);
+}
