@@ -45,6 +45,16 @@ impl Gossip {
         }
     }
 
+    /// Meets a new peer when others that are met already have told what they have, if it differs then: after a partition half
+    /// of the overlay comes back at once, and mostly with the same.
+    pub(crate) fn look_later(&mut self, with: NodeId) {
+        let (at, summary) = (self.now + self.config.difference_patience, self.summary());
+        if let Some(peer) = self.peers.get_mut(&with) {
+            peer.look(at);
+        }
+        self.send(with, Message::Summary { summary, ask: true });
+    }
+
     pub(crate) fn begin_exchange(&mut self, with: NodeId) {
         let (summary, now, told, clock) =
             (self.summary(), self.now, self.told_now(), self.replica.clock().clone());

@@ -429,12 +429,18 @@ impl Gossip {
         if peer == self.me.node {
             return;
         }
+        let is_busy = |(_, peer): (&NodeId, &Peer)| peer.exchange.is_some() || !peer.chunks.is_empty();
+        let is_busy = self.peers.iter().any(is_busy);
         self.peers.insert(peer, Peer::default());
         self.plant(peer);
         self.asked_in_vain.remove(&peer);
         // It may be another process than before, whose summaries start over.
         self.check_agreement(false);
-        self.begin_exchange(peer);
+        if is_busy {
+            self.look_later(peer);
+        } else {
+            self.begin_exchange(peer);
+        }
     }
 
     fn on_peer_down(&mut self, peer: NodeId) {

@@ -266,3 +266,28 @@ fn what_a_lost_peer_was_asked_for_is_asked_of_another_at_once() {
     }
     assert!(asked >= 3, "the cut fell between the asking and the last answer {asked} times");
 }
+
+/// All of the other half comes back at once, and all of it holds the same.
+#[test]
+fn of_the_half_that_comes_back_one_or_two_are_met() {
+    for seed in 0..3 {
+        let mut world = World::new(20, 500 + seed);
+        world.run_for(2_000 * MS);
+        let half: Vec<usize> = (0..10).collect();
+        world.partition(&half);
+        for n in 0..400 {
+            world.write(n % 20, vec![set(&format!("k{n}"), "v")]);
+            world.run_for(5 * MS);
+        }
+        world.run_for(5_000 * MS);
+        let before = world.traffic.by_name["compare"];
+        world.connect_all();
+        let took = world.run_until(1_000 * MS, "all hold the same", |w| w.is_settled());
+        let met = (world.traffic.by_name["compare"] - before) as f64 / 20.0;
+        assert!((0.5..=3.0).contains(&met), "{met} exchanges a node");
+        assert!(took <= 100 * MS, "{took:?}");
+        // And each knows of each that it does.
+        world.run_for(2_000 * MS);
+        assert!((0..20).all(|n| world.gossip(n).is_converged()));
+    }
+}

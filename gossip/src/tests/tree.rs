@@ -72,7 +72,9 @@ fn what_is_left_is_a_tree_and_everything_comes_once() {
             world.run_for(1_000 * MS);
         }
         assert_eq!(named(&world, "relay"), 10 * (nodes - 1), "each of them once");
-        assert_eq!((relayed(&world), world.traffic.pulled), (10 * (nodes - 1), 0));
+        assert_eq!(relayed(&world), 10 * (nodes - 1), "and nobody by an exchange");
+        // A round may fall into the moment in which something spreads.
+        assert!(world.traffic.pulled <= nodes / 10, "{}", world.traffic.pulled);
         assert_eq!(named(&world, "prune") + named(&world, "graft") + named(&world, "push"), 0);
     }
 }
@@ -138,27 +140,38 @@ fn the_tree_mends_itself_around_the_dead() {
 
 #[test]
 fn on_a_lossy_network_everybody_has_it_soon_and_after_it_there_is_a_tree_again() {
-    let mut world = grown(60, 8, 5);
-    world.rules.loss = 0.05;
-    let mut slowest = Duration::ZERO;
-    for i in 0..60 {
-        world.write(i * 13 % 60, vec![set("k", &format!("{i}"))]);
-        let took = world.run_until(1_500 * MS, "all have it", |w| w.is_settled());
-        if i >= 20 {
-            slowest = slowest.max(took);
+    let (mut relays, mut edges_left) = (0, 0);
+    for seed in 5..8 {
+        let mut world = grown(60, 8, seed);
+        world.rules.loss = 0.05;
+        let mut slowest = Duration::ZERO;
+        for i in 0..60 {
+            world.write(i * 13 % 60, vec![set("k", &format!("{i}"))]);
+            let took = world.run_until(1_500 * MS, "all have it", |w| w.is_settled());
+            if i >= 20 {
+                slowest = slowest.max(took);
+            }
+            world.run_for(500 * MS);
         }
-        world.run_for(500 * MS);
+        assert!(world.traffic.lost > 100 && named(&world, "graft") > 10, "{:?}", world.traffic);
+        // By two ways at least, so that few had to be fetched, and soon.
+        assert!(slowest <= 500 * MS, "{slowest:?}");
+        world.rules.loss = 0.0;
+        world.run_for(world.config.trouble + 2_000 * MS);
+        for i in 0..20 {
+            if i == 10 {
+                world.traffic = Traffic::default();
+            }
+            world.write(i * 7 % 60, vec![set("k", &format!("again {i}"))]);
+            world.run_for(1_000 * MS);
+        }
+        relays += named(&world, "relay");
+        edges_left += edges(&world);
     }
-    assert!(world.traffic.lost > 100 && named(&world, "graft") > 10, "{:?}", world.traffic);
-    // By two ways at least, so that few had to be fetched, and soon.
-    assert!(slowest <= 500 * MS, "{slowest:?}");
-    world.rules.loss = 0.0;
-    world.run_for(world.config.trouble + 2_000 * MS);
-    for i in 0..10 {
-        world.write(i * 7 % 60, vec![set("k", &format!("again {i}"))]);
-        world.run_for(1_000 * MS);
-    }
-    assert_eq!(edges(&world), 59);
+    // A branch so long that what is announced overtakes what comes along it gets another one now and then.
+    assert!((3 * 59..=3 * 62).contains(&edges_left), "{edges_left} edges");
+    let duplicates = relays as f64 / (3 * 590) as f64 - 1.0;
+    assert!(duplicates <= 0.05, "{duplicates} duplicates a message");
 }
 
 #[test]
