@@ -192,17 +192,23 @@ impl Clock {
         if Arc::ptr_eq(&self.nodes, &other.nodes) {
             return;
         }
+        let mut new = Nodes::new();
         for (node, theirs) in &*other.nodes {
-            match node_at(&self.nodes, *node) {
-                Err(at) => Arc::make_mut(&mut self.nodes).insert(at, (*node, theirs.clone())),
-                Ok(at) => {
-                    let ours = &self.nodes[at].1;
-                    if !Arc::ptr_eq(ours, theirs) && !lives_minus(*node, theirs, Some(ours)).is_empty() {
-                        let nodes = Arc::make_mut(&mut self.nodes);
-                        merge_lives(Arc::make_mut(&mut nodes[at].1), theirs);
-                    }
-                }
+            let Ok(at) = node_at(&self.nodes, *node) else {
+                new.push((*node, theirs.clone()));
+                continue;
+            };
+            let ours = &self.nodes[at].1;
+            if !Arc::ptr_eq(ours, theirs) && !lives_minus(*node, theirs, Some(ours)).is_empty() {
+                let nodes = Arc::make_mut(&mut self.nodes);
+                merge_lives(Arc::make_mut(&mut nodes[at].1), theirs);
             }
+        }
+        if !new.is_empty() {
+            let nodes = Arc::make_mut(&mut self.nodes);
+            nodes.append(&mut new);
+            // Two sorted runs: this merges them.
+            nodes.sort_by_key(|(node, _)| *node);
         }
     }
 
@@ -251,7 +257,7 @@ impl Clock {
     }
 
     /// What one replica contributes to [`Clock::digest`].
-    pub(crate) fn term(&self, replica: ReplicaId) -> Digest {
+    pub fn term(&self, replica: ReplicaId) -> Digest {
         self.track(replica).map_or(Digest::EMPTY, |track| term(replica, track))
     }
 
@@ -262,11 +268,14 @@ impl Clock {
         self.tracks().filter_map(|(replica, track)| Some((id_of(term(replica, track))?, replica)))
     }
 
-    /// The first `len` symbols of the set of [`Clock::names`].
-    pub fn sketch(&self, len: usize) -> Sketch {
-        let mut sketch = Sketch::new(NAMES_KEY, len);
-        self.names().for_each(|(name, _)| sketch.insert(name));
-        sketch
+    /// The name of one replica's part; none if nothing of it is covered.
+    pub fn name(&self, replica: ReplicaId) -> Option<u64> {
+        id_of(self.term(replica))
+    }
+
+    /// The sketch in which [`Clock::names`] are compared, without any: `len` symbols.
+    pub fn sketch_of_names(len: usize) -> Sketch {
+        Sketch::new(NAMES_KEY, len)
     }
 
     /// The part of this clock that speaks of these replicas.

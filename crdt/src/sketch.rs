@@ -116,6 +116,11 @@ impl Sketch {
         Sketch { keyed: Keyed::new(key), symbols: vec![Symbol::EMPTY; len.min(SKETCH_SYMBOLS_MAX)] }
     }
 
+    /// The first `len` symbols of the same set, or as many as there are.
+    pub fn first(&self, len: usize) -> Sketch {
+        Sketch { keyed: self.keyed, symbols: self.symbols.iter().take(len).copied().collect() }
+    }
+
     /// Puts an item in. O(log len): one hash, and about 2 ln(len) symbols.
     pub fn insert(&mut self, item: u64) {
         let check = self.keyed.hash(item);

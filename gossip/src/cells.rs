@@ -173,7 +173,9 @@ impl Gossip {
         };
         let is_here = |id: &NodeId| *id == self.me.node || self.peers.get(id).is_some_and(has_told);
         let may_come = |dot: Dot| {
-            let is_known = |(_, other): (&NodeId, &Peer)| other.known.covers(dot);
+            // Whoever has summarised what we cover by now covers it too, though we may not have noted it: we came to it later.
+            let is_equal = |other: &Peer| other.summary.is_some_and(|summary| summary.clock == ours);
+            let is_known = |(_, other): (&NodeId, &Peer)| other.known.covers(dot) || is_equal(other);
             self.replica.entry(dot).is_some() || self.peers.iter().any(is_known)
         };
         let dots: Vec<Dot> = dots.collect();

@@ -1,7 +1,7 @@
 //! Rungs 1 and 2 of the ladder: do we hold the same, and if not, what does each clock cover?
 
 use crate::message::{Basis, parts};
-use crate::names::NAME_SYMBOLS;
+use crate::names::{NAME_SYMBOLS, is_longer};
 use crate::peer::{Exchange, Told};
 use crate::{Abandoned, Event, Gossip, Message, Report, Summary};
 use chinwag_base::limits::{CLOCK_PART_BYTES_MAX, REPORT_PARTS_MAX};
@@ -158,6 +158,7 @@ impl Gossip {
         peer.known.merge(&exchange.clock);
         peer.reported = Some(exchange.told.digest);
         peer.told = Some(exchange.told);
+        (peer.sketched, peer.partial) = (None, None);
         if exchange.told.commit == commits {
             let newest = peer.summary.map_or(0, |summary| summary.number);
             peer.summary = Some(Summary { number: newest, clock: exchange.told.digest, state, unsettled });
@@ -179,6 +180,7 @@ impl Gossip {
         peer.known_whole_at = Some(told.commit);
         peer.reported = Some(told.digest);
         peer.told = Some(told);
+        (peer.sketched, peer.partial) = (None, None);
         self.on_known(from);
     }
 
@@ -241,7 +243,11 @@ impl Gossip {
             Basis::Rest { of } => return self.on_rest(from, *of, &report),
         };
         if report.more {
+            let now = self.now;
             self.note_part(from, &report.clock);
+            if let Some(exchange) = self.peers.get_mut(&from).and_then(|peer| peer.exchange.as_mut()) {
+                exchange.heard = now;
+            }
         } else {
             self.take_report(from, &report.clock, report.summary, since, report.ask);
         }
@@ -257,11 +263,7 @@ impl Gossip {
             }
         };
         self.on_known(from);
-        let now = self.now;
         if let Some(peer) = self.peers.get_mut(&from) {
-            if let Some(exchange) = &mut peer.exchange {
-                exchange.heard = now;
-            }
             peer.cut |= !is_whole;
         }
         true
@@ -279,19 +281,25 @@ impl Gossip {
         if !self.note_part(from, clock) {
             return;
         }
+        let now = self.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let fits = since.is_none() || since == peer.reported;
-        // What comes is what a sketch left out, or what has changed since, or both.
-        let is_coming = peer.partial.as_ref().is_some_and(|partial| Some(partial.of) == since);
+        // The rest of a sketch is on its way, and will have what this report has: one of them may be overtaken.
+        let is_rest_coming = peer.partial.as_mut().is_some_and(|partial| {
+            Some(partial.of) == since && !std::mem::replace(&mut partial.has_waited, true)
+        });
+        if !is_rest_coming {
+            peer.partial = None;
+        }
         // If a part had no room, the next change fits nothing, and all of it is told again.
         let is_whole = !std::mem::take(&mut peer.cut);
         peer.reported = (fits && is_whole).then_some(summary.clock);
         peer.ahead = true;
         if fits && let Some(exchange) = &mut peer.exchange {
-            exchange.reported = true;
+            (exchange.reported, exchange.heard) = (true, now);
         }
         self.note_summary(from, summary);
-        if !fits && !is_coming {
+        if !fits && !is_rest_coming {
             self.send(from, Message::Tell { symbols: NAME_SYMBOLS as u32 });
         }
         if ask {
@@ -318,16 +326,14 @@ impl Gossip {
     pub(crate) fn on_tell(&mut self, from: NodeId, symbols: u32) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        // Everything is beyond the longest sketch. A longer one may be asked for at once, because that comes to an end.
-        let length = |symbols: u32| u64::from(symbols.wrapping_sub(1));
-        let is_longer = |before: u32| length(symbols) > 2 * length(before);
-        if peer.asked_all.is_some_and(|(at, before)| at + TELL_SPACING > now && !is_longer(before)) {
+        if peer.asked_all.is_some_and(|(at, before)| at + TELL_SPACING > now && !is_longer(symbols, before)) {
             return;
         }
         peer.asked_all = Some((now, symbols));
         (peer.told, peer.told_to, peer.sketched) = (None, None, None);
-        if !self.report_sketch(from, false, symbols as usize) {
-            self.report_whole(from, false);
+        // That what was asked for the first time goes unanswered: so ours is asked for again.
+        if !self.report_sketch(from, true, symbols as usize) {
+            self.report_whole(from, true);
         }
     }
 }

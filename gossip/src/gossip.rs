@@ -4,6 +4,7 @@ use crate::agreement::{Agreement, History, Look, Turn};
 use crate::cells::Fetch;
 use crate::held::Held;
 use crate::lazy::Awaited;
+use crate::names::Names;
 use crate::peer::Peer;
 use crate::peers::{Peers, is_same};
 use crate::queue::{AtDisk, Gathering, Queue};
@@ -66,6 +67,8 @@ pub struct Gossip {
     /// The commit at which each replica's part of our clock last changed. Those of recovery are absent.
     pub(crate) changed: BTreeMap<ReplicaId, u64>,
     pub(crate) history: History,
+    /// What the parts of our clock are known by, once a peer was told so or told us.
+    pub(crate) names: Option<Names>,
 
     pub(crate) members: BTreeMap<NodeId, MemberState>,
     /// Other members that are alive.
@@ -147,6 +150,7 @@ impl Gossip {
             commits: 1,
             changed: BTreeMap::new(),
             history,
+            names: None,
             members: BTreeMap::new(),
             alive_others: 0,
             peers: Peers::default(),

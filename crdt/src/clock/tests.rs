@@ -211,3 +211,72 @@ proptest! {
         }
     }
 }
+
+/// Twelve replicas: three nodes with four lives each, of which one is the last that there can be.
+fn life(n: u8) -> ReplicaId {
+    let generations = [1, 2, 1 << 40, u64::MAX];
+    let node = NodeId::from_bytes([n / 4 + 1; 32]);
+    ReplicaId { node, generation: Generation::new(generations[usize::from(n % 4)]) }
+}
+
+fn clock_of_lives(dots: &[(u8, u64)]) -> Clock {
+    let mut clock = Clock::new();
+    dots.iter().for_each(|&(r, c)| _ = clock.insert(Dot::new(life(r), c)));
+    clock
+}
+
+/// One form for one set: everything ascending, and nothing empty.
+fn is_normal(clock: &Clock) -> bool {
+    let is_track = |track: &Track| {
+        track.last() > 0 && Track::of_skips(track.base(), track.skips(usize::MAX)).as_ref() == Some(track)
+    };
+    clock.nodes.is_sorted_by(|(one, _), (next, _)| one < next)
+        && clock.nodes.iter().all(|(_, lives)| {
+            !lives.is_empty()
+                && lives.is_sorted_by(|(one, _), (next, _)| one < next)
+                && lives.iter().all(|(_, track)| is_track(track))
+        })
+}
+
+proptest! {
+    #[test]
+    fn a_clock_of_many_lives_is_a_set_of_dots_in_one_form(
+        dots in vec((0_u8..12, 1_u64..12), 0..60),
+        others in vec((0_u8..12, 1_u64..12), 0..60),
+        picks in btree_set(0_u8..12, 0..12),
+        gaps_max in 0_usize..4,
+    ) {
+        let (clock, other) = (clock_of_lives(&dots), clock_of_lives(&others));
+        let (here, there) = (all(&clock), all(&other));
+        prop_assert!(is_normal(&clock));
+        let mut merged = clock.clone();
+        merged.merge(&other);
+        prop_assert!(is_normal(&merged));
+        prop_assert_eq!(all(&merged), here.union(&there).copied().collect::<BTreeSet<_>>());
+        let lacking: BTreeSet<_> = clock.minus(&other).flat_map(|(r, range)| range.map(move |c| (r, c))).collect();
+        prop_assert_eq!(lacking, here.difference(&there).copied().collect());
+
+        let picked: BTreeSet<ReplicaId> = picks.iter().map(|&pick| life(pick)).collect();
+        let (only, rest) = (clock.only(picked.iter().copied()), clock.without(&picked));
+        prop_assert!(is_normal(&only) && is_normal(&rest));
+        let (in_only, in_rest): (BTreeSet<_>, BTreeSet<_>) = here.iter().partition(|(r, _)| picked.contains(r));
+        prop_assert_eq!((all(&only), all(&rest)), (in_only, in_rest));
+        prop_assert_eq!(only.digest() + rest.digest(), clock.digest());
+
+        // Many replicas at once, and one by one.
+        let (mut expected, mut one_by_one, mut is_whole) = (clock.clone(), clock, true);
+        expected.expect(&picked.iter().copied().collect::<Vec<_>>());
+        for replica in &picked {
+            is_whole &= expected.merge_replica(&other, *replica, gaps_max);
+            one_by_one.merge_replica(&other, *replica, gaps_max);
+        }
+        expected.settle();
+        one_by_one.settle();
+        prop_assert!(is_normal(&expected) && expected == one_by_one && expected.digest() == one_by_one.digest());
+        let may_be: BTreeSet<_> = here.into_iter().chain(there.into_iter().filter(|(r, _)| picked.contains(r))).collect();
+        prop_assert!(all(&expected).is_subset(&may_be) && (!is_whole || all(&expected) == may_be));
+        prop_assert!(picked.iter().all(|r| expected.gaps_of(*r) <= gaps_max || other.last(*r) == 0));
+        prop_assert_eq!(decode_compact(&encode(Compact(expected.clone()))), Some(expected.clone()));
+        prop_assert_eq!(decode(&encode(&expected)), Some(expected));
+    }
+}

@@ -2,9 +2,14 @@
 
 use super::hostile::{deletion, hear, lives, stranger};
 use super::world::*;
-use crate::{Basis, Message, Report, Summary};
-use chinwag_base::{Digest, Lane};
-use chinwag_crdt::{Clock, Dot};
+use crate::{
+    Basis, Config, Gossip, Identity, Input, MemoryStore, Message, Output, Report, RequestId, Summary, Wait,
+};
+use chinwag_base::{Digest, Lane, Moment, WallTime};
+use chinwag_crdt::{Clock, Dot, Row, Symbol};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -22,6 +27,12 @@ fn two(lives_of_both: u64, of_one: u64, of_other: u64, seed: u64) -> World {
     [0, 1].into_iter().for_each(|node| world.start(node));
     world.connect_all();
     world
+}
+
+fn symbols(clock: &Clock, len: usize) -> Vec<Symbol> {
+    let mut sketch = Clock::sketch_of_names(len);
+    clock.names().for_each(|(name, _)| sketch.insert(name));
+    sketch.symbols().to_vec()
 }
 
 fn know_each_other(world: &World) -> bool {
@@ -81,6 +92,189 @@ fn writes_while_clocks_are_told_as_sketches_are_not_missed() {
     }
 }
 
+/// 256 KiB are not enough for lives with thousands of gaps each.
+#[test]
+fn a_rest_that_fits_no_report_is_told_as_everything() {
+    let mut world = World::new(2, 84);
+    for node in [0, 1] {
+        world.crash_with(node, false);
+        lives(400).for_each(|dot| world.nodes[node].plant(deletion(dot)));
+    }
+    for life in 0..6 {
+        (1..=4_000).for_each(|n| world.nodes[0].plant(deletion(Dot::new(stranger(life), 2 * n))));
+    }
+    world.nodes[1].plant(deletion(Dot::new(stranger(100), 1)));
+    [0, 1].into_iter().for_each(|node| world.start(node));
+    world.connect_all();
+    world.run_until(10_000 * MS, "they hold the same", |w| w.is_settled());
+}
+
+/// A core by itself, with 400 lives that are over and some further ones.
+fn core(node: usize, further: u64) -> Gossip {
+    let mut disk = MemoryStore::default();
+    let dots = lives(400).chain((0..further).map(|n| Dot::new(stranger(n), 1)));
+    for (position, dot) in (1..).zip(dots) {
+        disk.commit(position, &[Row::Write(Arc::new(deletion(dot)))]);
+    }
+    let me = Identity { replica: dot(node, 7, 1).replica };
+    let at = Moment::from_millis(1_000);
+    let mut gossip = Gossip::new(Config::default(), me, disk.read(), 5, at);
+    gossip.handle(at, Input::Wall(WallTime::from_unix_ms(1_700_000_000_000)));
+    gossip.handle(at, Input::PeerUp { peer: id(1 - node) });
+    gossip
+}
+
+/// What it sends on the bulk lane; its disk takes everything at once.
+fn said(gossip: &mut Gossip, at: Moment) -> Vec<Message> {
+    let mut said = Vec::new();
+    while let Some(output) = gossip.poll_output() {
+        match output {
+            Output::Send { message, .. } if message.lane() == Lane::Bulk => said.push(message),
+            Output::Persist { batch, .. } => gossip.handle(at, Input::Persisted { batch }),
+            _ => {}
+        }
+    }
+    said
+}
+
+/// Two sketches are under way at once, because between them something was written and an older question arrived. The answers
+/// to both come, the older one first.
+#[test]
+fn the_answer_to_an_older_sketch_does_not_spoil_that_to_the_newer_one() {
+    let at = |ms: u64| Moment::from_millis(1_001 + ms);
+    let (mut one, mut other) = (core(0, 0), core(1, 5));
+    let hear = |gossip: &mut Gossip, at: Moment, from: usize, messages: Vec<Message>| {
+        for message in messages {
+            gossip.handle(at, Input::Message { from: id(from), message });
+        }
+    };
+    // The exchange that the other began was given up before.
+    said(&mut other, at(0));
+    let compare = said(&mut one, at(0));
+    hear(&mut other, at(0), 0, compare);
+    let mut to_one = said(&mut other, at(0));
+    let ops = vec![set("k", "v")];
+    other.handle(at(0), Input::Write { request: RequestId(1), ops, wait: Wait::Local, wait_until: None });
+    to_one.extend(said(&mut other, at(0)));
+    hear(&mut other, at(0), 0, vec![Message::Tell { symbols: 64 }]);
+    to_one.extend(said(&mut other, at(0)));
+    let sketches =
+        to_one.iter().filter(|m| matches!(m, Message::Report(Report { basis: Basis::Sketch(_), .. })));
+    assert_eq!(sketches.count(), 2);
+    let mut to_other = Vec::new();
+    for ms in 0..500 {
+        let at = at(10 * ms);
+        hear(&mut one, at, 1, std::mem::take(&mut to_one));
+        hear(&mut other, at, 0, std::mem::take(&mut to_other));
+        for gossip in [&mut one, &mut other] {
+            if gossip.next_deadline().is_some_and(|deadline| deadline <= at) {
+                gossip.handle(at, Input::Tick);
+            }
+        }
+        (to_other, to_one) = (said(&mut one, at), said(&mut other, at));
+    }
+    assert!(one.replica().clock() == other.replica().clock());
+}
+
+fn summary(number: u32, of: u8) -> Summary {
+    let digest = |n: u8| Digest::of("a test", &[n]);
+    Summary { number, clock: digest(of), state: digest(2), unsettled: false }
+}
+
+/// What comes after a sketch that we could not follow to the end does not add up to what its sender said.
+#[test]
+fn a_rest_that_does_not_add_up_is_not_believed_and_everything_is_asked_for() {
+    let mut world = two(400, 1, 0, 86);
+    world.run_until(5_000 * MS, "they hold the same", |w| w.is_settled() && know_each_other(w));
+    let before = world.gossip(0).peers[&id(1)].known.clone();
+    let mut more = world.gossip(0).replica().clock().clone();
+    more.insert(Dot::new(stranger(77), 1));
+    let sketch = Basis::Sketch(symbols(&more, 64));
+    let report = |basis: Basis, clock: Clock, summary: Summary| {
+        Message::Report(Report { summary, basis, clock, more: false, ask: false })
+    };
+    let said = summary(900, 1);
+    hear(&mut world, report(sketch, Clock::new(), said));
+    assert!(world.gossip(0).peers[&id(1)].partial.is_some());
+    let tells = |w: &World| w.traffic.by_name.get("tell").copied().unwrap_or(0);
+    let asked = tells(&world);
+    // Not the life that was named.
+    let mut other = Clock::new();
+    other.insert(Dot::new(stranger(78), 1));
+    hear(&mut world, report(Basis::Rest { of: said.clock }, other, summary(901, 1)));
+    assert_eq!(tells(&world), asked + 1);
+    let peer = &world.gossip(0).peers[&id(1)];
+    assert!(peer.partial.is_none() && before.contains_all(&peer.known));
+    world.write(1, vec![set("k", "v")]);
+    world.run_until(20_000 * MS, "they hold the same", |w| w.is_settled());
+}
+
+/// Two or three with clocks of a few lives that are told as sketches; lanes that are full, frames that are lost, cuts and
+/// crashes. Nobody ever believes that a peer holds more than it does, and in the end all know each other.
+#[test]
+fn whatever_happens_on_the_way_nobody_believes_too_much() {
+    for seed in 0..60 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let nodes = rng.random_range(2..=3);
+        let mut world = World::new(nodes, seed);
+        world.config.names_from = rng.random_range(0..6);
+        world.rules = Rules {
+            latency_us: 200..=rng.random_range(1_000..60_000),
+            loss: rng.random_range(0.3..1.0),
+            fsync_us: 500..=rng.random_range(1_000..30_000),
+            full: [0.0, 0.05, 0.2][rng.random_range(0..3)],
+            ..Rules::default()
+        };
+        let shared = rng.random_range(0..300);
+        for node in 0..nodes {
+            world.crash_with(node, false);
+            lives(shared).for_each(|dot| world.nodes[node].plant(deletion(dot)));
+            let own = [0, 3, 40, 300][rng.random_range(0..4)];
+            let own = (0..own).map(|n| Dot::new(stranger(node as u64 * 1_000 + n), 1));
+            own.for_each(|dot| world.nodes[node].plant(deletion(dot)));
+            world.start(node);
+        }
+        world.connect_all();
+        for step in 0..rng.random_range(5..60) {
+            let node = rng.random_range(0..nodes);
+            match rng.random_range(0..20) {
+                0..12 if world.is_up(node) => drop(world.write(node, vec![set(&format!("k{step}"), "v")])),
+                12..14 if world.is_up(node) => world.crash(node),
+                14..16 if !world.is_up(node) => {
+                    world.start(node);
+                    world.connect_all();
+                }
+                16 => world.partition(&[node]),
+                17 | 18 => world.connect_all(),
+                _ => {}
+            }
+            world.run_for(rng.random_range(0..80) * MS);
+            nobody_believes_too_much(&world);
+        }
+        world.rules.full = 0.0;
+        world.rules.loss = [0.0, 1.0][rng.random_range(0..2)];
+        (0..nodes).filter(|n| !world.is_up(*n)).collect::<Vec<_>>().into_iter().for_each(|n| world.start(n));
+        world.connect_all();
+        world.run_until(20_000 * MS, "they hold the same", |w| w.is_settled());
+        world.run_for(15_000 * MS);
+        nobody_believes_too_much(&world);
+        for (node, other) in (0..nodes).flat_map(|a| (0..nodes).map(move |b| (a, b))).filter(|(a, b)| a != b)
+        {
+            let known = &world.gossip(node).peers[&id(other)].known;
+            assert!(known == world.gossip(other).replica().clock(), "seed {seed}: {node} of {other}");
+        }
+    }
+}
+
+fn nobody_believes_too_much(world: &World) {
+    for node in (0..world.nodes.len()).filter(|node| world.is_up(*node)) {
+        for (peer, state) in world.gossip(node).peers.iter() {
+            let other = (0..world.nodes.len()).find(|n| id(*n) == *peer).unwrap();
+            assert!(world.nodes[other].durable.contains_all(&state.known), "{node} of {other}");
+        }
+    }
+}
+
 /// What the clock of the peer is said to be does not have the digest that the peer says it has.
 #[test]
 fn what_does_not_add_up_is_not_believed() {
@@ -97,7 +291,7 @@ fn what_does_not_add_up_is_not_believed() {
         clock.insert(Dot::new(stranger(n), 1));
         clock
     };
-    let sketch = |clock: &Clock, len: usize| Basis::Sketch(clock.sketch(len).symbols().to_vec());
+    let sketch = |clock: &Clock, len: usize| Basis::Sketch(symbols(clock, len));
     let mut more = ours.clone();
     more.merge(&invented(1));
     let before = world.gossip(0).peers[&id(1)].known.clone();
@@ -116,15 +310,15 @@ fn what_does_not_add_up_is_not_believed() {
     for (n, basis) in (0..).zip(bases) {
         let clock = if matches!(basis, Basis::Sketch(_)) { Clock::new() } else { invented(2) };
         // As after a reconnection, so that a sketch of ours is under way.
-        world.handle(0, crate::Input::PeerDown { peer: id(1) });
-        world.handle(0, crate::Input::PeerUp { peer: id(1) });
+        world.handle(0, Input::PeerDown { peer: id(1) });
+        world.handle(0, Input::PeerUp { peer: id(1) });
         hear(&mut world, Message::Compare { summary: summary(2 * n) });
         hear(&mut world, report(2 * n + 1, basis.clone(), clock));
         let known = &world.gossip(0).peers[&id(1)].known;
         assert!(before.contains_all(known), "{basis:?}");
     }
-    world.handle(0, crate::Input::PeerDown { peer: id(1) });
-    world.handle(0, crate::Input::PeerUp { peer: id(1) });
+    world.handle(0, Input::PeerDown { peer: id(1) });
+    world.handle(0, Input::PeerUp { peer: id(1) });
     world.write(1, vec![set("k", "v")]);
     world.run_until(20_000 * MS, "they hold the same", |w| w.is_settled());
     assert!(world.read(0, "k").is_some());

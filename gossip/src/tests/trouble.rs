@@ -4,6 +4,7 @@ use super::cells::{forgetful, settle};
 use super::world::*;
 use crate::{Event, Input, Message, Summary};
 use chinwag_base::Digest;
+use chinwag_crdt::Dot;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -65,6 +66,31 @@ fn a_summary_alone_does_not_say_who_can_repair_a_cell() {
     world.connect(0, 2);
     world.handle(2, Input::Message { from: id(0), message: Message::Summary { summary, ask: false } });
     world.run_for(5_000 * MS);
+    assert_eq!(damaged(&world, 2), ["aaa"]);
+    world.resume(0);
+    world.connect_all();
+    world.run_for(60_000 * MS);
+    assert_eq!([0, 1, 2].map(|n| world.read(n, "aaa").is_some()), [true; 3]);
+}
+
+/// Node 0 has only said what it covers, before we came to cover the same by somebody else.
+#[test]
+fn whoever_covers_what_we_have_come_to_cover_is_asked_before_the_ignorant() {
+    let mut world = with_an_ignorant_peer();
+    world.run_for(2_000 * MS);
+    // Node 0 has heard of the next write of node 1 before we have.
+    let mut clock = world.gossip(2).replica().clock().clone();
+    let writer = dot(1, world.nodes[1].life, 1).replica;
+    assert!(clock.insert(Dot::new(writer, clock.last(writer) + 1)));
+    let state = Digest::of("a test", &[1]);
+    let summary = Summary { number: 1_000_000, clock: clock.digest(), state, unsettled: false };
+    world.stop(0);
+    world.connect(0, 2);
+    world.run_for(100 * MS);
+    world.handle(2, Input::Message { from: id(0), message: Message::Summary { summary, ask: false } });
+    world.write(1, vec![set("w", "x")]);
+    world.run_for(5_000 * MS);
+    assert!(*world.gossip(2).replica().clock() == clock);
     assert_eq!(damaged(&world, 2), ["aaa"]);
     world.resume(0);
     world.connect_all();

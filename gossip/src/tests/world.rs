@@ -30,19 +30,41 @@ pub(super) struct Rules {
     /// Of frames on the gossip lane.
     pub(super) loss: f64,
     pub(super) fsync_us: RangeInclusive<u64>,
+    /// How often there is no room for a frame on the bulk lane.
+    pub(super) full: f64,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Rules { latency_us: 500..=5_000, link_us: 0..=0, loss: 0.0, fsync_us: 1_000..=4_000 }
+        Rules { latency_us: 500..=5_000, link_us: 0..=0, loss: 0.0, fsync_us: 1_000..=4_000, full: 0.0 }
     }
 }
 
 #[derive(Debug)]
 enum Happening {
-    Arrive { from: usize, to: usize, connection: u64, message: Message },
-    Fsynced { node: usize, life: u64, batch: BatchId },
-    Checkpointed { node: usize, life: u64, checkpoint: Box<Checkpoint>, cut: u64 },
+    Arrive {
+        from: usize,
+        to: usize,
+        connection: u64,
+        message: Message,
+    },
+    /// A frame on the bulk lane for which there was no room.
+    Refused {
+        from: usize,
+        to: NodeId,
+        connection: u64,
+    },
+    Fsynced {
+        node: usize,
+        life: u64,
+        batch: BatchId,
+    },
+    Checkpointed {
+        node: usize,
+        life: u64,
+        checkpoint: Box<Checkpoint>,
+        cut: u64,
+    },
 }
 
 pub(super) struct Node {
@@ -351,6 +373,10 @@ impl World {
             self.traffic.lost += 1;
             return;
         }
+        if lane == Lane::Bulk && self.rules.full > 0.0 && self.rng.random_bool(self.rules.full) {
+            self.schedule(self.now, Happening::Refused { from, to: id(to), connection });
+            return;
+        }
         let mut at = self.now + self.link(from, to) + self.draw(self.rules.latency_us.clone());
         if lane == Lane::Bulk {
             let last = self.bulk_arrives.entry((from, to)).or_default();
@@ -570,6 +596,11 @@ impl World {
                     held.push((from, connection, message));
                 } else if self.connections.get(&pair(from, to)) == Some(&connection) {
                     self.handle(to, Input::Message { from: id(from), message });
+                }
+            }
+            Happening::Refused { from, to, connection } => {
+                if self.connections.get(&pair(from, number(to))) == Some(&connection) {
+                    self.handle(from, Input::SendRefused { to, lane: Lane::Bulk });
                 }
             }
             Happening::Fsynced { node, life, batch } => {
