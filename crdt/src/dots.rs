@@ -72,12 +72,31 @@ impl Dots {
 
     /// The replicas, ascending, each with its counters.
     #[inline]
-    fn groups(&self) -> impl Iterator<Item = (ReplicaId, &[u64])> {
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (ReplicaId, &[u64])> {
         let (one, groups) = match &self.0 {
             Kept::One(dot) => (Some((dot.replica, std::slice::from_ref(&dot.counter))), &[][..]),
             Kept::Groups(groups) => (None, groups.as_slice()),
         };
         one.into_iter().chain(groups.iter().map(|(replica, counters)| (*replica, counters.as_slice())))
+    }
+
+    /// The set of these: replicas, ascending, and of each its counters, ascending.
+    pub(crate) fn of_groups(groups: Vec<(ReplicaId, Vec<u64>)>) -> Result<Self, &'static str> {
+        if !groups.is_sorted_by(|(one, _), (next, _)| one < next) {
+            return Err("the replicas in a set of dots are not ascending");
+        }
+        for (_, counters) in &groups {
+            if counters.is_empty() || counters.len() > REMOVED_DOTS_MAX {
+                return Err("a replica in a set of dots has none or too many");
+            }
+            if counters[0] == 0 || !counters.is_sorted_by(|one, next| one < next) {
+                return Err("the counters in a set of dots are not ascending");
+            }
+        }
+        Ok(match groups.as_slice() {
+            [(replica, counters)] if counters.len() == 1 => Dots(Kept::One(Dot::new(*replica, counters[0]))),
+            _ => Dots(Kept::Groups(groups)),
+        })
     }
 
     fn of(&self, replica: ReplicaId) -> &[u64] {
@@ -183,28 +202,15 @@ impl<'de> Deserialize<'de> for Dots {
         if groups.len() > ENTRY_BYTES_MAX / (REPLICA_ID_BYTES - NUMBER_BYTES) {
             return Err(de::Error::custom("too many replicas in a set of dots"));
         }
-        if !groups.is_sorted_by(|(one, _), (next, _)| one < next) {
-            return Err(de::Error::custom("the replicas in a set of dots are not ascending"));
-        }
         for (_, steps) in &mut groups {
-            if steps.is_empty() || steps.len() > REMOVED_DOTS_MAX {
-                return Err(de::Error::custom("a replica in a set of dots has none or too many"));
-            }
             let mut counter = 0_u64;
             for step in steps {
-                counter = match counter.checked_add(*step) {
-                    Some(next) if *step > 0 => next,
-                    _ => return Err(de::Error::custom("the counters in a set of dots are not ascending")),
-                };
+                // A sum that would not fit ends the ascent.
+                counter = counter.wrapping_add(*step);
                 *step = counter;
             }
         }
-        match groups.as_slice() {
-            [(replica, counters)] if counters.len() == 1 => {
-                Ok(Dots(Kept::One(Dot::new(*replica, counters[0]))))
-            }
-            _ => Ok(Dots(Kept::Groups(groups))),
-        }
+        Dots::of_groups(groups).map_err(de::Error::custom)
     }
 }
 

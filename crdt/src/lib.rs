@@ -53,7 +53,7 @@
 //!
 //! [`dot`], [`clock`], [`entry`], then `mark` (dots in memory) and the stores of the kinds, then [`replica`]; then [`whole`], `tell` and `join`, for state without
 //! its history, and `checkpoint`; and for what is not taken, and what a hostile writer can do all the same, `admission`. [`sketch`] stands by
-//! itself: how two sets find their difference.
+//! itself: how two sets find their difference; and so does [`packed`]: how what travels is written.
 
 mod account;
 mod admission;
@@ -84,6 +84,7 @@ pub mod entry;
 pub mod hlc;
 pub mod lease;
 pub mod op;
+pub mod packed;
 pub mod read;
 pub mod replica;
 pub mod sketch;

@@ -55,9 +55,15 @@ impl Symbol {
     /// The symbol of no items.
     pub const EMPTY: Symbol = Symbol { sum: 0, check: 0, count: 0 };
 
+    /// As it is told: of the count the lowest eight bits. They say as well as all of it whether what is left is ours or
+    /// theirs; that it is a single item, the hash says.
+    pub fn told(self) -> Symbol {
+        Symbol { count: i64::from(self.count as i8), ..self }
+    }
+
     /// Whether no item is left. (Items that are there add up to this with a probability of 2^-128.)
     pub fn is_empty(&self) -> bool {
-        *self == Symbol::EMPTY
+        self.told() == Symbol::EMPTY
     }
 }
 

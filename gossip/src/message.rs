@@ -4,7 +4,7 @@ use crate::{Arrival, Spans};
 use chinwag_base::limits::{CHUNK_BYTES_MAX, CHUNK_ENTRIES_MAX, CLOCK_PART_BYTES_MAX};
 use chinwag_base::{Digest, Key, Lane, ReplicaId};
 use chinwag_crdt::clock::compact;
-use chinwag_crdt::{CellId, Clock, Dot, Entry, Place, Promise, Slice, Symbol};
+use chinwag_crdt::{CellId, Clock, Dot, Entry, Place, Promise, Slice, Symbol, packed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,6 +36,7 @@ pub enum Message {
     /// Gossip: durable entries that the sender wrote, as soon as they are durable.
     Push {
         /// The entries.
+        #[serde(with = "packed::entries")]
         entries: Vec<Arc<Entry>>,
     },
     /// Gossip: what the sender holds durably of some replicas. An answer, or an announcement.
@@ -81,6 +82,7 @@ pub enum Message {
         /// The `Want` that it answers.
         chunk: u32,
         /// The entries.
+        #[serde(with = "packed::entries")]
         entries: Vec<Arc<Entry>>,
         /// Whether some of those asked for have been cut from the log, so that they come as whole cells only.
         cut: bool,
@@ -105,6 +107,7 @@ pub enum Message {
         /// How many cells there are, for whoever watches them come.
         cells: u64,
         /// Its sketch, as of the same moment.
+        #[serde(with = "packed::symbols")]
         symbols: Vec<Symbol>,
     },
     /// Bulk, rung 3: tell me these cells, whole.
@@ -112,6 +115,7 @@ pub enum Message {
         /// Names the question.
         number: u32,
         /// Cells of yours, by their ids.
+        #[serde(with = "packed::ids")]
         ids: BTreeSet<CellId>,
         /// Keys of mine: what you have under them, even if it is nothing.
         keys: BTreeSet<Key>,
@@ -128,6 +132,7 @@ pub enum Message {
         /// The question that it answers.
         number: u32,
         /// The cells.
+        #[serde(with = "packed::slice")]
         slice: Slice,
         /// Keys that were asked for and for which there was no room. If no cell fitted, the first of them is larger than a
         /// frame, and all cells must be told.
@@ -154,6 +159,7 @@ pub enum Message {
     /// Gossip: entries on their way along the tree, written by anybody. Whoever had none of them passes them on.
     Relay {
         /// The entries.
+        #[serde(with = "packed::entries")]
         entries: Vec<Arc<Entry>>,
     },
     /// Gossip: what you passed on had come before: pass nothing on to me, nor I to you.
@@ -298,7 +304,7 @@ const HEAD_BYTES: usize = 256;
 
 /// Whether an entry can travel on a lane at all.
 pub(crate) fn fits(entry: &Entry, lane: Lane) -> bool {
-    entry.weight() <= lane.frame_bytes_max() - HEAD_BYTES
+    packed::entries::weight(entry) <= lane.frame_bytes_max() - HEAD_BYTES
 }
 
 /// Entries grouped so that each group fits a frame of `lane`, and is no larger than a chunk unless it is a single
@@ -309,7 +315,7 @@ pub(crate) fn frames(entries: impl IntoIterator<Item = Arc<Entry>>, lane: Lane) 
     let mut frames: Vec<Vec<Arc<Entry>>> = Vec::new();
     let mut room = 0;
     for entry in entries {
-        let weight = entry.weight();
+        let weight = packed::entries::weight(&entry);
         if !fits(&entry, lane) {
             continue;
         }

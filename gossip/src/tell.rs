@@ -3,7 +3,7 @@
 use crate::{Gossip, Message, Refusal};
 use chinwag_base::limits::{BULK_FRAME_BYTES_MAX, CHUNK_BYTES_MAX, NAMED_CELLS_MAX};
 use chinwag_base::{Key, NodeId, codec};
-use chinwag_crdt::{CellId, Place};
+use chinwag_crdt::{CellId, Place, Symbol};
 use std::collections::BTreeSet;
 
 /// Room for what stands beside a slice or a promise in a frame.
@@ -11,8 +11,7 @@ const HEAD_BYTES: usize = 4_096;
 
 impl Gossip {
     pub(crate) fn on_open(&mut self, from: NodeId, number: u32, symbols: u32, repair: bool) {
-        let all = self.replica.sketch().symbols();
-        let symbols = all.get(..symbols as usize).unwrap_or_default().to_vec();
+        let symbols = self.symbols(symbols);
         let cells = self.replica.cells() as u64;
         let told = |promise, symbols| Message::Promise { number, promise: Some(promise), cells, symbols };
         let is_by_name = repair || !symbols.is_empty();
@@ -60,6 +59,12 @@ impl Gossip {
 
     fn cannot_tell(&mut self, from: NodeId, number: u32) {
         self.send(from, Message::Promise { number, promise: None, cells: 0, symbols: Vec::new() });
+    }
+
+    /// The first symbols of the sketch of our cells, as they are told; none if there are not so many.
+    fn symbols(&self, count: u32) -> Vec<Symbol> {
+        let symbols = self.replica.sketch().symbols().get(..count as usize).unwrap_or_default();
+        symbols.iter().map(|symbol| symbol.told()).collect()
     }
 
     fn slice_bytes_max(&self) -> usize {

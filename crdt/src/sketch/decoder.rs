@@ -147,7 +147,7 @@ impl Decoder {
                 return Err(SketchError::Inconsistent); // The item does not belong where it was found.
             }
             let Difference { ours_only, theirs_only } = &mut self.difference;
-            if found.count == 1 { theirs_only.push(item) } else { ours_only.push(item) }
+            if found.told().count == 1 { theirs_only.push(item) } else { ours_only.push(item) }
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Decoder {
     /// The item and its hash, if a symbol of the difference has a single one. By chance, the hash of a sum of several
     /// items is the sum of their hashes once in 2^64.
     fn single(&self, symbol: Symbol) -> Option<(u64, u64)> {
-        let (item, hash) = match symbol.count {
+        let (item, hash) = match symbol.told().count {
             1 => (symbol.sum, symbol.check),
             -1 => (symbol.sum.wrapping_neg(), symbol.check.wrapping_neg()),
             _ => return None,
