@@ -173,6 +173,27 @@ impl Sketch {
         &self.symbols
     }
 
+    /// How many of a peer's symbols will do, roughly, if these do not: more than these, and three times as many at most.
+    ///
+    /// Of a difference of d items, symbol i has none with a probability of about exp(-2 d / i). So how many of the later
+    /// symbols are equal to ours tells d, unless none is, and then there are far too few.
+    pub fn enough(&self, theirs: &[Symbol]) -> usize {
+        /// In a large difference, a little more than on average.
+        const SYMBOLS_PER_ITEM: f64 = 1.45;
+        let half = theirs.len() / 2;
+        let later = theirs.iter().zip(&self.symbols).skip(half);
+        let equal = later.filter(|(theirs, ours)| theirs.told() == ours.told()).count();
+        let (least, most) = (theirs.len() + theirs.len() / 8 + 4, 3 * theirs.len() + 8);
+        if equal == 0 {
+            return most;
+        }
+        let share = equal as f64 / (theirs.len() - half) as f64;
+        // The harmonic mean of their indices.
+        let index = 0.72 * theirs.len() as f64;
+        let items = -share.ln() * index / 2.0;
+        ((items * SYMBOLS_PER_ITEM) as usize).clamp(least, most)
+    }
+
     /// The key of the hashes.
     pub fn key(&self) -> [u8; 16] {
         self.keyed.key()

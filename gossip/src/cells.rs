@@ -6,7 +6,8 @@
 //! in `chinwag_crdt`'s `whole` and `join`.
 //!
 //! - *Rung 3*: if little can differ, the promise comes with a sketch of the other's cells. Ours taken away from it leaves
-//!   the ids of those that differ (rateless IBLT), and only these are told.
+//!   the ids of those that differ (rateless IBLT), and only these are told. Nobody knows before how long a sketch that takes,
+//!   so it comes in pieces ([`Message::Further`]) until it is enough.
 //! - *Rung 4*: if much does, or if the sketch does not decode, all cells are told, slice by slice in the order of keys.
 //!
 //! The answering side (`tell`) remembers nothing, and any peer that covers the promise's clock can tell the next slice. So a
@@ -29,6 +30,9 @@ const PATIENCE_WITH_NOBODY: u32 = 3;
 /// How often progress is worth an event.
 const PROGRESS_SPACING: Duration = Duration::from_secs(1);
 
+/// Symbols beyond those that the writes that one side lacks would take: some cells differ most of the time.
+const SYMBOLS_MIN: usize = 8;
+
 /// Our side of a session: what has been asked of whom.
 #[derive(Debug)]
 pub(crate) struct Fetch {
@@ -42,8 +46,10 @@ pub(crate) struct Fetch {
     /// How many there are to come, as far as is known.
     of: Option<usize>,
     told: Moment,
-    /// The peer's sketch, until its promise is on our disk.
+    /// The peer's sketch, until its promise is on our disk and the sketch is long enough.
     symbols: Vec<Symbol>,
+    /// How many symbols were asked for.
+    asked_symbols: usize,
     /// The cells that differ and have not come, once they are known.
     differing: Option<Differing>,
     /// Only what our disk has lost is asked for, and no clock is covered in the end.
@@ -70,13 +76,24 @@ impl Differing {
         self.ids.is_empty() && self.keys.is_empty()
     }
 
-    /// Takes out as many as one question names.
+    /// Takes out as many as one question names. Those with ids first: most of them have keys of ours, which one cell answers
+    /// as well as the other.
     fn take(&mut self) -> (BTreeSet<CellId>, BTreeSet<Key>) {
         let ids: BTreeSet<CellId> =
             std::iter::from_fn(|| self.ids.pop_first()).take(NAMED_CELLS_MAX).collect();
-        let room = NAMED_CELLS_MAX - ids.len();
+        let room = if ids.is_empty() { NAMED_CELLS_MAX } else { 0 };
         (ids, std::iter::from_fn(|| self.keys.pop_first()).take(room).collect())
     }
+}
+
+/// What a sketch tells.
+#[derive(Debug)]
+enum Told {
+    Differing(Differing),
+    /// So many symbols may tell.
+    Longer(usize),
+    /// Nothing, however many come.
+    Nothing,
 }
 
 /// Whole cells that are on their way.
@@ -127,7 +144,10 @@ impl Gossip {
         let peer = wanted.into_iter().find(|(id, differs, _)| *differs || self.lacks_something_of(*id));
         if let Some((peer, ..)) = peer {
             let symbols = self.symbols_for(peer);
-            self.ask(peer, |number| Message::Open { number, symbols, repair: false });
+            self.ask(peer, |number| Message::Open { number, symbols: symbols as u32, repair: false });
+            if let Some(fetch) = &mut self.fetch {
+                fetch.asked_symbols = symbols;
+            }
         }
     }
 
@@ -185,18 +205,19 @@ impl Gossip {
             && !dots.into_iter().any(may_come)
     }
 
-    /// How many symbols of its sketch to ask a peer for: enough for as many cells as writes that only one of us covers; none if
-    /// so much may differ that it is cheaper to tell all. A cell that differs has two ids, its own on each side, and
-    /// each takes 1.35 to 1.72 symbols.
-    fn symbols_for(&self, peer: NodeId) -> u32 {
-        /// Small differences take most, and vary most.
-        const SYMBOLS_MIN: u64 = 64;
+    /// How many symbols of its sketch to ask a peer for at first; none if so much may differ that it is cheaper to tell all. A
+    /// write makes a cell differ, or none, if a later one was to the same key; a cell that differs has one id or two, its own
+    /// on each side; and each of these takes 1.35 to 1.72 symbols. So we begin with what new cells take.
+    fn symbols_for(&self, peer: NodeId) -> usize {
         let Some(peer) = self.peers.get(&peer) else { return 0 };
         let clock = self.replica.clock();
         let writes = peer.known.count_minus(clock).saturating_add(clock.count_minus(&peer.known));
-        const SYMBOLS_PER_WRITE: u64 = 3;
-        let symbols = writes.saturating_mul(SYMBOLS_PER_WRITE).saturating_add(SYMBOLS_MIN);
-        if symbols > CELL_SYMBOLS_MAX as u64 { 0 } else { symbols as u32 }
+        let symbols = (writes.saturating_mul(3) / 2).saturating_add(SYMBOLS_MIN as u64);
+        if symbols > CELL_SYMBOLS_MAX as u64 || writes > self.replica.cells() as u64 {
+            0
+        } else {
+            symbols as usize
+        }
     }
 
     /// Somebody else who covers what was promised may go on.
@@ -253,6 +274,7 @@ impl Gossip {
             of: None,
             told: now,
             symbols: Vec::new(),
+            asked_symbols: 0,
             differing: None,
             is_repair: false,
         });
@@ -287,7 +309,9 @@ impl Gossip {
             }
             return self.drop_fetch(Abandoned::Barren);
         };
-        if self.replica.session().is_some() {
+        // A further one comes only in place of one whose cells were not found yet.
+        let is_again = self.fetch.as_ref().is_some_and(|fetch| !fetch.symbols.is_empty());
+        if self.replica.session().is_some() && !is_again {
             return;
         }
         if let Err(why) = self.replica.admit_promise(&promise) {
@@ -300,6 +324,16 @@ impl Gossip {
             fetch.of = usize::try_from(cells).ok();
         }
         self.jobs.push_back((from, Row::Promised(promise)));
+        self.stage();
+    }
+
+    pub(crate) fn on_symbols(&mut self, from: NodeId, number: u32, symbols: Vec<Symbol>) {
+        if !self.is_asked(from, number) {
+            return;
+        }
+        let Some(fetch) = self.fetch.as_mut().filter(|fetch| !fetch.symbols.is_empty()) else { return };
+        fetch.symbols.extend(symbols);
+        self.find_differing();
         self.stage();
     }
 
@@ -330,6 +364,9 @@ impl Gossip {
                     // Nothing has been claimed of what has come, so that all can be told from the beginning.
                     (fetch.differing, fetch.is_repair) = (None, false);
                     return self.ask_slice(from);
+                }
+                for (key, _) in &slice.cells {
+                    differing.keys.remove(key);
                 }
                 let is_within = left.len() <= differing.left_max;
                 differing.left_max = differing.left_max.saturating_sub(left.len());
@@ -471,40 +508,67 @@ impl Gossip {
         self.tell_progress();
         let Some(fetch) = &mut self.fetch else { return };
         let peer = fetch.peer;
-        let symbols = std::mem::take(&mut fetch.symbols);
         if fetch.is_repair && fetch.differing.is_none() {
             let damaged = self.replica.damaged().cloned().collect();
             fetch.differing = Some(Differing::new(BTreeSet::new(), damaged));
-        } else if !symbols.is_empty() {
-            let differing = self.compare(&symbols);
-            if differing.as_ref().is_some_and(Differing::is_empty) {
-                self.jobs.push_back((peer, Row::Covered));
-                return;
-            }
-            if let Some(fetch) = &mut self.fetch
-                && let Some(differing) = differing
-            {
-                fetch.of = Some(differing.ids.len().max(differing.keys.len()));
-                fetch.differing = Some(differing);
-            }
         }
-        if self.fetch.as_ref().is_some_and(|fetch| fetch.differing.is_some()) {
+        if !fetch.symbols.is_empty() {
+            self.find_differing();
+        } else if fetch.differing.is_some() {
             self.ask_cells(peer);
         } else {
             self.ask_slice(peer);
         }
     }
 
+    /// Asks for the cells that differ, or for more of the sketch that may tell which those are, or for all.
+    fn find_differing(&mut self) {
+        let Some(fetch) = &mut self.fetch else { return };
+        let (peer, symbols) = (fetch.peer, std::mem::take(&mut fetch.symbols));
+        let (asked, cells) = (fetch.asked_symbols, fetch.of.unwrap_or(0));
+        match self.compare(&symbols) {
+            Told::Differing(differing) if differing.is_empty() => self.jobs.push_back((peer, Row::Covered)),
+            Told::Differing(differing) => {
+                if let Some(fetch) = &mut self.fetch {
+                    fetch.of = Some(differing.ids.len().max(differing.keys.len()));
+                    fetch.differing = Some(differing);
+                }
+                self.ask_cells(peer);
+            }
+            Told::Longer(len) => {
+                // To tell a cell takes more than four symbols. A peer that told fewer than it was asked for has no more.
+                let most = CELL_SYMBOLS_MAX.min(4 * cells + SYMBOLS_MIN);
+                let len = len.min(most);
+                let (Some(first), true) = (symbols.first().copied(), symbols.len() == asked && len > asked)
+                else {
+                    return self.ask_slice(peer);
+                };
+                if let Some(fetch) = &mut self.fetch {
+                    (fetch.symbols, fetch.asked_symbols) = (symbols, len);
+                }
+                let (have, symbols) = (asked as u32, len as u32);
+                self.ask(peer, |number| Message::Further { number, have, first, symbols });
+            }
+            Told::Nothing => self.ask_slice(peer),
+        }
+    }
+
     /// Which cells differ, by the peer's sketch as of its promise and by ours as of now, when nothing that it promised is
-    /// taken any more; none if the sketch does not tell.
-    fn compare(&self, symbols: &[Symbol]) -> Option<Differing> {
+    /// taken any more.
+    fn compare(&self, symbols: &[Symbol]) -> Told {
         let mut decoder = Decoder::new(self.replica.sketch());
-        decoder.extend(symbols).ok()?;
-        let difference = decoder.finish().ok()?;
+        if decoder.extend(symbols).is_err() {
+            return Told::Nothing;
+        }
+        if !decoder.is_decoded() {
+            return Told::Longer(self.replica.sketch().enough(symbols));
+        }
+        let Ok(difference) = decoder.finish() else { return Told::Nothing };
         let ours: BTreeSet<CellId> = difference.ours_only.into_iter().collect();
         // A peer of ill will could name what we do not have.
         let (keys, is_each) = self.replica.keys_of(&ours);
-        is_each.then(|| Differing::new(difference.theirs_only.into_iter().collect(), keys))
+        let theirs = difference.theirs_only.into_iter().collect();
+        if is_each { Told::Differing(Differing::new(theirs, keys)) } else { Told::Nothing }
     }
 
     fn tell_joined(&mut self, from: NodeId, changes: Vec<Change>) {

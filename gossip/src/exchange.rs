@@ -70,7 +70,8 @@ impl Gossip {
             received: 0,
             served_before: peer.served,
         }));
-        self.send(with, Message::Compare { summary });
+        let Summary { number, unsettled, .. } = summary;
+        self.send(with, Message::Compare { number, both: summary.both(), unsettled });
     }
 
     /// Gives up the exchange with a peer and what was asked of it.
@@ -136,13 +137,15 @@ impl Gossip {
 
 /// Rung 1.
 impl Gossip {
-    pub(crate) fn on_compare(&mut self, from: NodeId, theirs: Summary) {
-        self.note_summary(from, theirs);
+    pub(crate) fn on_compare(&mut self, from: NodeId, number: u32, both: Digest, unsettled: bool) {
         let (clock, state) = (self.replica.clock_digest(), self.replica.digest());
-        if theirs.clock == clock && theirs.state == state {
+        let ours = Summary { number, clock, state, unsettled };
+        if both == ours.both() {
+            // What it holds is what we hold.
+            self.note_summary(from, ours);
             self.note_equal(from);
             let unsettled = self.is_unsettled();
-            self.send(from, Message::Same { exchange: theirs.number, unsettled });
+            self.send(from, Message::Same { exchange: number, unsettled });
         } else {
             self.report(from, true);
         }

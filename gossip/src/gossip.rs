@@ -483,7 +483,7 @@ impl Gossip {
             Message::Graft => self.on_graft(from),
             Message::Ack { clock } => self.on_ack(from, &clock),
             Message::Summary { summary, ask } => self.on_summary(from, summary, ask),
-            Message::Compare { summary } => self.on_compare(from, summary),
+            Message::Compare { number, both, unsettled } => self.on_compare(from, number, both, unsettled),
             Message::Same { exchange, unsettled } => self.on_same(from, exchange, unsettled),
             Message::Report(report) => self.on_report(from, report),
             Message::Tell { symbols } => self.on_tell(from, symbols),
@@ -493,6 +493,10 @@ impl Gossip {
             Message::Promise { number, promise, cells, symbols } => {
                 self.on_promise(from, number, promise, cells, symbols);
             }
+            Message::Further { number, have, first, symbols } => {
+                self.on_further(from, number, have, first, symbols);
+            }
+            Message::Symbols { number, symbols } => self.on_symbols(from, number, symbols),
             Message::Cells { number, ids, keys } => self.on_cells(from, number, &ids, keys),
             Message::More { number, after } => self.on_more(from, number, after.as_ref()),
             Message::Trace { number, dot } => self.on_trace_asked(from, number, dot),

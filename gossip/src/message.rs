@@ -24,6 +24,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Clock and state in one.
+    pub fn both(&self) -> Digest {
+        Digest::of("chinwag summary", &[self.clock.to_bytes(), self.state.to_bytes()].concat())
+    }
+
     /// Whether both sides hold the same.
     pub fn agrees_with(&self, other: &Summary) -> bool {
         self.clock == other.clock && self.state == other.state
@@ -51,14 +56,18 @@ pub enum Message {
         /// Whether the sender would like ours, because it does not know that we agree.
         ask: bool,
     },
-    /// Bulk, rung 1: the opening of an exchange. Its summary's number names it.
+    /// Bulk, rung 1: the opening of an exchange. Mostly both sides hold the same, and then no more is needed than to see that.
     Compare {
-        /// What the sender holds.
-        summary: Summary,
+        /// The number of the sender's summary; it names the exchange.
+        number: u32,
+        /// What the sender holds ([`Summary::both`]).
+        both: Digest,
+        /// As in a [`Summary`].
+        unsettled: bool,
     },
     /// Bulk, rung 1: we hold the same; the exchange is over.
     Same {
-        /// The number of the summary that opened it.
+        /// The number that opened it.
         exchange: u32,
         /// As in a [`Summary`].
         unsettled: bool,
@@ -166,6 +175,26 @@ pub enum Message {
     Prune,
     /// Gossip: what you announced did not come otherwise: let us pass on to each other.
     Graft,
+    /// Bulk, rung 3: the symbols of your sketch that you have told are too few.
+    Further {
+        /// Names the question.
+        number: u32,
+        /// How many I have.
+        have: u32,
+        /// The first of them, in which all cells are: if it is another one by now, I need a new promise and all symbols.
+        #[serde(with = "packed::symbols::one")]
+        first: Symbol,
+        /// How many I would like in all.
+        symbols: u32,
+    },
+    /// Bulk, rung 3: the answer to a `Further`, if the sender's cells are what they were.
+    Symbols {
+        /// The question that it answers.
+        number: u32,
+        /// Its further symbols.
+        #[serde(with = "packed::symbols")]
+        symbols: Vec<Symbol>,
+    },
 }
 
 /// A clock in one or several parts. Clocks only grow within a connection, and any part of one is true by itself.
@@ -265,6 +294,8 @@ impl Message {
             | Message::Chunk { .. }
             | Message::Open { .. }
             | Message::Promise { .. }
+            | Message::Further { .. }
+            | Message::Symbols { .. }
             | Message::Cells { .. }
             | Message::More { .. }
             | Message::Slice { .. }
@@ -290,6 +321,8 @@ impl Message {
             Message::Chunk { .. } => "chunk",
             Message::Open { .. } => "open",
             Message::Promise { .. } => "promise",
+            Message::Further { .. } => "further",
+            Message::Symbols { .. } => "symbols",
             Message::Cells { .. } => "cells",
             Message::More { .. } => "more",
             Message::Slice { .. } => "slice",

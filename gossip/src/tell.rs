@@ -28,6 +28,16 @@ impl Gossip {
         }
     }
 
+    pub(crate) fn on_further(&mut self, from: NodeId, number: u32, have: u32, first: Symbol, symbols: u32) {
+        let mut further = self.symbols(symbols);
+        if !self.replica.is_whole() || further.first() != Some(&first) || have > symbols {
+            // What we have promised speaks of other cells than we have now.
+            return self.on_open(from, number, symbols, false);
+        }
+        further.drain(..have as usize);
+        self.send(from, Message::Symbols { number, symbols: further });
+    }
+
     pub(crate) fn on_more(&mut self, from: NodeId, number: u32, after: Option<&Place>) {
         if !self.replica.is_whole() {
             return self.cannot_tell(from, number);

@@ -354,7 +354,7 @@ fn equal_clocks_with_unequal_states_are_reported_once() {
     let clock = world.gossip(0).replica().clock_digest();
     for number in 900..905 {
         let summary = Summary { number, clock, state: Digest::of("another state", b""), unsettled: false };
-        hear(&mut world, Message::Compare { summary });
+        hear(&mut world, Message::Summary { summary, ask: false });
     }
     assert_eq!(world.count(|e| matches!(e, Event::Corrupt { .. })), 1);
     assert!(!world.gossip(0).is_converged());

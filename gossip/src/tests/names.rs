@@ -312,7 +312,8 @@ fn what_does_not_add_up_is_not_believed() {
         // As after a reconnection, so that a sketch of ours is under way.
         world.handle(0, Input::PeerDown { peer: id(1) });
         world.handle(0, Input::PeerUp { peer: id(1) });
-        hear(&mut world, Message::Compare { summary: summary(2 * n) });
+        let Summary { number, unsettled, .. } = summary(2 * n);
+        hear(&mut world, Message::Compare { number, both: summary(2 * n).both(), unsettled });
         hear(&mut world, report(2 * n + 1, basis.clone(), clock));
         let known = &world.gossip(0).peers[&id(1)].known;
         assert!(before.contains_all(known), "{basis:?}");

@@ -4,8 +4,8 @@
 //! is not durable at its sender is spoken of, each request has one answer.
 
 use crate::{
-    BatchId, Config, Event, Gossip, Identity, Input, Member, MemoryStore, Message, Output, RequestId, Trace,
-    TraceError, Wait, WriteError, Written,
+    BatchId, Config, Event, Gossip, Identity, Input, Member, MemoryStore, Message, Output, RequestId,
+    Summary, Trace, TraceError, Wait, WriteError, Written,
 };
 use chinwag_base::codec;
 use chinwag_base::limits::{BULK_FRAME_BYTES_MAX, ENTRY_BYTES_MAX, GOSSIP_QUEUE_FRAMES_MAX};
@@ -406,14 +406,19 @@ impl World {
                 assert!(durable.contains_all(&report.clock));
                 assert_eq!(report.summary.clock, durable.digest());
             }
-            Message::Compare { summary } | Message::Summary { summary, .. } => {
-                assert_eq!(summary.clock, durable.digest());
+            Message::Summary { summary, .. } => assert_eq!(summary.clock, durable.digest()),
+            Message::Compare { number, both, unsettled } => {
+                let state = self.gossip(from).replica().digest();
+                let (number, unsettled) = (*number, *unsettled);
+                let summary = Summary { number, clock: durable.digest(), state, unsettled };
+                assert_eq!(*both, summary.both());
             }
             Message::Promise { promise: Some(promise), .. } => {
                 assert_eq!(promise.clock, *durable);
             }
             Message::Same { .. } | Message::Tell { .. } | Message::Want { .. } => {}
             Message::Open { .. } | Message::Promise { .. } | Message::Cells { .. } => {}
+            Message::Further { .. } | Message::Symbols { .. } => {}
             Message::More { .. } | Message::Slice { .. } => {}
             Message::Trace { .. } | Message::Traced { .. } => {}
         }

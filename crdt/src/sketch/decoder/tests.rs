@@ -268,3 +268,37 @@ proptest! {
         symbols_needed(&sketch(KEY, 5_000, &ours), &sketch(KEY, 5_000, &theirs), &expected);
     }
 }
+
+/// What a peer is asked for, piece by piece, and told with counts of eight bits.
+#[test]
+fn a_stream_in_pieces_is_hardly_longer_than_it_must_be() {
+    // A difference, how many symbols are asked for at first, and the mean of all over those that it takes, at most.
+    let cases =
+        [(2, 9, 3.6), (20, 23, 1.5), (200, 158, 1.25), (2_000, 1_508, 1.12), (200, 8, 1.4), (2_000, 8, 1.4)];
+    for (d, first, most) in cases {
+        let (mut told, mut needed) = (0, 0);
+        for seed in 0..20 {
+            let (ours, theirs, expected) = difference(seed, 1_000, d / 2, d - d / 2);
+            let (ours, theirs) = (sketch(KEY, 8_192, &ours), sketch(KEY, 8_192, &theirs));
+            let symbols: Vec<Symbol> = theirs.symbols().iter().map(|symbol| symbol.told()).collect();
+            let (mut len, mut pieces) = (first, 1);
+            loop {
+                let mut decoder = Decoder::new(&ours);
+                decoder.extend(&symbols[..len]).unwrap();
+                if decoder.is_decoded() {
+                    needed += decoder.received();
+                    assert_eq!(decoder.finish().as_ref(), Ok(&expected));
+                    break;
+                }
+                let enough = ours.enough(&symbols[..len]);
+                assert!(enough > len && enough <= 3 * len + 8, "{enough} after {len}");
+                (len, pieces) = (enough, pieces + 1);
+            }
+            told += len;
+            assert!(pieces <= 9, "{pieces} for {d} from {first}");
+        }
+        let ratio = told as f64 / needed as f64;
+        assert!(ratio <= most, "{d} from {first}: {ratio}");
+        assert!(ratio >= 1.0);
+    }
+}
