@@ -3,14 +3,14 @@
 #![no_main]
 
 use chinwag_base::{Lane, PROTOCOL_VERSION};
-use chinwag_fuzz::{alloc, assert_allocation, assert_tame};
+use chinwag_fuzz::{alloc, assert_frame_allocation, assert_tame};
 use chinwag_node::wire::{self, Frame};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     for lane in Lane::ALL {
         let (frame, held) = alloc::peak(|| wire::decode(lane, bytes));
-        assert_allocation(bytes.len(), held);
+        assert_frame_allocation(bytes.len(), held);
         match frame {
             Err(why) => assert_tame(&why.to_string()),
             Ok(frame) => {

@@ -25,6 +25,14 @@ use serde::de::DeserializeOwned;
 /// larger things needs, and far less than what a lying length would take.
 pub const ALLOCATED_PER_BYTE_MAX: usize = 48;
 
+/// The same of frames. Entries and cells in them are packed (`chinwag_crdt::packed`): three bytes may be a part of a cell, which
+/// takes 128 in memory and that again, or twice that, while its list grows.
+pub const FRAME_ALLOCATED_PER_BYTE_MAX: usize = 144;
+
+/// And however many bytes there are, no more than this for each that a frame may have: what is packed is refused beyond
+/// what a frame could have unpacked.
+pub const FRAME_ALLOCATED_MAX: usize = ALLOCATED_PER_BYTE_MAX * chinwag_base::limits::BULK_FRAME_BYTES_MAX;
+
 /// Bytes that a decoder may hold whatever it was given: error texts, and the room that is made before bytes are there.
 pub const ALLOCATED_BYTES_FREE: usize = 8 * 1_024;
 
@@ -57,6 +65,12 @@ pub fn decoded_tightly<const LIMIT: usize, T: Serialize + DeserializeOwned + Par
 pub fn assert_allocation(given: usize, held: usize) {
     let allowed = ALLOCATED_BYTES_FREE + ALLOCATED_PER_BYTE_MAX * given;
     assert!(held <= allowed, "{given} bytes made a decoder hold {held}");
+}
+
+/// Checks what decoding a frame held at once against what it was given.
+pub fn assert_frame_allocation(given: usize, held: usize) {
+    let allowed = ALLOCATED_BYTES_FREE + (FRAME_ALLOCATED_PER_BYTE_MAX * given).min(FRAME_ALLOCATED_MAX);
+    assert!(held <= allowed, "{given} bytes made a frame hold {held}");
 }
 
 /// The text in `bytes`, if they are text.

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// One anti-entropy round: every `round` (jittered by a fifth either way) one peer is met. It bounds how long
-    /// a loss that nothing else reveals can last; shorter rounds cost 40 bytes each.
+    /// a loss that nothing else reveals can last; shorter rounds cost 30 bytes each.
     pub round: Duration,
     /// How long after a change the summary is told: long enough that a burst of writes is one summary.
     pub settle: Duration,

@@ -28,7 +28,7 @@
 //!   digest of its state. By these each node knows who holds the same ([`Event::Converged`]), and a peer with
 //!   another clock is met out of turn if that lasts longer than news takes to arrive.
 //! - **The ladder.** In every round, at first contact, and when a push leaves a gap, two replicas meet, and climb
-//!   only as far as they need to. *Rung 1*: are both digests equal? That costs 40 bytes and ends most exchanges.
+//!   only as far as they need to. *Rung 1*: are both digests equal? That costs 30 bytes and ends most exchanges.
 //!   *Rung 2*: each tells what changed in its clock since it last told this peer, each fetches from the other's log
 //!   exactly the entries that it lacks. *Rung 4*: who lacks what is in nobody's log any more takes whole cells (`cells`).
 //!

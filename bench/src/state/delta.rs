@@ -202,6 +202,8 @@ mod tests {
                 assert!(time.as_f64().unwrap() > 0.0, "{systems:#}");
             }
         }
-        assert!(systems["chinwag"]["differ_400_times_ideal_bytes"]["median"].as_f64().unwrap() > 1.0);
+        // Names and beginnings of keys are told once; values, half of this, are not told for less.
+        let times = systems["chinwag"]["differ_400_times_ideal_bytes"]["median"].as_f64().unwrap();
+        assert!((0.3..1.1).contains(&times), "{times}");
     }
 }
