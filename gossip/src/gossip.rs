@@ -433,8 +433,9 @@ impl Gossip {
         if peer == self.me.node {
             return;
         }
-        let is_busy = |(_, peer): (&NodeId, &Peer)| peer.exchange.is_some() || !peer.chunks.is_empty();
-        let is_busy = self.peers.iter().any(is_busy);
+        // With another new one: what was known before says nothing about what they bring.
+        let is_new = |peer: &Peer| peer.exchange.is_some() && peer.met.is_none();
+        let is_busy = self.peers.iter().any(|(_, peer)| is_new(peer) || !peer.chunks.is_empty());
         self.peers.insert(peer, Peer::default());
         self.plant(peer);
         self.asked_in_vain.remove(&peer);
