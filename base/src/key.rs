@@ -2,6 +2,7 @@
 
 use crate::codec;
 use crate::limits::{KEY_BYTES_MAX, MAP_DEPTH_MAX, VALUE_BYTES_MAX};
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -69,8 +70,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// down to it. So fields merge, travel and are repaired one by one. The parts stand with U+001F between them, which no
 /// name can contain and which sorts before whatever one can: all that is beneath a key follows it directly, and two keys
 /// have the same order as their parts. What a person types is parsed as a key without fields.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key(Arc<str>);
 
 /// As the texts compare. Said here, so that it is inlined: maps of keys do little else.
@@ -116,7 +116,7 @@ impl Key {
 
     /// Whether it means a field.
     pub fn has_fields(&self) -> bool {
-        self.0.contains(FIELD)
+        self.0.as_bytes().contains(&(FIELD as u8))
     }
 
     /// The field of this name beneath it.
@@ -146,6 +146,10 @@ impl Key {
         if self.0.len() > KEY_BYTES_MAX {
             return Err(KeyError::TooLong { len: self.0.len() });
         }
+        // Most are plain words, and need no look at each character.
+        if !self.0.is_empty() && self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Ok(());
+        }
         let mut at = 0;
         for (level, name) in self.0.split(FIELD).enumerate() {
             if name.is_empty() {
@@ -171,17 +175,48 @@ impl FromStr for Key {
     fn from_str(s: &str) -> Result<Self, KeyError> {
         match s.find(FIELD) {
             Some(at) => Err(KeyError::Character { found: FIELD, at }),
-            None => Key::try_from(s.to_owned()),
+            None => Key::try_from(s),
         }
     }
 }
 
 /// As it travels and is stored: fields too.
+impl TryFrom<&str> for Key {
+    type Error = KeyError;
+    fn try_from(s: &str) -> Result<Self, KeyError> {
+        let key = Key(s.into());
+        key.check().map(|()| key)
+    }
+}
+
+/// The same.
 impl TryFrom<String> for Key {
     type Error = KeyError;
     fn try_from(s: String) -> Result<Self, KeyError> {
-        let key = Key(s.into());
-        key.check().map(|()| key)
+        Key::try_from(s.as_str())
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// A text that is copied once.
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Key;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Key, E> {
+                Key::try_from(text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 
