@@ -294,8 +294,8 @@ impl Cell {
     }
 
     /// Puts a part in that is known to belong here.
-    pub(crate) fn insert(&mut self, part: &Part, account: &mut Account<'_>) {
-        match part.clone() {
+    pub(crate) fn insert(&mut self, part: Part, account: &mut Account<'_>) {
+        match part {
             Part::Sibling { dot, hlc, value } => self.register.insert(Sibling { value, hlc, dot }, account),
             Part::Element { dot, element } => drop(self.rest_mut().set.insert(dot, element, account)),
             Part::Share { replica, run, floor } => {

@@ -2,8 +2,8 @@
 //!
 //! Rows after it are replayed on top of it, in their order; so it may be as old as it likes.
 
-use crate::Replica;
-use crate::whole::{Checkpoint, Part, Row};
+use crate::whole::{Checkpoint, Row};
+use crate::{Replica, Stock};
 use chinwag_base::Key;
 use std::sync::OnceLock;
 
@@ -38,7 +38,7 @@ impl Replica {
     }
 
     /// Takes up a checkpoint with all cells at start-up, before any row of the log. Parts that cannot be are ignored.
-    pub fn recover_checkpoint(&mut self, checkpoint: Checkpoint) {
+    pub fn recover_checkpoint(&mut self, checkpoint: Checkpoint<impl Into<Stock>>) {
         self.recovered = checkpoint.position;
         self.log.skip_to(checkpoint.position + 1);
         self.log.cut(checkpoint.position);
@@ -51,14 +51,7 @@ impl Replica {
         self.session = checkpoint.session;
         self.unsettled = checkpoint.unsettled;
         self.damaged = checkpoint.damaged;
-        for (key, parts) in checkpoint.cells {
-            for part in &parts {
-                if let Part::Sibling { hlc, .. } = part {
-                    self.hlc.recover(*hlc);
-                }
-            }
-            self.alter(&key, |cell, _, account| parts.iter().for_each(|part| cell.insert(part, account)));
-        }
+        self.take_up(checkpoint.cells.into());
         for (dot, key) in checkpoint.doomed {
             self.alter(&key, |_, doomed, account| doomed.insert(dot, account));
         }

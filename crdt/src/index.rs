@@ -17,7 +17,7 @@ pub type CellId = u64;
 /// All members of an overlay hash ids alike. Whoever could use that to hide a cell's difference could as well write.
 const SKETCH_KEY: [u8; 16] = *b"chinwag cell ids";
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Index {
     sketch: Sketch,
     /// Which key had an id lately that it has no more: whoever was told of it asks for the cell as it is now.
@@ -71,6 +71,21 @@ impl Index {
             }
             self.renamed.push_back((id, key));
         }
+    }
+
+    /// Puts in ids of which nobody has been told yet.
+    pub(crate) fn put(&mut self, ids: &[CellId]) {
+        self.sketch.insert_all(ids);
+    }
+
+    /// Takes out an id of which nobody has been told.
+    pub(crate) fn take(&mut self, id: CellId) {
+        self.sketch.remove(id);
+    }
+
+    /// Puts in what is in another index, of which nobody has been told either.
+    pub(crate) fn append(&mut self, other: &Index) {
+        self.sketch.append(&other.sketch);
     }
 
     pub(crate) fn sketch(&self) -> &Sketch {

@@ -212,7 +212,7 @@ impl Replica {
         let before = View::of(self.cells.get(key).unwrap_or(&empty), gone, new);
         self.alter(key, |cell, _, account| {
             gone.iter().for_each(|part| cell.take(part, account));
-            new.iter().for_each(|part| cell.insert(part, account));
+            new.iter().for_each(|part| cell.insert(Part::clone(part), account));
         });
         before.changes(key, gone, new, self.cells.get(key).unwrap_or(&empty), changes);
     }

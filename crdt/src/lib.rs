@@ -52,7 +52,7 @@
 //! # Reading order
 //!
 //! [`dot`], [`clock`], [`entry`], then `mark` (dots in memory) and the stores of the kinds, then [`replica`]; then [`whole`], `tell` and `join`, for state without
-//! its history, and `checkpoint`; and for what is not taken, and what a hostile writer can do all the same, `admission`. [`sketch`] stands by
+//! its history, `stock` and `checkpoint`; and for what is not taken, and what a hostile writer can do all the same, `admission`. [`sketch`] stands by
 //! itself: how two sets find their difference; and so does [`packed`]: how what travels is written.
 
 mod account;
@@ -71,6 +71,7 @@ mod mark;
 mod register;
 mod set;
 mod staging;
+mod stock;
 mod tell;
 mod view;
 
@@ -105,6 +106,7 @@ pub use op::{Kind, Op, OpError};
 pub use read::{Read, Sibling};
 pub use replica::{Replica, Staged};
 pub use sketch::{Decoder, Difference, Sketch, SketchError, Symbol};
+pub use stock::Stock;
 pub use whole::{Checkpoint, Extent, Part, PartId, Place, Promise, Row, Session, Slice};
 
 #[cfg(test)]

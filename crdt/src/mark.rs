@@ -73,7 +73,7 @@ impl Mark {
 /// One that nothing points to any more is dropped when the list has doubled since the last look. So it has at most twice as
 /// many as there are writers of live dots, and [`UNSWEPT`]. (The clock's replicas are bounded by themselves: see
 /// `admission`.)
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Writers {
     known: Vec<Writer>,
     /// Where the last one was found: writes of one writer come together.
@@ -103,6 +103,15 @@ impl Writers {
             at
         });
         self.known[self.last].clone()
+    }
+
+    /// Takes over those of another list. What points to one that is here already goes on pointing to its own.
+    pub(crate) fn append(&mut self, other: Writers) {
+        for writer in other.known {
+            if let Err(at) = self.find(writer.id()) {
+                self.known.insert(at, writer);
+            }
+        }
     }
 
     fn find(&self, id: ReplicaId) -> Result<usize, usize> {

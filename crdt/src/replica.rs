@@ -48,7 +48,7 @@ pub struct Replica {
     /// How many of the cells are fields.
     pub(crate) fields: usize,
     /// How many keys have something live in them or beneath.
-    live: usize,
+    pub(crate) live: usize,
     /// What is lent, and until when.
     pub(crate) terms: Terms,
     /// Generations of each node of which anything has been applied.
@@ -66,15 +66,15 @@ pub struct Replica {
     /// Keys whose cells have changed since the last checkpoint.
     pub(crate) dirty: Dirty,
     /// Who wrote what is in the cells.
-    writers: Writers,
+    pub(crate) writers: Writers,
     /// Keys of counters with floors that stand alone.
     pub(crate) floors: BTreeSet<Key>,
     /// The position of the checkpoint that was recovered.
     pub(crate) recovered: u64,
     /// Whether a row after it was damaged.
     pub(crate) has_lost_rows: bool,
-    namespaces: BTreeMap<String, Digest>,
-    digest: Digest,
+    pub(crate) namespaces: BTreeMap<String, Digest>,
+    pub(crate) digest: Digest,
     pub(crate) bytes: usize,
     pub(crate) bytes_max: usize,
     pub(crate) staging: Staging,
@@ -95,8 +95,10 @@ pub enum Staged {
     Refused(Refusal),
 }
 
-/// What a cell costs in memory besides its key and its own bytes: map nodes, reference counts, allocations.
-const OVERHEAD_BYTES: usize = 160;
+/// What a cell costs in memory besides its own bytes: its key, map nodes, reference counts, allocations.
+pub(crate) fn overhead_bytes(key: &Key) -> usize {
+    160 + key.as_str().len()
+}
 
 impl Replica {
     /// A replica that holds nothing. `me` has never written before, but for what will be recovered.
@@ -406,13 +408,13 @@ impl Replica {
             (MapEntry::Vacant(vacant), false) => {
                 vacant.insert(fresh);
                 self.fields += usize::from(key.has_fields());
-                bytes_more += OVERHEAD_BYTES + key.as_str().len();
+                bytes_more += overhead_bytes(key);
             }
             (MapEntry::Occupied(found), true) => {
                 found.remove();
                 self.fields -= usize::from(key.has_fields());
                 self.dirty.go(key);
-                bytes_less += OVERHEAD_BYTES + key.as_str().len();
+                bytes_less += overhead_bytes(key);
             }
             (MapEntry::Occupied(_), false) => {}
         }

@@ -162,6 +162,37 @@ impl Sketch {
         }
     }
 
+    /// Puts many items in, each of them once.
+    pub(crate) fn insert_all(&mut self, items: &[u64]) {
+        /// Side by side, as in [`Sketch::replace`].
+        const LANES: usize = 4;
+        let lanes = items.chunks_exact(LANES);
+        lanes.remainder().iter().for_each(|item| self.insert(*item));
+        for lane in lanes {
+            let terms: [Symbol; LANES] = std::array::from_fn(|i| {
+                let check = self.keyed.hash(lane[i]);
+                Symbol { sum: lane[i], check, count: 1 }
+            });
+            let mut places = terms.map(|term| indices(term.check, self.symbols.len()));
+            let mut is_going_on = true;
+            while is_going_on {
+                is_going_on = false;
+                for (places, term) in places.iter_mut().zip(terms) {
+                    if let Some(index) = places.next() {
+                        self.symbols[index] += term;
+                        is_going_on = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts all items of another sketch in, which has the same key and length.
+    pub(crate) fn append(&mut self, other: &Sketch) {
+        debug_assert!(self.keyed == other.keyed && self.symbols.len() == other.symbols.len());
+        self.symbols.iter_mut().zip(&other.symbols).for_each(|(ours, theirs)| *ours += *theirs);
+    }
+
     fn add(&mut self, term: Symbol, hash: u64) {
         for index in indices(hash, self.symbols.len()) {
             self.symbols[index] += term;
@@ -288,6 +319,16 @@ mod tests {
                 present.iter().for_each(|&item| afresh.insert(item));
                 prop_assert_eq!(&sketch, &afresh);
             }
+            // Many at once.
+            let mut at_once = Sketch::new(KEY, len);
+            at_once.insert_all(&present.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(&at_once, &afresh);
+            // In two halves.
+            let mut halves = [Sketch::new(KEY, len), Sketch::new(KEY, len)];
+            present.iter().for_each(|&item| halves[(item % 2) as usize].insert(item));
+            let [mut one, other] = halves;
+            one.append(&other);
+            prop_assert_eq!(&one, &afresh);
             // A shorter sketch is the beginning of a longer one.
             let mut shorter = Sketch::new(KEY, len / 2);
             present.iter().for_each(|&item| shorter.insert(item));

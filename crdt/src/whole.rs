@@ -151,9 +151,10 @@ pub struct Session {
     pub done: Option<Place>,
 }
 
-/// The state as of a position in the log, or what of it has changed since the last checkpoint.
+/// The state as of a position in the log, or what of it has changed since the last checkpoint. What its cells are kept in
+/// is a list as it comes from a replica, and a [`Stock`](crate::Stock) as it goes back into one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Checkpoint {
+pub struct Checkpoint<Cells = Vec<(Key, Vec<Part>)>> {
     /// Rows up to here are in it.
     pub position: u64,
     /// What it covers.
@@ -169,7 +170,15 @@ pub struct Checkpoint {
     /// Keys whose cells were damaged and have not been repaired.
     pub damaged: BTreeSet<Key>,
     /// Cells by key, each with all its parts. A cell without any is none.
-    pub cells: Vec<(Key, Vec<Part>)>,
+    pub cells: Cells,
+}
+
+impl<Cells> Checkpoint<Cells> {
+    /// The same with other cells.
+    pub fn with<Others>(self, cells: Others) -> Checkpoint<Others> {
+        let Checkpoint { position, clock, session, unsettled, digest, doomed, damaged, cells: _ } = self;
+        Checkpoint { position, clock, session, unsettled, digest, doomed, damaged, cells }
+    }
 }
 
 impl Part {

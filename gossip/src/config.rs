@@ -2,7 +2,7 @@
 
 use chinwag_base::ReplicaId;
 use chinwag_base::limits::{CHUNK_BYTES_MAX, PUSH_PEERS_MAX};
-use chinwag_crdt::{Checkpoint, Row};
+use chinwag_crdt::{Checkpoint, Row, Stock};
 use std::time::Duration;
 
 /// Timing. All of it may differ between members.
@@ -81,7 +81,7 @@ pub struct Identity {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recovered {
     /// The state as it was last written down, whole.
-    pub checkpoint: Checkpoint,
+    pub checkpoint: Checkpoint<Stock>,
     /// Every row of the log that is still there, by position, ascending; damaged ones are [`Row::Lost`].
     pub rows: Vec<(u64, Row)>,
 }

@@ -6,7 +6,7 @@
 
 use crate::Recovered;
 use chinwag_base::Key;
-use chinwag_crdt::{Checkpoint, Part, Row};
+use chinwag_crdt::{Checkpoint, Part, Row, Stock};
 use std::collections::BTreeMap;
 
 /// A store in memory: what tests and simulations have for a disk, and the reference for stores that have files.
@@ -38,9 +38,12 @@ impl MemoryStore {
 
     /// What it holds.
     pub fn read(&self) -> Recovered {
-        let cells = self.cells.iter().map(|(key, parts)| (key.clone(), parts.clone())).collect();
+        let mut cells = Stock::default();
+        for (key, parts) in &self.cells {
+            cells.put(key.clone(), parts.iter().cloned());
+        }
         Recovered {
-            checkpoint: Checkpoint { cells, ..self.checkpoint.clone() },
+            checkpoint: self.checkpoint.clone().with(cells),
             rows: self.rows.iter().map(|(position, row)| (*position, row.clone())).collect(),
         }
     }

@@ -88,7 +88,7 @@ fn what_came_back_is_found() {
     let mut before = World::new(2);
     before.write(0, set("k", "v")).unwrap();
     let old = before.replicas[0].parts_of(&key("k")).next().unwrap();
-    let found = faults(|replica| replica.alter(&key("k"), |cell, _, account| cell.insert(&old, account)));
+    let found = faults(|replica| replica.alter(&key("k"), |cell, _, account| cell.insert(old, account)));
     let dot = |counter| Dot::new(replica_id(1), counter);
     assert_eq!(found, [Fault::Survived { key: key("k"), dot: dot(1), by: dot(2) }]);
 }

@@ -6,5 +6,6 @@ mod laws;
 mod leases;
 mod pinned;
 mod scenarios;
+mod stock;
 mod whole;
 pub(crate) mod world;

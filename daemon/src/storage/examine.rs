@@ -3,18 +3,19 @@
 //! Nothing is changed, and nothing waits: redb shows a reader one commit while others follow. What is found here would
 //! have been found at the next start, which sets damaged rows aside and has peers repair them.
 
+use super::cells::{Pieces, scan};
 use super::invites::OpenInvite;
 use super::rows::Row as _;
-use super::state::{Pieces, ReadError, leave_out, read_copy, read_head, scan_cells, scan_log};
+use super::state::{ReadError, read_copy, read_head, scan_log};
 use super::{CELLS, CHECKPOINT, FORMAT, FORMAT_OLDEST, INVITES, MEMBERS, QUARANTINE, ROWS};
 use super::{cannot_read, check_format, guarded, open_database};
 use chinwag_api::Failure;
-use chinwag_base::{Digest, ReplicaId};
-use chinwag_crdt::{Audit, Checkpoint, Replica, Row};
+use chinwag_base::{Digest, Key, ReplicaId};
+use chinwag_crdt::{Audit, Replica, Stock};
+use chinwag_gossip::Recovered;
 use chinwag_membership::Record;
-use redb::{Key, TableDefinition, TableError, Value};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
-use std::collections::BTreeSet;
+use redb::{TableDefinition, TableError, Value};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -73,10 +74,10 @@ impl Snapshot {
         let Snapshot { txn, lease } = self;
         guarded(path, || {
             let mut examined = Examined::default();
-            let (checkpoint, rows) = read(&txn, &mut examined).map_err(|error| cannot_read(path, error))?;
+            let recovered = read(&txn, &mut examined).map_err(|error| cannot_read(path, error))?;
             // The disk is not needed any more.
             drop((txn, lease));
-            live_again(&mut examined, checkpoint, rows);
+            live_again(&mut examined, recovered);
             Ok(examined)
         })
     }
@@ -100,7 +101,7 @@ pub(crate) fn examine(path: &Path) -> Result<Option<Examined>, Failure> {
 }
 
 /// A table, if there is one: before the first commit there is none.
-fn table<K: Key + 'static, V: Value + 'static>(
+fn table<K: redb::Key + 'static, V: Value + 'static>(
     txn: &ReadTransaction,
     definition: TableDefinition<K, V>,
 ) -> Result<Option<ReadOnlyTable<K, V>>, redb::Error> {
@@ -111,33 +112,28 @@ fn table<K: Key + 'static, V: Value + 'static>(
     }
 }
 
-fn read(txn: &ReadTransaction, examined: &mut Examined) -> Result<(Checkpoint, Vec<(u64, Row)>), ReadError> {
+fn read(txn: &ReadTransaction, examined: &mut Examined) -> Result<Recovered, ReadError> {
     let Examined { rows: counts, bad, unrepaired, .. } = examined;
-    let mut checkpoint = Checkpoint::default();
+    let mut recovered = Recovered::default();
     if let Some(pieces) = table(txn, CHECKPOINT)? {
         counts.checkpoint = pieces.len()? as usize;
         bad.extend(bad_copies(&pieces)?);
-        checkpoint = read_head(&pieces)?;
-        *unrepaired = checkpoint.damaged.len();
+        recovered.checkpoint = read_head(&pieces)?.with(Stock::default());
+        *unrepaired = recovered.checkpoint.damaged.len();
     }
     if let Some(pieces) = table(txn, CELLS)? {
         counts.cells = pieces.len()? as usize;
-        let (mut cells, bad_pieces) = scan_cells(&pieces)?;
-        let mut damaged = BTreeSet::new();
-        for piece in bad_pieces {
+        let scanned = scan(&pieces)?;
+        for piece in scanned.bad {
             bad.push(format!("{}, piece {} of its cell: {}", piece.text, piece.index, piece.why));
-            damaged.extend(piece.text.parse::<chinwag_base::Key>());
-            damaged.extend(piece.names);
         }
-        leave_out(&mut cells, &damaged);
-        checkpoint.damaged.append(&mut damaged);
-        checkpoint.cells = cells;
+        recovered.checkpoint.damaged.extend(scanned.keys.into_iter().flat_map(Key::try_from));
+        recovered.checkpoint.cells = scanned.cells;
     }
-    let mut rows = Vec::new();
     if let Some(log) = table(txn, ROWS)? {
         let (scanned, bad_rows) = scan_log(&log)?;
-        rows = scanned;
-        counts.log = rows.len();
+        recovered.rows = scanned;
+        counts.log = recovered.rows.len();
         bad.extend(
             bad_rows.iter().map(|(position, _, why)| format!("position {position} of the log: {why}")),
         );
@@ -159,7 +155,7 @@ fn read(txn: &ReadTransaction, examined: &mut Examined) -> Result<(Checkpoint, V
         }
     }
     counts.quarantine = table(txn, QUARANTINE)?.map_or(Ok(0), |table| table.len())? as usize;
-    Ok((checkpoint, rows))
+    Ok(recovered)
 }
 
 /// What stands beside the cells is kept twice, and a start is content with one of them.
@@ -179,7 +175,7 @@ fn bad_copies(table: &impl Pieces) -> Result<Vec<String>, ReadError> {
 }
 
 /// What a start makes of it.
-fn live_again(examined: &mut Examined, checkpoint: Checkpoint, rows: Vec<(u64, Row)>) {
+fn live_again(examined: &mut Examined, Recovered { checkpoint, rows }: Recovered) {
     let mut expected = rows.first().map_or(0, |(first, _)| (*first).min(checkpoint.position + 1));
     for (position, _) in &rows {
         if *position > expected {

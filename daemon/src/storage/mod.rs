@@ -20,6 +20,7 @@
 //! does *not* hold the batch, the batch is known not to have happened: its clients are told, and the daemon goes on.
 //! Anything else is a crash, because after a failed fsync nobody knows what the disk holds.
 
+mod cells;
 mod compact;
 pub(crate) mod database;
 mod examine;

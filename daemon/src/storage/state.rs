@@ -4,10 +4,11 @@
 //! rest of what stands beside the cells. A damaged cell is known to be, by its key, and peers repair it; a damaged row of
 //! the log becomes [`Row::Lost`], so that whatever depends on it is known to be incomplete.
 
+use super::cells::{BadPiece, Pieces, Scanned, scan};
 use super::rows::{Row as _, to_row};
 use super::{BadRow, CELLS, CHECKPOINT, LOG_OF_FORMAT_1, QUARANTINE, ROWS};
 use chinwag_base::{Digest, Key, ReplicaId};
-use chinwag_crdt::{Checkpoint, Clock, Dot, Entry, Part, Row, Session};
+use chinwag_crdt::{Checkpoint, Clock, Dot, Entry, Part, Row, Session, Stock};
 use chinwag_gossip::Recovered;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use serde::de::DeserializeOwned;
@@ -169,24 +170,20 @@ impl<E: Into<redb::Error>> From<E> for ReadError {
 
 /// Reads the state. Damaged rows of the log and damaged cells are moved to the quarantine.
 pub(super) fn read(txn: &WriteTransaction, bad_rows: &mut Vec<BadRow>) -> Result<Recovered, ReadError> {
-    let mut checkpoint = read_head(&txn.open_table(CHECKPOINT)?)?;
-    let known = checkpoint.damaged.len();
-    read_cells(txn, &mut checkpoint, bad_rows)?;
-    if checkpoint.damaged.len() > known {
+    let mut head = read_head(&txn.open_table(CHECKPOINT)?)?;
+    let known = head.damaged.len();
+    let cells = read_cells(txn, &mut head.damaged, bad_rows)?;
+    if head.damaged.len() > known {
         // It was that of more than is left.
-        checkpoint.digest = None;
+        head.digest = None;
         // In the transaction that takes the damaged rows away: nobody would know of them any more.
-        write(txn, &Checkpoint { cells: Vec::new(), ..checkpoint.clone() }, 0)?;
+        write(txn, &head, 0)?;
     }
     let rows = read_log(txn, bad_rows)?;
-    Ok(Recovered { checkpoint, rows })
+    Ok(Recovered { checkpoint: head.with(cells), rows })
 }
 
-/// A table of pieces.
-pub(super) trait Pieces: ReadableTable<(&'static str, u32), &'static [u8]> {}
-impl<T: ReadableTable<(&'static str, u32), &'static [u8]>> Pieces for T {}
-
-/// What stands beside the cells: the first copy that is whole.
+/// What stands beside the cells, without any: the first copy that is whole.
 pub(super) fn read_head(table: &impl Pieces) -> Result<Checkpoint, ReadError> {
     if table.first()?.is_none() {
         return Ok(Checkpoint::default());
@@ -238,82 +235,25 @@ fn list<T: DeserializeOwned + Serialize>(
 
 fn read_cells(
     txn: &WriteTransaction,
-    checkpoint: &mut Checkpoint,
+    damaged: &mut BTreeSet<Key>,
     bad_rows: &mut Vec<BadRow>,
-) -> Result<(), ReadError> {
-    let mut quarantine = txn.open_table(QUARANTINE)?;
+) -> Result<Stock, ReadError> {
     let mut table = txn.open_table(CELLS)?;
-    let (mut cells, bad) = scan_cells(&table)?;
-    let mut keys: BTreeSet<String> = BTreeSet::new();
-    for BadPiece { text, index, row, names, why } in bad {
+    let Scanned { cells, bad, keys } = scan(&table)?;
+    let mut quarantine = txn.open_table(QUARANTINE)?;
+    for BadPiece { text, index, row, why, .. } in bad {
         let at = [b"cells", text.as_bytes(), &index.to_be_bytes()].concat();
         quarantine.insert(at.as_slice(), row.as_slice())?;
-        keys.insert(text);
-        keys.extend(names.map(|key| key.to_string()));
         bad_rows.push(BadRow { table: "cells", why });
     }
-    let mut damaged = BTreeSet::new();
     for text in keys {
         table.retain_in((text.as_str(), 0)..=(text.as_str(), u32::MAX), |_, _| false)?;
         damaged.extend(Key::try_from(text));
     }
-    leave_out(&mut cells, &damaged);
-    checkpoint.damaged.append(&mut damaged);
-    checkpoint.cells = cells;
-    Ok(())
+    Ok(cells)
 }
 
-/// A piece of a cell that is not believed.
-pub(super) struct BadPiece {
-    /// Where it stands.
-    pub(super) text: String,
-    pub(super) index: u32,
-    row: Vec<u8>,
-    /// The key that it names, if it can be read: a row in another's place is missing in its own.
-    pub(super) names: Option<Key>,
-    pub(super) why: String,
-}
-
-/// In the order of the table, which is that of the keys.
-type Cells = Vec<(Key, Vec<Part>)>;
-
-/// Takes these out, of which there are few and mostly none.
-pub(super) fn leave_out(cells: &mut Cells, keys: &BTreeSet<Key>) {
-    if !keys.is_empty() {
-        cells.retain(|(key, _)| !keys.contains(key));
-    }
-}
-
-/// Every piece of every cell: the cells of those that are believed, and the others.
-pub(super) fn scan_cells(table: &impl Pieces) -> Result<(Cells, Vec<BadPiece>), redb::Error> {
-    let (mut cells, mut bad) = (Cells::new(), Vec::new());
-    for piece in table.iter()? {
-        let (at, row) = piece?;
-        let (text, index) = at.value();
-        let piece = <(Key, u32, Vec<Part>)>::from_row(row.value());
-        let is_here = |piece: &(Key, u32, Vec<Part>)| piece.0.as_str() == text && piece.1 == index;
-        match piece {
-            Ok(piece) if is_here(&piece) => {
-                let (key, _, parts) = piece;
-                match cells.last_mut() {
-                    // All pieces of a cell stand together.
-                    Some((last, cell)) if *last == key => cell.extend(parts),
-                    _ => cells.push((key, parts)),
-                }
-            }
-            piece => bad.push(BadPiece {
-                text: text.to_owned(),
-                index,
-                row: row.value().to_vec(),
-                why: piece.as_ref().err().cloned().unwrap_or_else(|| OUT_OF_PLACE.into()),
-                names: piece.ok().map(|(key, ..)| key),
-            }),
-        }
-    }
-    Ok((cells, bad))
-}
-
-const OUT_OF_PLACE: &str = "the row stands in another one's place";
+pub(super) const OUT_OF_PLACE: &str = "the row stands in another one's place";
 
 /// A row of the log that is not believed: its position, the row, and why.
 type BadLogRow = (u64, Vec<u8>, String);

@@ -364,7 +364,7 @@ async fn a_damaged_cell_is_known_and_what_is_kept_twice_survives() {
         let state = opened.state.checkpoint;
         assert_eq!((state.position, &state.clock), (whole.position, &whole.clock));
         let damaged: Vec<&str> = state.damaged.iter().map(|key| key.as_str()).collect();
-        let kept = state.cells.iter().filter(|(key, _)| whole.cells.iter().any(|(k, _)| k == key)).count();
+        let kept = state.cells.iter().filter(|(key, _)| whole.cells.iter().any(|(k, _)| k == *key)).count();
         // It is told once, and known from then on, even if the process ends at once.
         assert_eq!((damaged, opened.bad_rows.len()), (vec!["many"], usize::from(generation == 2)));
         assert_eq!(kept, 4, "count, large, reset and small");
@@ -394,6 +394,72 @@ async fn a_cell_under_another_key_is_not_believed() {
     let opened = open(&path, NOW, 2).unwrap();
     let damaged: Vec<&str> = opened.state.checkpoint.damaged.iter().map(|key| key.as_str()).collect();
     assert_eq!(damaged, ["small", "smell"]);
+}
+
+/// More rows than a thread takes at a time, cells of several rows and fields among them: the same state, whoever read
+/// what of it; and what is damaged anywhere is told once, and left out whole.
+#[tokio::test]
+async fn a_large_store_is_read_by_several_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let value = |text: String| text.into_bytes().try_into().unwrap();
+    let mut replica = Replica::new(ReplicaId { node: node(1), generation: Generation::new(7) });
+    for n in 0..10_000 {
+        let key: chinwag_base::Key = format!("app{}/{n:05}", n % 3).parse().unwrap();
+        let mut ops = vec![Op::Set { key: key.clone(), value: value(n.to_string()) }];
+        if n % 1_000 == 0 {
+            let set: chinwag_base::Key = format!("app{}/set{n:05}", n % 3).parse().unwrap();
+            let element =
+                |i| Op::Add { key: set.clone(), element: value(format!("{i:03}{}", "e".repeat(3_000))) };
+            ops.extend((0..90).map(element));
+            let map: chinwag_base::Key = format!("app{}/map{n:05}", n % 3).parse().unwrap();
+            ops.push(Op::Enable { key: map.field("on").unwrap() });
+        }
+        for op in ops {
+            replica.stage_local(&[op], NOW).unwrap();
+            replica.commit();
+        }
+    }
+    let whole = replica.checkpoint();
+    check(open(&path, NOW, 1).unwrap().store, whole.clone(), 0).await;
+    let opened = open(&path, NOW, 2).unwrap();
+    assert_eq!(opened.bad_rows, []);
+    assert_eq!(opened.state.checkpoint, whole.clone().with(whole.cells.clone().into()));
+    let mut again = Replica::new(ReplicaId { node: node(3), generation: Generation::new(1) });
+    again.recover_checkpoint(opened.state.checkpoint);
+    assert_eq!(
+        (again.digest(), again.len(), again.audit().faults),
+        (replica.digest(), replica.len(), vec![])
+    );
+    drop(opened.store);
+
+    spoil(&path, CELLS, ("app0/00003", 0));
+    spoil(&path, CELLS, ("app1/set01000", 1));
+    spoil(&path, CELLS, ("app2/09998", 0));
+    {
+        // A field's row in the place of another's: both are damaged.
+        let db = Database::open(&path).unwrap();
+        let txn = db.begin_write().unwrap();
+        {
+            let mut cells = txn.open_table(CELLS).unwrap();
+            let row = cells.get(("app0/map03000\u{1f}on", 0)).unwrap().unwrap().value().to_vec();
+            cells.insert(("app0/map09000\u{1f}on", 0), row.as_slice()).unwrap();
+        }
+        txn.commit().unwrap();
+    }
+    let bad = ["app0/00003", "app0/map03000\u{1f}on", "app0/map09000\u{1f}on", "app1/set01000", "app2/09998"];
+    let examined = examine(&path).unwrap().unwrap();
+    assert_eq!((examined.bad.len(), examined.audit.faults), (4, vec![]));
+    for generation in 3..5 {
+        let opened = open(&path, NOW, generation).unwrap();
+        let checkpoint = opened.state.checkpoint;
+        assert_eq!(opened.bad_rows.len(), if generation == 3 { 4 } else { 0 });
+        assert!(checkpoint.damaged.iter().map(|key| key.as_str()).eq(bad));
+        let mut left = whole.cells.clone();
+        left.retain(|(key, _)| !bad.contains(&key.as_str()));
+        assert_eq!(checkpoint.cells, left.into());
+        drop(opened.store);
+    }
 }
 
 /// Format 1 had a table of bare entries and nothing else.
