@@ -32,7 +32,7 @@ pub struct Stock {
     /// Cells that are live, fields among them.
     live: usize,
     floors: BTreeSet<Key>,
-    leases: Vec<(Key, Vec<(Dot, Lease, bool)>)>,
+    leases: Vec<(Key, (Dot, Lease, bool))>,
     newest: Hlc,
 }
 
@@ -64,9 +64,7 @@ impl Stock {
             (true, false) => drop(self.floors.remove(&key)),
             _ => {}
         }
-        if !leases.is_empty() {
-            self.leases.push((key.clone(), leases));
-        }
+        self.leases.extend(leases.into_iter().map(|lease| (key.clone(), lease)));
         self.digest += digest;
         add(&mut self.namespaces, key.namespace(), digest);
         if before != after {
@@ -87,7 +85,8 @@ impl Stock {
     /// Puts a further stock in. Quick where what was put into each of them in order lies apart from the rest.
     pub fn append(&mut self, mut further: Stock) {
         further.settle();
-        let mut all: Vec<(&Key, &Key)> = self.runs.iter().chain(&further.runs).filter_map(ends).collect();
+        let mut all: Vec<(&Key, &Key)> =
+            self.runs.iter().chain(&further.runs).filter_map(|run| ends(run)).collect();
         all.sort_unstable();
         if !all.is_sorted_by(|(_, last), (first, _)| last < first) {
             for (key, parts) in further.iter() {
@@ -152,7 +151,7 @@ impl Stock {
 }
 
 /// The first and the last key of a run.
-fn ends(run: &Vec<(Key, Cell)>) -> Option<(&Key, &Key)> {
+fn ends(run: &[(Key, Cell)]) -> Option<(&Key, &Key)> {
     Some((&run.first()?.0, &run.last()?.0))
 }
 
@@ -236,8 +235,8 @@ impl Replica {
         self.fields = fields;
         self.live = if fields == 0 { live } else { self.live_roots() };
         self.floors = floors;
-        for (key, leases) in leases {
-            self.terms.exchange(&key, &leases);
+        for (key, lease) in leases {
+            self.terms.exchange(&key, &[lease]);
         }
         self.hlc.recover(newest);
     }
