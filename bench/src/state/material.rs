@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use chinwag_base::{Generation, Key, NodeId, ReplicaId, Value, WallTime, codec};
-use chinwag_crdt::{Checkpoint, Dot, Dots, Effect, Entry, Hlc, Op, Place, Replica};
+use chinwag_crdt::{Checkpoint, Dot, Dots, Effect, Entry, Hlc, Op, Place, Replica, Stock};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -140,15 +140,20 @@ pub fn ideal_bytes(entry: &Entry) -> usize {
 }
 
 /// All of a replica, as its disk would hold it with an empty log.
-pub fn checkpoint(replica: &Replica) -> Checkpoint {
-    let mut checkpoint = Checkpoint { position: 1, clock: replica.clock().clone(), ..Checkpoint::default() };
+pub fn checkpoint(replica: &Replica) -> Checkpoint<Stock> {
+    let mut cells = Stock::default();
     let mut after: Option<Place> = None;
     loop {
         let slice = replica.slice_after(after.as_ref(), usize::MAX);
-        checkpoint.cells.extend(slice.cells);
+        for (key, parts) in slice.cells {
+            cells.put(key, parts);
+        }
         match slice.extent {
             chinwag_crdt::Extent::Range { until: Some(until), .. } => after = Some(until),
-            _ => return checkpoint,
+            _ => {
+                let clock = replica.clock().clone();
+                return Checkpoint { position: 1, clock, cells, ..Checkpoint::default() };
+            }
         }
     }
 }
