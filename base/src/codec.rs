@@ -80,32 +80,6 @@ fn short(text: &str) -> String {
     crate::key::printable(text).chars().take(CHARS_MAX).collect()
 }
 
-/// Thirty-two bytes at once: what an array of them is encoded as.
-pub mod thirty_two {
-    use serde::de::{Deserialize, Deserializer};
-
-    /// Reads the bytes. Not for formats that people read.
-    ///
-    /// # Errors
-    /// Whatever the deserializer says.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
-        // An id is in every row and every entry, and serde reads an array number by number. Floats are the only larger
-        // numbers that bincode encodes as they are; nothing is calculated with these, so that all of their bits stay.
-        #[cfg(not(target_arch = "x86"))]
-        {
-            let words = <[f64; 4]>::deserialize(deserializer)?;
-            let mut bytes = [0; 32];
-            for (eight, word) in bytes.chunks_exact_mut(8).zip(words) {
-                eight.copy_from_slice(&word.to_bits().to_le_bytes());
-            }
-            Ok(bytes)
-        }
-        // The registers that floats pass through there alter some of those that are no number.
-        #[cfg(target_arch = "x86")]
-        <[u8; 32]>::deserialize(deserializer)
-    }
-}
-
 /// Bytes as one run instead of a sequence of numbers: the same encoding, but copied at once. For
 /// `#[serde(with = "…")]` on an `Arc<[u8]>`.
 pub mod bytes {
@@ -228,37 +202,7 @@ mod tests {
         assert_eq!(decode::<1_048_576, Vec<u64>>(&encode(&many)), Ok(many));
     }
 
-    /// As an array is, cut short too; also what would be no number.
-    #[test]
-    fn thirty_two_bytes_are_those_of_an_array() {
-        #[derive(Debug, PartialEq)]
-        struct Id([u8; 32]);
-        impl<'de> serde::Deserialize<'de> for Id {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                thirty_two::deserialize(deserializer).map(Id)
-            }
-        }
-        let no_number = [1, 0, 0, 0, 0, 0, 0xf0, 0x7f];
-        let negative = [1, 0, 0, 0, 0, 0, 0xf0, 0xff];
-        let mut id = [0; 32];
-        id[3..11].copy_from_slice(&no_number);
-        id[16..24].copy_from_slice(&negative);
-        for start in 0..8 {
-            id.rotate_left(start);
-            let bytes = encode(&(7_u8, id, 9_u8));
-            assert_eq!(bytes.len(), 34);
-            assert_eq!(decode::<64, (u8, Id, u8)>(&bytes), Ok((7, Id(id), 9)));
-            assert!(matches!(decode::<64, (u8, Id)>(&bytes[..32]), Err(DecodeError::Malformed(_))));
-        }
-    }
-
     proptest! {
-        #[test]
-        fn thirty_two_of_any_bytes(id: [u8; 32]) {
-            let read = decode::<32, crate::NodeId>(&encode(&id));
-            prop_assert_eq!(read.map(|id| *id.as_bytes()), Ok(id));
-        }
-
         #[test]
         fn round_trip(value in nested()) {
             prop_assert_eq!(decode::<65_536, Nested>(&encode(&value)), Ok(value));

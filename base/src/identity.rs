@@ -3,7 +3,6 @@
 //! A [`NodeId`] *is* the public key. The `PeerId` of an Ed25519 key is the same bytes behind a fixed
 //! prefix, so both print alike (`12D3KooW…`) and either can be made from the other.
 
-use crate::codec;
 use crate::time::WallTime;
 use ed25519_dalek::{Signer, SigningKey, Verifier, VerifyingKey};
 use serde::de::Error as _;
@@ -113,7 +112,7 @@ impl<'de> Deserialize<'de> for NodeId {
         if d.is_human_readable() {
             String::deserialize(d)?.parse().map_err(D::Error::custom)
         } else {
-            codec::thirty_two::deserialize(d).map(NodeId)
+            <[u8; 32]>::deserialize(d).map(NodeId)
         }
     }
 }
