@@ -220,7 +220,7 @@ pub enum Basis {
     Nothing,
     /// The sender's clock as it told it last; it had this digest.
     Told(Digest),
-    /// The symbols of a sketch of the sender's clock ([`Clock::sketch`]), from which the receiver may find out how its own
+    /// The symbols of a sketch of the sender's clock ([`Clock::names`]), from which the receiver may find out how its own
     /// differs.
     Sketch(Vec<Symbol>),
     /// The receiver's own clock, which it told as a sketch.

@@ -2,7 +2,7 @@
 //!
 //! A clock grows by an item with each process life that writes, for ever, so after some years most of it is lives that
 //! are over and that everybody covers. To tell all of it at each first contact would cost more than what differs. So a large
-//! clock is told as a sketch of its items' names ([`Clock::sketch`]), from which the other side finds out which ones
+//! clock is told as a sketch of its items' names ([`Clock::names`]), from which the other side finds out which ones
 //! differ (rateless IBLT, [`chinwag_crdt::sketch`]):
 //!
 //! 1. [`Basis::Sketch`]: the symbols of ours.
