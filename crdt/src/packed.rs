@@ -1,8 +1,8 @@
 //! How entries, cells and symbols are written in messages: for the wire alone, never for a disk.
 //!
 //! What travels together mostly has the same few writers, times and beginnings of keys. So a message begins with a table of
-//! the replicas that it names ([`Names`]), 41 bytes each, and everything after says which of them it means, in a byte or
-//! two. Counters, times and keys are told by how they differ from the ones before ([`Pen`] writes, [`Eye`] reads). An
+//! the replicas that it names (`Names`), 41 bytes each, and everything after says which of them it means, in a byte or
+//! two. Counters, times and keys are told by how they differ from the ones before (`Pen` writes, `Eye` reads). An
 //! entry that replaces a value of 64 bytes takes some 85 instead of 190.
 //!
 //! For `#[serde(with = "…")]`: [`entries`], [`slice`](mod@slice), [`symbols`], [`ids`].
