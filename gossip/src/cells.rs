@@ -13,12 +13,13 @@
 //! The answering side (`tell`) remembers nothing, and any peer that covers the promise's clock can tell the next slice. So a
 //! session outlives the peer that it began with, and a restart.
 
+use crate::differing::Differing;
 use crate::peer::Peer;
 use crate::queue::AtDisk;
 use crate::{Abandoned, BatchId, Event, Gossip, Message, Path, Refusal, Summary};
-use chinwag_base::limits::{CELL_SYMBOLS_MAX, CHUNK_ENTRIES_MAX, NAMED_CELLS_MAX};
+use chinwag_base::limits::CHUNK_ENTRIES_MAX;
 use chinwag_base::{Key, Moment, NodeId};
-use chinwag_crdt::{CellId, Change, Decoder, Dot, Extent, Promise, Row, Slice, Symbol};
+use chinwag_crdt::{Change, Dot, Extent, Promise, Row, Slice, Symbol};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -30,70 +31,27 @@ const PATIENCE_WITH_NOBODY: u32 = 3;
 /// How often progress is worth an event.
 const PROGRESS_SPACING: Duration = Duration::from_secs(1);
 
-/// Symbols beyond those that the writes that one side lacks would take: some cells differ most of the time.
-const SYMBOLS_MIN: usize = 8;
-
 /// Our side of a session: what has been asked of whom.
 #[derive(Debug)]
 pub(crate) struct Fetch {
     /// Names the question that is open.
     number: u32,
-    peer: NodeId,
+    pub(crate) peer: NodeId,
     asked: Moment,
     began: Moment,
     /// Cells that came.
     cells: usize,
     /// How many there are to come, as far as is known.
-    of: Option<usize>,
+    pub(crate) of: Option<usize>,
     told: Moment,
     /// The peer's sketch, until its promise is on our disk and the sketch is long enough.
-    symbols: Vec<Symbol>,
+    pub(crate) symbols: Vec<Symbol>,
     /// How many symbols were asked for.
-    asked_symbols: usize,
+    pub(crate) asked_symbols: usize,
     /// The cells that differ and have not come, once they are known.
-    differing: Option<Differing>,
+    pub(crate) differing: Option<Differing>,
     /// Only what our disk has lost is asked for, and no clock is covered in the end.
     is_repair: bool,
-}
-
-/// Cells that differ: the peer's by their ids, ours by their keys.
-#[derive(Debug)]
-struct Differing {
-    ids: BTreeSet<CellId>,
-    keys: BTreeSet<Key>,
-    /// How many may yet be left for another question because a slice was full: the peer decides, and must come to an end.
-    left_max: usize,
-}
-
-impl Differing {
-    fn new(ids: BTreeSet<CellId>, keys: BTreeSet<Key>) -> Self {
-        // Each question brings a cell at least.
-        let left_max = (ids.len() + keys.len()).saturating_mul(NAMED_CELLS_MAX);
-        Differing { ids, keys, left_max }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.ids.is_empty() && self.keys.is_empty()
-    }
-
-    /// Takes out as many as one question names. Those with ids first: most of them have keys of ours, which one cell answers
-    /// as well as the other.
-    fn take(&mut self) -> (BTreeSet<CellId>, BTreeSet<Key>) {
-        let ids: BTreeSet<CellId> =
-            std::iter::from_fn(|| self.ids.pop_first()).take(NAMED_CELLS_MAX).collect();
-        let room = if ids.is_empty() { NAMED_CELLS_MAX } else { 0 };
-        (ids, std::iter::from_fn(|| self.keys.pop_first()).take(room).collect())
-    }
-}
-
-/// What a sketch tells.
-#[derive(Debug)]
-enum Told {
-    Differing(Differing),
-    /// So many symbols may tell.
-    Longer(usize),
-    /// Nothing, however many come.
-    Nothing,
 }
 
 /// Whole cells that are on their way.
@@ -205,21 +163,6 @@ impl Gossip {
             && !dots.into_iter().any(may_come)
     }
 
-    /// How many symbols of its sketch to ask a peer for at first; none if so much may differ that it is cheaper to tell all. A
-    /// write makes a cell differ, or none, if a later one was to the same key; a cell that differs has one id or two, its own
-    /// on each side; and each of these takes 1.35 to 1.72 symbols. So we begin with what new cells take.
-    fn symbols_for(&self, peer: NodeId) -> usize {
-        let Some(peer) = self.peers.get(&peer) else { return 0 };
-        let clock = self.replica.clock();
-        let writes = peer.known.count_minus(clock).saturating_add(clock.count_minus(&peer.known));
-        let symbols = (writes.saturating_mul(3) / 2).saturating_add(SYMBOLS_MIN as u64);
-        if symbols > CELL_SYMBOLS_MAX as u64 || writes > self.replica.cells() as u64 {
-            0
-        } else {
-            symbols as usize
-        }
-    }
-
     /// Somebody else who covers what was promised may go on.
     fn resume_session(&mut self) {
         let Some(session) = self.replica.session() else { return };
@@ -248,20 +191,12 @@ impl Gossip {
     }
 
     /// Asks for the next slice of all cells.
-    fn ask_slice(&mut self, peer: NodeId) {
+    pub(crate) fn ask_slice(&mut self, peer: NodeId) {
         let after = self.replica.session().and_then(|session| session.done.clone());
         self.ask(peer, |number| Message::More { number, after });
     }
 
-    /// Asks for the next cells that differ.
-    fn ask_cells(&mut self, peer: NodeId) {
-        let named = self.fetch.as_mut().and_then(|fetch| fetch.differing.as_mut()).map(Differing::take);
-        if let Some((ids, keys)) = named {
-            self.ask(peer, |number| Message::Cells { number, ids, keys });
-        }
-    }
-
-    fn ask(&mut self, peer: NodeId, message: impl FnOnce(u32) -> Message) {
+    pub(crate) fn ask(&mut self, peer: NodeId, message: impl FnOnce(u32) -> Message) {
         let number = self.next_chunk;
         self.next_chunk = self.next_chunk.wrapping_add(1);
         let now = self.now;
@@ -283,7 +218,7 @@ impl Gossip {
     }
 
     /// Whether that is the answer to what we asked last.
-    fn is_asked(&mut self, from: NodeId, number: u32) -> bool {
+    pub(crate) fn is_asked(&mut self, from: NodeId, number: u32) -> bool {
         let asked = self.fetch.as_ref().is_some_and(|fetch| fetch.peer == from && fetch.number == number);
         if !asked && number >= self.next_chunk {
             self.refuse(from, Refusal::Unsolicited);
@@ -324,16 +259,6 @@ impl Gossip {
             fetch.of = usize::try_from(cells).ok();
         }
         self.jobs.push_back((from, Row::Promised(promise)));
-        self.stage();
-    }
-
-    pub(crate) fn on_symbols(&mut self, from: NodeId, number: u32, symbols: Vec<Symbol>) {
-        if !self.is_asked(from, number) {
-            return;
-        }
-        let Some(fetch) = self.fetch.as_mut().filter(|fetch| !fetch.symbols.is_empty()) else { return };
-        fetch.symbols.extend(symbols);
-        self.find_differing();
         self.stage();
     }
 
@@ -519,56 +444,6 @@ impl Gossip {
         } else {
             self.ask_slice(peer);
         }
-    }
-
-    /// Asks for the cells that differ, or for more of the sketch that may tell which those are, or for all.
-    fn find_differing(&mut self) {
-        let Some(fetch) = &mut self.fetch else { return };
-        let (peer, symbols) = (fetch.peer, std::mem::take(&mut fetch.symbols));
-        let (asked, cells) = (fetch.asked_symbols, fetch.of.unwrap_or(0));
-        match self.compare(&symbols) {
-            Told::Differing(differing) if differing.is_empty() => self.jobs.push_back((peer, Row::Covered)),
-            Told::Differing(differing) => {
-                if let Some(fetch) = &mut self.fetch {
-                    fetch.of = Some(differing.ids.len().max(differing.keys.len()));
-                    fetch.differing = Some(differing);
-                }
-                self.ask_cells(peer);
-            }
-            Told::Longer(len) => {
-                // To tell a cell takes more than four symbols. A peer that told fewer than it was asked for has no more.
-                let most = CELL_SYMBOLS_MAX.min(4 * cells + SYMBOLS_MIN);
-                let len = len.min(most);
-                let (Some(first), true) = (symbols.first().copied(), symbols.len() == asked && len > asked)
-                else {
-                    return self.ask_slice(peer);
-                };
-                if let Some(fetch) = &mut self.fetch {
-                    (fetch.symbols, fetch.asked_symbols) = (symbols, len);
-                }
-                let (have, symbols) = (asked as u32, len as u32);
-                self.ask(peer, |number| Message::Further { number, have, first, symbols });
-            }
-            Told::Nothing => self.ask_slice(peer),
-        }
-    }
-
-    /// Which cells differ, by the peer's sketch as of its promise and by ours as of now, when nothing that it promised is
-    /// taken any more.
-    fn compare(&self, symbols: &[Symbol]) -> Told {
-        let mut decoder = Decoder::new(self.replica.sketch());
-        if decoder.extend(symbols).is_err() {
-            return Told::Nothing;
-        }
-        if !decoder.is_decoded() {
-            return Told::Longer(self.replica.sketch().enough(symbols));
-        }
-        let Ok(difference) = decoder.finish() else { return Told::Nothing };
-        let ours: BTreeSet<CellId> = difference.ours_only.into_iter().collect();
-        // A peer of ill will could name what we do not have.
-        let (keys, is_each) = self.replica.keys_of(&ours);
-        let theirs = difference.theirs_only.into_iter().collect();
-        if is_each { Told::Differing(Differing::new(theirs, keys)) } else { Told::Nothing }
     }
 
     fn tell_joined(&mut self, from: NodeId, changes: Vec<Change>) {

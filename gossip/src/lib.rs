@@ -67,6 +67,7 @@ mod cells;
 mod commit;
 mod config;
 mod diff;
+mod differing;
 mod event;
 mod exchange;
 mod expiry;
