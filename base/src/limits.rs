@@ -251,7 +251,7 @@ pub const RENAMED_CELLS_MAX: usize = 4_096;
 /// Cells that one question names.
 pub const NAMED_CELLS_MAX: usize = 512;
 /// Symbols of the sketch of a clock, the largest that is told before all of it is: some 2,500 names that differ are found
-/// with them, and the lives with these names fit one part of a clock.
+/// with them. The lives with these names fit one part of a clock, unless they have thousands of gaps; then all of it is told.
 pub const NAME_SYMBOLS_MAX: usize = 4_096;
 /// Bytes of one part of a clock; a larger clock travels in several parts.
 pub const CLOCK_PART_BYTES_MAX: usize = 256 * 1024;

@@ -44,6 +44,25 @@ fn with_an_ignorant_peer() -> World {
     world
 }
 
+/// Node 0 is connected to node 2, has told it that it covers what has this digest, and tells nothing else.
+fn only_summarises(world: &mut World, clock: Digest) {
+    let state = Digest::of("a test", &[2]);
+    let summary = Summary { number: 1_000_000, clock, state, unsettled: false };
+    world.stop(0);
+    world.connect(0, 2);
+    world.run_for(100 * MS);
+    world.handle(2, Input::Message { from: id(0), message: Message::Summary { summary, ask: false } });
+}
+
+/// Nobody has repaired the cell of node 2 before node 0 tells what it covers; then all have what was in it.
+fn all_have_it_in_the_end(world: &mut World) {
+    assert_eq!(damaged(world, 2), ["aaa"]);
+    world.resume(0);
+    world.connect_all();
+    world.run_for(60_000 * MS);
+    assert_eq!([0, 1, 2].map(|n| world.read(n, "aaa").is_some()), [true; 3]);
+}
+
 fn damaged(world: &World, node: usize) -> Vec<String> {
     world.gossip(node).replica().damaged().map(|key| key.to_string()).collect()
 }
@@ -60,17 +79,9 @@ fn a_cell_is_not_repaired_by_who_has_never_heard_of_what_was_in_it() {
 #[test]
 fn a_summary_alone_does_not_say_who_can_repair_a_cell() {
     let mut world = with_an_ignorant_peer();
-    let digest = |n: u8| Digest::of("a test", &[n]);
-    let summary = Summary { number: 1, clock: digest(1), state: digest(2), unsettled: false };
-    world.stop(0);
-    world.connect(0, 2);
-    world.handle(2, Input::Message { from: id(0), message: Message::Summary { summary, ask: false } });
+    only_summarises(&mut world, Digest::of("a test", &[1]));
     world.run_for(5_000 * MS);
-    assert_eq!(damaged(&world, 2), ["aaa"]);
-    world.resume(0);
-    world.connect_all();
-    world.run_for(60_000 * MS);
-    assert_eq!([0, 1, 2].map(|n| world.read(n, "aaa").is_some()), [true; 3]);
+    all_have_it_in_the_end(&mut world);
 }
 
 /// Node 0 has only said what it covers, before we came to cover the same by somebody else.
@@ -82,20 +93,11 @@ fn whoever_covers_what_we_have_come_to_cover_is_asked_before_the_ignorant() {
     let mut clock = world.gossip(2).replica().clock().clone();
     let writer = dot(1, world.nodes[1].life, 1).replica;
     assert!(clock.insert(Dot::new(writer, clock.last(writer) + 1)));
-    let state = Digest::of("a test", &[1]);
-    let summary = Summary { number: 1_000_000, clock: clock.digest(), state, unsettled: false };
-    world.stop(0);
-    world.connect(0, 2);
-    world.run_for(100 * MS);
-    world.handle(2, Input::Message { from: id(0), message: Message::Summary { summary, ask: false } });
+    only_summarises(&mut world, clock.digest());
     world.write(1, vec![set("w", "x")]);
     world.run_for(5_000 * MS);
     assert!(*world.gossip(2).replica().clock() == clock);
-    assert_eq!(damaged(&world, 2), ["aaa"]);
-    world.resume(0);
-    world.connect_all();
-    world.run_for(60_000 * MS);
-    assert_eq!([0, 1, 2].map(|n| world.read(n, "aaa").is_some()), [true; 3]);
+    all_have_it_in_the_end(&mut world);
 }
 
 #[test]
